@@ -1,0 +1,201 @@
+"""The saved facts of one model and its compiled step: all that the analysis needs, and no TensorFlow.
+
+A `Capture` is a plain value. Variables are named by their index in `Capture.variables`, functions and ops by the
+names they have in the GraphDef. `Probe` is the one thing that may be alive: it answers questions about single ops
+from the FuncGraphs while they exist; `freeze` (in capture/probe.py) turns it into a table that can be saved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from introspect.records import Environment, LayerReport, Location, ModelSummary, Source
+
+RECORD_VERSION = 1
+
+Role = Literal["model", "optimizer", "metric", "untracked"]
+
+
+class Probe(Protocol):
+    """Facts of single ops that the GraphDef does not hold. `None` means unknown, never no.
+
+    `function` is "" for the trace's own graph, else a name of the GraphDef's library.
+    """
+
+    def location(self, function: str, node: str) -> Location | None:
+        """The user's file and line that made the op."""
+
+    def made_by_tape(self, function: str, node: str) -> bool | None:
+        """Whether a gradient tape (or tf.gradients) made the op, by the stack that created it."""
+
+    def rank(self, function: str, node: str, output: int) -> int | None:
+        """Static rank of an output."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedVariable:
+    """One variable that the model, its optimizers, its metrics or the graph holds."""
+
+    path: str
+    """Unique in the capture."""
+    shape: tuple[int | None, ...]
+    dtype: str
+    role: Role
+    trainable: bool
+    """The variable's own flag."""
+    expected: bool
+    """In `model.trainable_variables` now; for a variable outside of the model, its own flag."""
+    watched: bool
+    """Whether a GradientTape watches it by itself: the tf.Variable was created trainable."""
+    device: str | None
+    replicas: tuple[str, ...] = ()
+    """Device of each replica's copy; empty where there is one copy."""
+    layer: str | None = None
+    """Path of the first owning layer."""
+    owners: tuple[str, ...] = ()
+    """Paths of all owning layers."""
+    seed: bool = False
+    """State of a random generator."""
+    overwrite: bool = False
+    """Keras' `overwrite_with_gradient`: the optimizer assigns the gradient itself."""
+    creator: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedSlot:
+    """An optimizer variable that belongs to a variable, by the optimizer's own books."""
+
+    variable: int
+    slot: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedOptimizer:
+    """One optimizer: the model's own, another that the model holds, or one that only the graph knows."""
+
+    name: str
+    class_name: str
+    learning_rate: float | str | None
+    built: bool
+    tracks: tuple[int, ...]
+    """Variables in the order that it was built with."""
+    variables: tuple[int, ...]
+    """All that it owns: slots, iterations, learning rate, accumulators, averages."""
+    slots: tuple[CapturedSlot, ...]
+    current: bool
+    """Whether it is `model.optimizer` now."""
+    settings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A captured input of a trace: placeholder name, the variable it holds, and which replica's copy."""
+
+    placeholder: str
+    variable: int
+    replica: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedTrace:
+    """One concrete function that a step can still use."""
+
+    id: str
+    caller: str
+    signature: str
+    graph: bytes
+    """Serialized GraphDef with its function library."""
+    bindings: tuple[Binding, ...]
+    outputs: tuple[str, ...]
+    """Names of the tensors that the function returns."""
+    control_outputs: tuple[str, ...]
+    """Names of the ops that run though no output needs them."""
+    current: bool
+    source: Source
+    jit: bool = False
+    tape_scopes: tuple[str, ...] = ("gradient_tape/",)
+    """Name prefixes that TensorFlow gives to ops made by a tape, and to nothing else."""
+    tape_ops: frozenset[tuple[str, str]] = frozenset()
+    """(function, node) of further ops known to be made by a tape."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitEndWrite:
+    """What `fit` writes in Python after its last step: EMA's `finalize_variable_values`.
+
+    `source` is the average that lands in `target`; misaligned where it is another variable's average.
+    """
+
+    target: int
+    source: int
+    optimizer: str
+    averaged: int
+    """The variable whose average `source` is; equals `target` where all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailure:
+    """The next step will raise."""
+
+    kind: Literal["unknown-variable", "retrace", "fit-end"]
+    message: str
+    """What Keras says, first line."""
+    variables: tuple[int, ...] = ()
+    optimizer: str | None = None
+    location: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFile:
+    """What a model file says about the training before it was saved."""
+
+    path: str
+    optimizer_variables: int | None
+    """How many arrays the archive holds for the optimizer; None where it holds no optimizer."""
+    expected_variables: int | None
+    """How many the optimizer has that was built from the flags in the file."""
+    trained: tuple[str, ...] | None
+    """Paths of the weights that the saved slots belong to, where they can be told."""
+    fits: bool
+    """Whether the saved optimizer state fits the optimizer built from the flags."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlagWrite:
+    """One recorded assignment of a `trainable` flag, or one compile, in order of `order`."""
+
+    kind: Literal["trainable", "compile", "trace"]
+    target: str
+    """Path of the layer or variable; "" for compile."""
+    value: bool | None
+    order: int
+    location: Location | None
+
+
+@dataclass(frozen=True)
+class Capture:
+    """All facts of one model at one moment."""
+
+    model: ModelSummary
+    environment: Environment
+    variables: tuple[CapturedVariable, ...]
+    """`model.variables` in their order, then untracked ones, then optimizers' and metrics'."""
+    layers: tuple[LayerReport, ...]
+    optimizers: tuple[CapturedOptimizer, ...]
+    traces: tuple[CapturedTrace, ...]
+    source: Source
+    retraces: bool = False
+    """Whether the data given will make Keras trace anew."""
+    failure: StepFailure | None = None
+    fit_end: tuple[FitEndWrite, ...] = ()
+    saved: SavedFile | None = None
+    flag_writes: tuple[FlagWrite, ...] = ()
+    data_given: bool = False
+    timings: tuple[tuple[str, float], ...] = ()
+    probes: tuple[Probe | None, ...] = ()
+    """One for each trace, while the graphs are alive or after `freeze`."""
+    step: int | None = None
+    """`optimizer.iterations` now."""
+    version: int = RECORD_VERSION

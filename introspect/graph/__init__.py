@@ -1,0 +1,1 @@
+"""Graphs as compact arrays: parsing, flattening, walking."""
