@@ -1,0 +1,91 @@
+"""Which Keras a model belongs to, and the versions and devices that a capture was made with."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from typing import Any, Literal
+
+from introspect.errors import BackendError, IntrospectError
+from introspect.records import Environment
+
+KerasName = Literal["keras", "tf_keras", "none"]
+
+
+def name_keras(model: object) -> KerasName:
+    """Tell Keras 3 from tf_keras by the classes that `model` descends from; "none" for any other object.
+
+    One process may hold both, so neither the environment nor `sys.modules` decides.
+    """
+    for base in type(model).__mro__:
+        package = base.__module__.partition(".")[0]
+        if package in ("keras", "tf_keras"):
+            return package  # type: ignore[return-value]
+    return "none"
+
+
+def require_model(model: object) -> KerasName:
+    """Name the Keras of a model whose step is a TensorFlow graph.
+
+    Raises:
+        IntrospectError: `model` is no Keras model.
+        BackendError: Keras runs on another backend than TensorFlow.
+    """
+    keras = name_keras(model)
+    if keras == "none" or not hasattr(model, "train_step"):
+        kind = type(model)
+        raise IntrospectError(
+            f"{kind.__module__}.{kind.__qualname__} is no Keras model; pass a compiled keras.Model, a file or a tf.function"
+        )
+    if keras == "keras":
+        require_backend()
+    return keras
+
+
+def require_backend() -> None:
+    """Raise BackendError unless Keras 3 runs on TensorFlow."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise BackendError(
+            f"Keras runs on the backend {backend!r}, which compiles no TensorFlow graph; "
+            "set KERAS_BACKEND=tensorflow before Keras is imported"
+        )
+
+
+def describe_environment(keras: KerasName, strategy: object | None = None) -> Environment:
+    """Versions and devices of this process; imports nothing that the model has not imported already."""
+    import tensorflow as tf
+
+    devices = tuple(device.name for device in tf.config.list_logical_devices())
+    return Environment(
+        introspect=introspect_version(),
+        tensorflow=tf.__version__,
+        keras=keras_version(keras),
+        python=platform.python_version(),
+        devices=devices,
+        strategy=name_strategy(strategy),
+    )
+
+
+def keras_version(keras: KerasName) -> str | None:
+    module: Any = sys.modules.get(keras)
+    return None if module is None else str(module.__version__)
+
+
+def introspect_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("introspect-keras")
+    except PackageNotFoundError:
+        return "0"
+
+
+def name_strategy(strategy: object | None) -> str | None:
+    """Class name of a distribution strategy; None for TensorFlow's default one."""
+    if strategy is None:
+        return None
+    name = type(strategy).__name__
+    return None if name in ("_DefaultDistributionStrategy", "_DefaultDistributionStrategyV1") else name

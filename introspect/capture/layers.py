@@ -1,0 +1,80 @@
+"""The layer tree as plain rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from introspect.capture.framework import KerasName
+from introspect.records import LayerReport
+
+
+@dataclass
+class LayerTree:
+    """Layers in depth-first order, each once, with unique paths."""
+
+    layers: list[Any] = field(default_factory=list)
+    paths: dict[int, str] = field(default_factory=dict)
+    parents: dict[int, str | None] = field(default_factory=dict)
+    owners: dict[int, list[str]] = field(default_factory=dict)
+    """Paths of the layers that own a variable, by the variable's identity."""
+
+
+def walk_layers(model: Any, keras: KerasName) -> LayerTree:
+    """All layers that Keras tracks below `model`, the model first; a shared layer stands where it is met first."""
+    tree = LayerTree()
+    taken: dict[str, int] = {}
+    stack: list[tuple[Any, str | None]] = [(model, None)]
+    while stack:
+        layer, parent = stack.pop()
+        if id(layer) in tree.paths:
+            continue
+        path = make_unique(layer.name if parent is None else f"{parent}/{layer.name}", taken)
+        tree.layers.append(layer)
+        tree.paths[id(layer)] = path
+        tree.parents[id(layer)] = parent
+        for variable in own_variables(layer, keras):
+            tree.owners.setdefault(id(variable), []).append(path)
+        stack.extend((child, path) for child in reversed(list(child_layers(layer, keras))))
+    return tree
+
+
+def make_unique(path: str, taken: dict[str, int]) -> str:
+    """`path`, or `path#2`, `path#3` … where it is taken."""
+    count = taken[path] = taken.get(path, 0) + 1
+    return path if count == 1 else make_unique(f"{path}#{count}", taken)
+
+
+def child_layers(layer: Any, keras: KerasName) -> Iterator[Any]:
+    """Layers directly below a layer, as Keras itself finds them."""
+    if keras == "tf_keras":
+        yield from layer._flatten_layers(recursive=False, include_self=False)
+    else:
+        yield from layer._layers
+
+
+def own_variables(layer: Any, keras: KerasName) -> list[Any]:
+    """Variables that the layer itself made or was given, sublayers' left out; states of its seed generators included."""
+    if keras == "tf_keras":
+        return [*getattr(layer, "_trainable_weights", ()), *getattr(layer, "_non_trainable_weights", ())]
+    seeds = [generator.state for generator in layer._seed_generators]
+    return [*layer._trainable_variables, *layer._non_trainable_variables, *seeds]
+
+
+def describe_layers(tree: LayerTree, keras: KerasName, name_of: dict[int, str]) -> tuple[LayerReport, ...]:
+    """Rows of the tree; `name_of` gives the path of each variable by its identity."""
+    return tuple(describe_layer(layer, tree, keras, name_of) for layer in tree.layers)
+
+
+def describe_layer(layer: Any, tree: LayerTree, keras: KerasName, name_of: dict[int, str]) -> LayerReport:
+    own = [name_of[id(variable)] for variable in own_variables(layer, keras) if id(variable) in name_of]
+    return LayerReport(
+        path=tree.paths[id(layer)],
+        name=layer.name,
+        class_name=type(layer).__name__,
+        parent=tree.parents[id(layer)],
+        trainable=bool(layer.trainable),
+        built=bool(layer.built),
+        variables=tuple(dict.fromkeys(own)),
+    )

@@ -1,0 +1,111 @@
+"""The concrete functions that a tf.function holds, and what one of them looks like from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from introspect.capture.record import Binding, CapturedTrace
+from introspect.errors import VersionError
+from introspect.records import Source
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTrace:
+    """A concrete function together with its place in the model."""
+
+    concrete: Any
+    caller: str
+    source: Source = "compiled"
+
+
+def list_live(function: Any) -> list[Any]:
+    """The concrete functions of a tf.function that a call can still use, in the order they were traced.
+
+    The first trace may have created variables; TensorFlow then traces a second time and never calls the first again.
+    """
+    entries = read_cache(function)
+    if function._created_variables:
+        scopes = {context.scope_type.name for context, _ in entries}
+        if "NO_VARIABLE_CREATION" in scopes:
+            return [f for (context, _), f in entries.items() if context.scope_type.name != "VARIABLE_CREATION"]
+    return list(entries.values())
+
+
+def read_cache(function: Any) -> dict[tuple[Any, Any], Any]:
+    """The function cache of a tf.function, `{(context, type): concrete function}`. Seen on TensorFlow 2.19 to 2.21.
+
+    Raises:
+        VersionError: the cache is not where it was seen.
+    """
+    try:
+        cache = function._function_cache
+        return {} if cache is None else dict(cache._primary)
+    except AttributeError as error:
+        raise VersionError(f"cannot read the trace cache of a tf.function ({error}); tried on TensorFlow 2.19 to 2.21") from None
+
+
+def export_graph(graph: Any) -> bytes:
+    """Serialized GraphDef of a FuncGraph with its whole function library.
+
+    TensorFlow's own `as_graph_def` serializes in C++ and parses the bytes into Python; here the bytes are enough.
+    Seen on TensorFlow 2.19 to 2.21; elsewhere the public way is taken.
+    """
+    try:
+        from tensorflow.python.client import pywrap_tf_session as session
+
+        buffer = session.TF_NewBuffer()
+        try:
+            with graph._c_graph.get() as handle:
+                session.TF_GraphToGraphDef(handle, buffer)
+            return bytes(session.TF_GetBuffer(buffer))
+        finally:
+            session.TF_DeleteBuffer(buffer)
+    except (ImportError, AttributeError):
+        return bytes(graph.as_graph_def().SerializeToString())
+
+
+def freeze_trace(live: LiveTrace, trace_id: str, bindings: tuple[Binding, ...], current: bool) -> CapturedTrace:
+    """The saved form of one concrete function."""
+    graph = live.concrete.graph
+    return CapturedTrace(
+        id=trace_id,
+        caller=live.caller,
+        signature=describe_signature(live.concrete),
+        graph=export_graph(graph),
+        bindings=bindings,
+        outputs=tuple(tensor.name for tensor in graph.outputs),
+        control_outputs=tuple(op.name for op in graph.control_outputs),
+        current=current,
+        source=live.source,
+        jit=is_jit(live.concrete),
+    )
+
+
+def is_jit(concrete: Any) -> bool:
+    """Whether XLA must compile the function."""
+    attrs = getattr(concrete.function_def, "attr", {})
+    return "_XlaMustCompile" in attrs and bool(attrs["_XlaMustCompile"].b)
+
+
+def describe_signature(concrete: Any) -> str:
+    """The batch that a trace was made for: `(float32[?, 4], float32[?, 1])`."""
+    args, kwargs = concrete.structured_input_signature
+    parts = [describe_spec(arg) for arg in args] + [f"{name}={describe_spec(arg)}" for name, arg in kwargs.items()]
+    return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
+
+
+def describe_spec(spec: Any) -> str:
+    """One argument of a signature: tensors as `dtype[shape]`, containers as Python writes them."""
+    if isinstance(spec, dict):
+        return "{" + ", ".join(f"{key}: {describe_spec(value)}" for key, value in spec.items()) + "}"
+    if isinstance(spec, (tuple, list)):
+        return f"({', '.join(describe_spec(part) for part in spec)})"
+    for attribute in ("element_spec", "_element_spec"):
+        if hasattr(spec, attribute):
+            return describe_spec(getattr(spec, attribute))
+    if hasattr(spec, "dtype") and hasattr(spec, "shape"):
+        rank_known = spec.shape.rank is not None
+        sizes = ", ".join("?" if size is None else str(size) for size in spec.shape) if rank_known else "..."
+        return f"{spec.dtype.name}[{sizes}]"
+    return str(spec)
