@@ -1,0 +1,195 @@
+"""From one captured trace to what it proves about each variable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from introspect.capture.record import Capture, CapturedTrace, Probe
+from introspect.evidence.resources import Access, Resources, resolve_resources
+from introspect.evidence.scan import GRADIENT, PYTHON, TO_BACKWARD, TO_OUTPUT, TO_PYTHON, ForwardScan, scan_back
+from introspect.evidence.tape import TapeMarks
+from introspect.evidence.writes import Dependence, WriteFact, classify_write, find_initial, is_sparse
+from introspect.graph.dataflow import Dataflow
+from introspect.graph.flatten import flatten_graph
+from introspect.graph.parse import ParsedGraph
+from introspect.graph.walk import Edges
+from introspect.records import GradientKind, Updated
+
+
+@dataclass(frozen=True)
+class TraceEvidence:
+    """What one trace proves. All node and port numbers are those of `flow`.
+
+    Attributes:
+        writes: by variable index.
+        reads: nodes that read a variable, by variable index.
+        goes: [ports] where a value goes: bits of scan.py.
+        tags: [ports] what a value depends on: bits of scan.py.
+        marked: [nodes] whether a gradient tape made the op.
+        forward: variables that the forward pass reads.
+        python: whether the step runs Python that the graph does not show.
+    """
+
+    trace: CapturedTrace
+    flow: Dataflow
+    edges: Edges
+    resources: Resources
+    writes: dict[int, list[WriteFact]]
+    reads: dict[int, list[int]]
+    goes: bytearray
+    tags: bytearray
+    marked: bytearray
+    forward: frozenset[int]
+    python: bool
+    nodes: int
+    functions: int
+    _gradients: dict[int, tuple[GradientKind, str | None]] = field(default_factory=dict)
+
+    def gradient(self, variable: int) -> tuple[GradientKind, str | None]:
+        """(dense, sparse, none or unknown; the reason where it is unknown)."""
+        return self._gradients.get(variable, ("none", None))
+
+    def updates(self, variable: int) -> bool | None:
+        """Whether the trace writes the variable with a value that depends on its gradient; None: unknown."""
+        kind, _ = self.gradient(variable)
+        return None if kind == "unknown" else kind != "none"
+
+    def gradient_writes(self, variable: int) -> list[WriteFact]:
+        """The writes that carry the variable's gradient."""
+        return [write for write in self.writes.get(variable, ()) if write.kind == "gradient"]
+
+
+def collect_trace(capture: Capture, trace: CapturedTrace, probe: Probe | None) -> TraceEvidence:
+    """Read one trace.
+
+    Raises:
+        GraphError: the graph does not hold together.
+    """
+    graph = ParsedGraph(trace.graph, trace.outputs)
+    marks = TapeMarks(trace, probe)
+    flow = flatten_graph(graph, marks.made_call)
+    edges = Edges(flow)
+    resources = resolve_resources(flow, edges, trace.bindings)
+    marked = marks.mark(flow)
+    evidence = _scan(capture, trace, probe, flow, edges, resources, marked)
+    unproven = _unproven(capture, evidence)
+    if unproven and marks.extend(flow, edges, marked, unproven):
+        evidence = _scan(capture, trace, probe, flow, edges, resources, marked)
+    return _with_counts(evidence, graph)
+
+
+def _with_counts(evidence: TraceEvidence, graph: ParsedGraph) -> TraceEvidence:
+    object.__setattr__(evidence, "nodes", sum(body.nodes for body in evidence.flow.bodies))
+    object.__setattr__(evidence, "functions", graph.functions)
+    return evidence
+
+
+def _unproven(capture: Capture, evidence: TraceEvidence) -> list[int]:
+    """Nodes that write what the forward pass reads, from the data, with no gradient seen so far."""
+    return [
+        write.node
+        for variable in evidence.forward
+        for write in evidence.writes.get(variable, ())
+        if write.kind in ("statistics", "other", "average") and capture.variables[variable].role != "metric"
+    ]
+
+
+def _scan(
+    capture: Capture,
+    trace: CapturedTrace,
+    probe: Probe | None,
+    flow: Dataflow,
+    edges: Edges,
+    resources: Resources,
+    marked: bytearray,
+) -> TraceEvidence:
+    roles = [variable.role for variable in capture.variables]
+    accesses = resources.accesses.values()
+    metric_writes = [a for a in accesses if a.effect != "read" and a.places and roles[a.places[0][0]] == "metric"]
+    goes = scan_back(flow, edges, marked, metric_writes)
+    reads = _find_reads(accesses)
+    forward = frozenset(
+        variable
+        for variable, nodes in reads.items()
+        if roles[variable] != "optimizer" and any(_goes_on(edges, goes, node) for node in nodes)
+    )
+    hyper = {
+        i
+        for i, variable in enumerate(capture.variables)
+        if variable.role == "optimizer" or (variable.role == "untracked" and not variable.shape and i not in forward)
+    }
+
+    def rank_of(node: int) -> int | None:
+        return probe.rank(flow.function(node), flow.name(node), 0) if probe is not None else None
+
+    scan = ForwardScan(flow, edges, resources, marked, set(forward), hyper, rank_of)
+    scan.run()
+    writes = _find_writes(capture, flow, edges, resources, scan, forward)
+    python = any(name in flow.op_types for name in ("PyFunc", "EagerPyFunc", "PyFuncStateless"))
+    evidence = TraceEvidence(
+        trace, flow, edges, resources, writes, reads, goes, scan.tags, marked, forward, python, 0, 0
+    )
+    evidence._gradients.update(_find_gradients(capture, evidence))
+    return evidence
+
+
+def _goes_on(edges: Edges, goes: bytearray, node: int) -> bool:
+    return any(goes[port] & (TO_BACKWARD | TO_OUTPUT | TO_PYTHON) for port in edges.outputs[node])
+
+
+def _find_reads(accesses: Iterable[Access]) -> dict[int, list[int]]:
+    reads: dict[int, list[int]] = {}
+    for access in accesses:
+        if access.effect == "read":
+            reads.setdefault(access.places[0][0], []).append(access.node)
+    return reads
+
+
+def _find_writes(
+    capture: Capture, flow: Dataflow, edges: Edges, resources: Resources, scan: ForwardScan, forward: frozenset[int]
+) -> dict[int, list[WriteFact]]:
+    initial = find_initial(flow, edges)
+    writes: dict[int, list[WriteFact]] = {}
+    for (node, place), (tags, origin, after) in scan.writes.items():
+        index = place[0]
+        access = resources.accesses[node]
+        depends = Dependence(tags, origin, after)
+        in_initial = int(flow.frame[node]) in initial
+        kind = "initial" if in_initial else classify_write(capture.variables[index], index, depends, index in forward)
+        fact = WriteFact(
+            node=node,
+            place=place,
+            effect=access.effect,
+            kind=kind,
+            conditional=flow.frame_of(node).conditional,
+            sparse=is_sparse(access) and bool(tags & GRADIENT),
+            first=access.places[0] == place,
+        )
+        writes.setdefault(index, []).append(fact)
+    for facts in writes.values():
+        facts.sort(key=lambda fact: fact.node)
+    return writes
+
+
+def _find_gradients(capture: Capture, evidence: TraceEvidence) -> dict[int, tuple[GradientKind, str | None]]:
+    from introspect.evidence.gradients import find_gradient
+
+    return {
+        i: find_gradient(evidence, i)
+        for i, variable in enumerate(capture.variables)
+        if variable.role in ("model", "untracked")
+    }
+
+
+def summarize_updates(states: Iterable[bool | None]) -> Updated:
+    """`updated` over all traces: yes in each, no in none, some in between; unknown where one is."""
+    seen = list(states)
+    if not seen or None in seen:
+        return "unknown" if seen else "no"
+    if all(seen):
+        return "yes"
+    return "some" if any(seen) else "no"
+
+
+__all__ = ["PYTHON", "TraceEvidence", "collect_trace", "summarize_updates"]

@@ -1,0 +1,99 @@
+"""Which gradient reaches a variable, and where it comes from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from introspect.evidence.scan import GRADIENT
+from introspect.records import GradientKind
+
+if TYPE_CHECKING:
+    from introspect.evidence.collect import TraceEvidence
+
+
+def find_gradient(evidence: TraceEvidence, variable: int) -> tuple[GradientKind, str | None]:
+    """(kind, reason where it is unknown) for one variable in one trace."""
+    writes = evidence.gradient_writes(variable)
+    if writes:
+        return ("sparse" if any(write.sparse for write in writes) or _is_sparse(evidence, variable) else "dense"), None
+    return _without_write(evidence, variable)
+
+
+def _without_write(evidence: TraceEvidence, variable: int) -> tuple[GradientKind, str | None]:
+    flow, resources = evidence.flow, evidence.resources
+    node = resources.opaque.get(variable, resources.ambiguous.get(variable))
+    if node is not None:
+        return "unknown", f"op {flow.name(node)!r} ({flow.op_type(node)}) uses it in a way that the graph does not show"
+    if flow.opaque_calls and variable not in evidence.reads:
+        node = flow.opaque_calls[0]
+        return "unknown", f"op {flow.name(node)!r} ({flow.op_type(node)}) runs a function that the graph does not hold"
+    return "none", None
+
+
+def _is_sparse(evidence: TraceEvidence, variable: int) -> bool:
+    """Whether IndexedSlices were handed to the optimizer, which then wrote slots row by row or made them dense."""
+    flow = evidence.flow
+    for node in walk_update(evidence, variable):
+        op = flow.op_type(node)
+        if op.startswith(("ResourceScatter", "ResourceSparseApply")) and not evidence.marked[node]:
+            return True
+        if op == "UnsortedSegmentSum" and not evidence.marked[node]:
+            return True
+    return False
+
+
+def walk_update(evidence: TraceEvidence, variable: int) -> list[int]:
+    """Nodes between the backward pass and a variable's gradient writes, through the slots, the backward pass left out.
+
+    Norms are not followed: they hold every other variable's gradient.
+    """
+    seen, _ = _walk(evidence, variable)
+    return seen
+
+
+def gradient_nodes(evidence: TraceEvidence, variable: int) -> list[int]:
+    """The last ops of the backward pass whose values reach a variable's gradient writes: they yield its gradient."""
+    _, last = _walk(evidence, variable)
+    return last
+
+
+def _walk(evidence: TraceEvidence, variable: int) -> tuple[list[int], list[int]]:
+    edges, tags, accesses = evidence.edges, evidence.tags, evidence.resources.accesses
+    queue = [write.node for write in evidence.gradient_writes(variable)]
+    seen, last = dict.fromkeys(queue), dict[int, None]()
+    while queue:
+        node = queue.pop()
+        before = [edges.producer[port] for port in edges.inputs[node] if port >= 0 and tags[port] & GRADIENT]
+        access = accesses.get(node)
+        if access is not None:
+            before += _writers(evidence, variable, access.places if access.effect == "read" else access.places[1:])
+        for other in before:
+            if other < 0 or other in seen or other in last:
+                continue
+            if evidence.marked[other]:
+                last[other] = None
+            else:
+                seen[other] = None
+                queue.append(other)
+    return list(seen), list(last)
+
+
+def _writers(evidence: TraceEvidence, variable: int, places: tuple[tuple[int, int], ...]) -> list[int]:
+    """Ops that put gradients into slots; other variables of the forward pass are not followed."""
+    return [
+        write.node
+        for place in places
+        if place[0] != variable and place[0] not in evidence.forward
+        for write in evidence.writes.get(place[0], ())
+        if write.place == place and write.kind in ("gradient", "accumulate", "other", "average")
+    ]
+
+
+def slots_of(evidence: TraceEvidence, variable: int) -> list[int]:
+    """Variables that carry this one's gradient from step to step: slots, as the graph shows them."""
+    found: dict[int, None] = {}
+    for node in walk_update(evidence, variable):
+        access = evidence.resources.accesses.get(node)
+        if access is not None:
+            found.update(dict.fromkeys(place[0] for place in access.places if place[0] != variable))
+    return [other for other in found if other not in evidence.forward]

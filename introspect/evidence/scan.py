@@ -1,0 +1,205 @@
+"""What each value of the program depends on, in one pass forward, and where it goes, in one pass back.
+
+Memory is followed through slots and accumulators: a read carries what was written. It is cut at reads of variables
+that the forward pass uses, or a second step, a target network or a GAN's other half would make everything depend on
+every gradient (DESIGN.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from introspect.evidence.resources import Access, Place, Resources
+from introspect.graph.dataflow import Dataflow
+from introspect.graph.ops import ELEMENTWISE, INPUTS, PYTHON_OPS, REDUCTIONS
+from introspect.graph.walk import Edges, select_nodes
+
+GRADIENT = 1
+"""A gradient, or something made of one element by element."""
+NORM = 2
+"""Gradients reduced to one number."""
+DATA = 4
+"""The step's data."""
+PYTHON = 8
+"""The result of an op that runs Python."""
+SHAPED = 16
+"""Something that went through an op that is not element by element."""
+AVERAGE = 32
+"""The content of a slot that averages a variable."""
+
+TO_BACKWARD = 1
+TO_OUTPUT = 2
+TO_PYTHON = 4
+
+NOBODY = -1
+SEVERAL = -2
+
+RankOf = Callable[[int], int | None]
+"""node -> static rank of its first output."""
+
+
+@dataclass(slots=True)
+class Flags:
+    """Per port and per write, what the scan found.
+
+    Attributes:
+        tags: [ports] bits GRADIENT … AVERAGE.
+        origin: [ports] the variable whose value it is made of: one, NOBODY or SEVERAL.
+        goes: [ports] bits TO_BACKWARD …
+        writes: by node and place, (tags, origin, whether a gradient was written there before).
+    """
+
+    tags: bytearray
+    origin: list[int]
+    goes: bytearray
+    writes: dict[tuple[int, Place], tuple[int, int, bool]] = field(default_factory=dict)
+
+
+def scan_back(flow: Dataflow, edges: Edges, marked: bytearray, metric_writes: list[Access]) -> bytearray:
+    """Where each port's value goes by tensor edges: into the backward pass, an output or metric, Python."""
+    goes = bytearray(flow.ports)
+    for port in flow.outputs:
+        if port >= 0:
+            goes[port] |= TO_OUTPUT
+    for access in metric_writes:
+        for port in access.values:
+            goes[port] |= TO_OUTPUT
+    python = set(select_nodes(flow, PYTHON_OPS).tolist())
+    inputs, outputs = edges.inputs, edges.outputs
+    back = {port for _, port in flow.back_edges}
+    for _ in range(16):
+        before = [goes[port] for port in back]
+        for node in range(flow.nodes - 1, -1, -1):
+            bits = TO_BACKWARD if marked[node] else 0
+            for port in outputs[node]:
+                bits |= goes[port]
+            if node in python:
+                bits |= TO_PYTHON
+            if bits:
+                for port in inputs[node]:
+                    if port >= 0:
+                        goes[port] |= bits
+        if not back or before == [goes[port] for port in back]:
+            break
+    return goes
+
+
+class ForwardScan:
+    """One pass over the program after another, until no loop and no memory carries anything new."""
+
+    def __init__(
+        self,
+        flow: Dataflow,
+        edges: Edges,
+        resources: Resources,
+        marked: bytearray,
+        cut: set[int],
+        hyper: set[int],
+        rank_of: RankOf,
+    ) -> None:
+        self.flow = flow
+        self.edges = edges
+        self.resources = resources
+        self.cut = cut
+        self.hyper = hyper
+        self.rank_of = rank_of
+        self.tags = bytearray(flow.ports)
+        self.origin = [NOBODY] * flow.ports
+        self.memory: dict[Place, int] = {}
+        self.trained: set[Place] = set()
+        self.writes: dict[tuple[int, Place], tuple[int, int, bool]] = {}
+        self.base = self._base_tags(marked)
+        self.marked = marked
+        self.reductions = {int(n) for n in select_nodes(flow, REDUCTIONS) if not marked[int(n)]}
+
+    def _base_tags(self, marked: bytearray) -> bytearray:
+        flow = self.flow
+        by_type = []
+        for name in flow.op_types:
+            tag = DATA if name in INPUTS else PYTHON if name in PYTHON_OPS else 0
+            if name not in ELEMENTWISE and name not in INPUTS and name != "Const":
+                tag |= SHAPED
+            by_type.append(tag)
+        base = bytearray(by_type[code] for code in flow.op.tolist())
+        for node in self.resources.handles:
+            base[node] = 0
+        for node, is_marked in enumerate(marked):
+            if is_marked:
+                base[node] |= GRADIENT
+        return base
+
+    def run(self) -> None:
+        """Scan until nothing changes; two or three passes as a rule."""
+        back = [port for _, port in self.flow.back_edges if port >= 0]
+        for _ in range(16):
+            before = (dict(self.memory), [self.tags[p] for p in back], set(self.trained))
+            self._stale = False
+            self._pass()
+            after = (self.memory, [self.tags[p] for p in back], self.trained)
+            if not (self._stale or back) or before == after:
+                return
+
+    _stale = False
+
+    def _pass(self) -> None:
+        tags, origin, base = self.tags, self.origin, self.base
+        inputs, outputs = self.edges.inputs, self.edges.outputs
+        accesses, reductions = self.resources.accesses, self.reductions
+        self.trained = set()
+        self._read_early: set[Place] = set()
+        for node in range(self.flow.nodes):
+            access = accesses.get(node)
+            tag = base[node]
+            source = NOBODY
+            for port in inputs[node]:
+                if port >= 0:
+                    tag |= tags[port]
+                    other = origin[port]
+                    if other != source and other != NOBODY:
+                        source = other if source == NOBODY else SEVERAL
+            if access is not None:
+                tag, source = self._use(access, tag, source)
+            elif tag & GRADIENT and node in reductions and self.rank_of(node) == 0:
+                tag = (tag & ~GRADIENT) | NORM
+            for port in outputs[node]:
+                tags[port] = tag
+                origin[port] = source
+
+    def _use(self, access: Access, tag: int, source: int) -> tuple[int, int]:
+        if access.effect == "touch":
+            return 0, NOBODY
+        if access.effect == "read":
+            return self._read(access.places[0], tag & ~SHAPED, source)
+        return self._write(access, source)
+
+    def _read(self, place: Place, tag: int, source: int) -> tuple[int, int]:
+        variable = place[0]
+        if variable in self.cut:
+            return tag, variable if source in (NOBODY, variable) else SEVERAL
+        held = self.memory.get(place)
+        if held is None:
+            self._read_early.add(place)
+            held = 0
+        if variable in self.hyper:
+            return tag | (held & ~SHAPED), source
+        return tag | held, variable if source in (NOBODY, variable) else SEVERAL
+
+    def _write(self, access: Access, source: int) -> tuple[int, int]:
+        tag = 0
+        for port in access.values:
+            tag |= self.tags[port]
+        for place in access.places[1:]:
+            tag |= self.memory.get(place, 0)
+        for place in access.places:
+            self.writes[access.node, place] = (tag, source, place in self.trained)
+            held = self.memory.get(place, 0)
+            kept = tag & ~AVERAGE
+            if source != NOBODY and not tag & (GRADIENT | DATA) and place[0] in self.hyper:
+                kept |= AVERAGE
+            if held | kept != held and place in self._read_early:
+                self._stale = True
+            self.memory[place] = held | kept
+            if tag & GRADIENT:
+                self.trained.add(place)
+        return tag, source

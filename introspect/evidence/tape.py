@@ -1,0 +1,73 @@
+"""Which ops a gradient tape made.
+
+TensorFlow puts what a tape makes under a name scope of its own, but for joins, custom gradients and calls of
+functions. Those follow from the edges: they read what the tape made. Where a whole gradient has no such name (a loss
+inside a tf.function of its own), the stack that created the op is asked.
+"""
+
+from __future__ import annotations
+
+from introspect.capture.record import CapturedTrace, Probe
+from introspect.graph.dataflow import Dataflow
+from introspect.graph.ops import CALLS
+from introspect.graph.walk import Edges
+
+_SEEDS = frozenset({"Const", "Fill", "OnesLike", "BroadcastTo", "Identity", *CALLS})
+
+
+class TapeMarks:
+    """Answers for one trace."""
+
+    def __init__(self, trace: CapturedTrace, probe: Probe | None) -> None:
+        self.scopes = trace.tape_scopes
+        self.known = trace.tape_ops
+        self.probe = probe
+
+    def by_name(self, function: str, node: str) -> bool:
+        """By its name scope, or by the capture's own list."""
+        return node.startswith(self.scopes) or (function, node) in self.known
+
+    def made_call(self, function: str, node: str) -> bool:
+        """For an op that calls a function: there are few, so the stack is asked as well."""
+        return self.by_name(function, node) or self.by_stack(function, node)
+
+    def by_stack(self, function: str, node: str) -> bool:
+        """By the stack that created the op, where it is still known."""
+        return self.probe is not None and bool(self.probe.made_by_tape(function, node))
+
+    def mark(self, flow: Dataflow) -> bytearray:
+        """[nodes] 1 where a tape made the op, or the call that it stands in."""
+        scopes, known = self.scopes, self.known
+        tables = []
+        for body in flow.bodies:
+            names = [definition.name for definition in body.defs]
+            flags = [name.startswith(scopes) or (bool(known) and (body.name, name) in known) for name in names]
+            tables.append([flags[source] for source in body.source])
+        frames = flow.frames
+        whole = [frame.by_tape for frame in frames]
+        table_of = [tables[frame.body] for frame in frames]
+        pairs = zip(flow.frame.tolist(), flow.local.tolist(), strict=True)
+        return bytearray(whole[frame] or table_of[frame][local] for frame, local in pairs)
+
+    def extend(self, flow: Dataflow, edges: Edges, marked: bytearray, writes: list[int]) -> bool:
+        """Mark the seeds of gradients that no name shows, on the way back from `writes`; whether any was found."""
+        if self.probe is None:
+            return False
+        found = False
+        seeds = {code for code, name in enumerate(flow.op_types) if name in _SEEDS}
+        queue = list(writes)
+        seen = set(queue)
+        while queue:
+            node = queue.pop()
+            if marked[node]:
+                continue
+            if int(flow.op[node]) in seeds and self.by_stack(flow.function(node), flow.name(node)):
+                marked[node] = 1
+                found = True
+                continue
+            for port in edges.inputs[node]:
+                before = edges.producer[port] if port >= 0 else -1
+                if before >= 0 and before not in seen:
+                    seen.add(before)
+                    queue.append(before)
+        return found

@@ -1,0 +1,111 @@
+"""Why each write happens: its kind, from what its value depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from introspect.capture.record import CapturedVariable
+from introspect.evidence.resources import Access, Place
+from introspect.evidence.scan import (
+    AVERAGE,
+    DATA,
+    GRADIENT,
+    NOBODY,
+    NORM,
+    PYTHON,
+    SEVERAL,
+    SHAPED,
+)
+from introspect.graph.dataflow import Dataflow
+from introspect.graph.ops import Effect
+from introspect.graph.walk import Edges
+from introspect.records import WriteKind
+
+_COUNTING = ("int", "uint", "bool", "string")
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFact:
+    """One write of one place in one trace, with program numbers."""
+
+    node: int
+    place: Place
+    effect: Effect
+    kind: WriteKind
+    conditional: bool
+    sparse: bool
+    first: bool
+    """Whether the place is the op's own variable, not a slot of a fused optimizer op."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependence:
+    """What a written value depends on: bits and origin of scan.py, and whether a gradient came before."""
+
+    tags: int
+    origin: int
+    after_gradient: bool
+
+
+def classify_write(variable: CapturedVariable, index: int, depends: Dependence, forward: bool) -> WriteKind:
+    """The kind of a write, `initial` aside.
+
+    `forward` says whether the forward pass reads the variable: only then can a gradient be its own.
+    """
+    if variable.role == "metric" or variable.seed or variable.dtype.startswith(_COUNTING):
+        return "state"
+    tags = depends.tags
+    if tags & GRADIENT:
+        return "gradient" if forward else "accumulate"
+    if tags & NORM and forward and not variable.shape and variable.watched:
+        return "gradient"  # a scalar's own gradient, summed outside of the tape
+    return _classify_without_gradient(index, depends)
+
+
+def _classify_without_gradient(index: int, depends: Dependence) -> WriteKind:
+    tags, origin = depends.tags, depends.origin
+    if tags & AVERAGE:
+        return "average"
+    if origin == index and depends.after_gradient and not tags & (DATA | PYTHON):
+        return "constraint"
+    if tags & (DATA | SHAPED) and not tags & PYTHON:
+        return "statistics" if tags & DATA or origin != NOBODY else "state"
+    if tags & PYTHON:
+        return "other"
+    if origin == index:
+        return "decay"
+    if origin == SEVERAL or origin >= 0:
+        return "average"
+    return "state"
+
+
+def find_initial(flow: Dataflow, edges: Edges) -> set[int]:
+    """Frames that run only where a variable is not initialized yet."""
+    asks = {code for code, name in enumerate(flow.op_types) if name in ("VarIsInitializedOp", "IsVariableInitialized")}
+    if not asks:
+        return set()
+    initial: set[int] = set()
+    for number, frame in enumerate(flow.frames):
+        if frame.parent in initial or (frame.predicate >= 0 and _asks(flow, edges, frame.predicate, asks)):
+            initial.add(number)
+    return initial
+
+
+def _asks(flow: Dataflow, edges: Edges, port: int, asks: set[int]) -> bool:
+    queue, seen = [port], {port}
+    while queue and len(seen) < 64:
+        node = edges.producer[queue.pop()]
+        if node < 0:
+            continue
+        if int(flow.op[node]) in asks:
+            return True
+        for before in edges.inputs[node]:
+            if before >= 0 and before not in seen:
+                seen.add(before)
+                queue.append(before)
+    return False
+
+
+def is_sparse(access: Access) -> bool:
+    """Whether the op writes some rows only: IndexedSlices end in such ops."""
+    return access.effect in ("scatter", "sparse-apply")

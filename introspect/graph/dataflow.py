@@ -1,0 +1,106 @@
+"""A step as one straight program: every call, branch and loop body inlined, in an order in which it may run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from introspect.graph.parse import FunctionBody
+
+Ints = NDArray[np.int32]
+FrameKind = Literal["main", "call", "branch", "while-cond", "while-body"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One inlined function.
+
+    Attributes:
+        parent: the frame that called; -1 for the step itself.
+        body: index into `Dataflow.bodies`.
+        call: node of the parent's body that called; -1 for the step itself.
+        conditional: whether this frame or one around it is a branch.
+        predicate: port that decides the nearest branch; -1 where there is none.
+        by_tape: whether a gradient tape made the call, or one around it.
+        jit: whether XLA compiles this frame or one around it.
+    """
+
+    parent: int
+    body: int
+    call: int
+    kind: FrameKind
+    conditional: bool
+    predicate: int
+    by_tape: bool
+    jit: bool
+
+
+@dataclass(frozen=True)
+class Dataflow:
+    """The program in compact arrays; node and port numbers are int32.
+
+    Attributes:
+        bodies: the functions that were inlined, "" (the graph itself) first.
+        frames: the inlined calls.
+        op_types: names of op types; `op` holds indices into it.
+        op, frame, local: [nodes] op type, frame, and node number in the frame's body; several nodes can share one
+            (the merges of a loop, the parts of an IdentityN).
+        input_start, input_port: [nodes + 1], [inputs]; node i reads input_port[input_start[i]:input_start[i + 1]].
+        port_node: [ports] the node that yields it; -1 for an argument of the step.
+        port_index: [ports] which output of its node it is.
+        outputs: ports that the step returns.
+        back_edges: (merge node, port) for each loop variable: what the body hands back.
+        opaque_calls: nodes that call a function that is not in the library.
+    """
+
+    bodies: tuple[FunctionBody, ...]
+    frames: tuple[Frame, ...]
+    op_types: tuple[str, ...]
+    op: Ints
+    frame: Ints
+    local: Ints
+    input_start: Ints
+    input_port: Ints
+    port_node: Ints
+    port_index: Ints
+    outputs: tuple[int, ...]
+    back_edges: tuple[tuple[int, int], ...]
+    opaque_calls: tuple[int, ...]
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes the program has."""
+        return int(self.op.shape[0])
+
+    @property
+    def ports(self) -> int:
+        """How many ports the program has."""
+        return int(self.port_node.shape[0])
+
+    def op_type(self, node: int) -> str:
+        """Op type of a node."""
+        return self.op_types[self.op[node]]
+
+    def inputs(self, node: int) -> list[int]:
+        """Ports that a node reads."""
+        ports: list[int] = self.input_port[self.input_start[node] : self.input_start[node + 1]].tolist()
+        return ports
+
+    def body_of(self, node: int) -> FunctionBody:
+        """The function in which a node stands."""
+        return self.bodies[self.frames[self.frame[node]].body]
+
+    def function(self, node: int) -> str:
+        """Name of the function in which a node stands; "" for the step's own graph."""
+        return self.body_of(node).name
+
+    def name(self, node: int) -> str:
+        """Name of a node in its function."""
+        return self.body_of(node).name_of(int(self.local[node]))
+
+    def frame_of(self, node: int) -> Frame:
+        """The frame in which a node stands."""
+        return self.frames[self.frame[node]]

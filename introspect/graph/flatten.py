@@ -1,0 +1,261 @@
+"""Inline every call, branch and loop of a graph into one Dataflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from introspect.errors import GraphError
+from introspect.graph.dataflow import Dataflow, Frame, Ints
+from introspect.graph.ops import CALLS, MERGE, Call
+from introspect.graph.parse import FunctionBody, ParsedGraph
+
+MAX_DEPTH = 200
+MAX_NODES = 20_000_000
+
+TapeTest = Callable[[str, str], bool]
+"""(function, node) -> whether a gradient tape made the op."""
+
+
+def flatten_graph(graph: ParsedGraph, by_tape: TapeTest) -> Dataflow:
+    """The whole step as one program.
+
+    `by_tape` is asked for ops that call functions only: what a call by the tape runs belongs to the tape.
+
+    Raises:
+        GraphError: a reference leads nowhere, or the calls nest without end.
+    """
+    flattener = _Flattener(graph, by_tape)
+    main = graph.main
+    frame = Frame(-1, 0, -1, "main", False, -1, False, False)
+    ports = flattener.inline(main, np.zeros(0, dtype=np.int32), frame)
+    return flattener.finish(tuple(int(ports[port]) for port in main.returns))
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """What inlining needs of one function, made once however often it is called."""
+
+    body: FunctionBody
+    number: int
+    op_codes: Ints
+    calls: tuple[int, ...]
+    lengths: Ints
+    produced: Ints
+    """Local ports that nodes yield, sorted by node."""
+    producer: Ints
+    """Their nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """A call that is being inlined."""
+
+    template: _Template
+    node: int
+    ports: Ints
+    frame: int
+
+    @property
+    def body(self) -> FunctionBody:
+        return self.template.body
+
+    def inputs(self) -> Ints:
+        start = self.body.input_start
+        return self.ports[self.body.input_port[start[self.node] : start[self.node + 1]]]
+
+    def outputs(self) -> list[tuple[int, int]]:
+        """(local port, index of the output) for each output that somebody uses."""
+        low, high = np.searchsorted(self.template.producer, (self.node, self.node + 1))
+        return [(int(port), int(self.body.port_index[port])) for port in self.template.produced[low:high]]
+
+
+class _Flattener:
+    def __init__(self, graph: ParsedGraph, by_tape: TapeTest) -> None:
+        self.graph = graph
+        self.by_tape = by_tape
+        self.templates: dict[str, _Template] = {}
+        self.bodies: list[FunctionBody] = []
+        self.frames: list[Frame] = []
+        self.op_codes: dict[str, int] = {}
+        self.parts: list[tuple[Ints, ...]] = []
+        self.yields: list[tuple[Ints, Ints, Ints]] = []
+        self.nodes = 0
+        self.ports = 0
+        self.back: list[tuple[int, int]] = []
+        self.opaque: list[int] = []
+
+    def inline(self, body: FunctionBody, arguments: Ints, frame: Frame, depth: int = 0) -> Ints:
+        """Append one function; returns the program's port of each of its local ports."""
+        if depth > MAX_DEPTH or self.nodes > MAX_NODES:
+            raise GraphError(f"function {body.name!r}: calls nest deeper than {MAX_DEPTH}, or the step is too large")
+        template = self.template(body)
+        number = len(self.frames)
+        self.frames.append(replace(frame, body=template.number))
+        ports = np.full(body.port_node.shape[0], -1, dtype=np.int32)
+        width = min(len(body.arguments), arguments.shape[0])
+        ports[:width] = arguments[:width]
+        start = 0
+        for call in template.calls:
+            self.append(template, start, call, ports, number)
+            self.inline_call(_Site(template, call, ports, number), depth + 1)
+            start = call + 1
+        self.append(template, start, body.nodes, ports, number)
+        return ports
+
+    def template(self, body: FunctionBody) -> _Template:
+        found = self.templates.get(body.name)
+        if found is None:
+            codes = np.fromiter((self.code(op) for op in body.ops), dtype=np.int32, count=body.nodes)
+            calls = tuple(i for i, op in enumerate(body.ops) if op in CALLS or self.graph.has_function(op))
+            made = np.arange(len(body.arguments), body.port_node.shape[0], dtype=np.int32)
+            made = made[np.argsort(body.port_node[made], kind="stable")]
+            lengths = np.diff(body.input_start)
+            found = _Template(body, len(self.bodies), codes, calls, lengths, made, body.port_node[made])
+            self.templates[body.name] = found
+            self.bodies.append(body)
+        return found
+
+    def code(self, op: str) -> int:
+        return self.op_codes.setdefault(op, len(self.op_codes))
+
+    def append(self, template: _Template, start: int, end: int, ports: Ints, frame: int) -> None:
+        """Append the nodes from `start` to before `end`, none of which calls a function."""
+        if end <= start:
+            return
+        body = template.body
+        low, high = np.searchsorted(template.producer, (start, end))
+        made = template.produced[low:high]
+        ports[made] = np.arange(self.ports, self.ports + made.shape[0], dtype=np.int32)
+        self.yields.append((ports[made], template.producer[low:high] - start + self.nodes, body.port_index[made]))
+        self.ports += int(made.shape[0])
+        read = body.input_port[body.input_start[start] : body.input_start[end]]
+        local = np.arange(start, end, dtype=np.int32)
+        whose = np.full(end - start, frame, dtype=np.int32)
+        self.parts.append((template.op_codes[start:end], whose, local, template.lengths[start:end], ports[read]))
+        self.nodes += end - start
+
+    def inline_call(self, site: _Site, depth: int) -> None:
+        op = site.body.ops[site.node]
+        call = CALLS.get(op, Call("call", ()))
+        names = self.function_names(site, call) or [op]
+        if not all(self.graph.has_function(name) for name in names):
+            self.opaque.append(self.nodes)
+            self.append(site.template, site.node, site.node + 1, site.ports, site.frame)
+            return
+        arguments = site.inputs()[call.skip_inputs :]
+        if call.kind == "while":
+            self.inline_while(site, names, arguments, depth)
+        elif call.kind == "branch":
+            self.inline_branches(site, names, arguments, depth)
+        else:
+            frame = self.frame_for(site, "call")
+            body = self.graph.body(names[0])
+            inner = self.inline(body, arguments, frame, depth)
+            returned = [int(inner[port]) for port in body.returns]
+            self.hand_back(site, returned, body.return_names if not call.attributes else None)
+
+    def function_names(self, site: _Site, call: Call) -> list[str]:
+        attributes = site.body.def_of(site.node).attr
+        names: list[str] = []
+        for name in call.attributes:
+            value = attributes[name]
+            names.extend([f.name for f in value.list.func] if name == "branches" else [value.func.name])
+        return names
+
+    def frame_for(self, site: _Site, kind: str) -> Frame:
+        parent = self.frames[site.frame]
+        definition = site.body.def_of(site.node)
+        compiled = "_XlaMustCompile" in definition.attr and definition.attr["_XlaMustCompile"].b
+        branch = kind == "branch"
+        return Frame(
+            parent=site.frame,
+            body=-1,
+            call=site.node,
+            kind=kind,  # type: ignore[arg-type]
+            conditional=parent.conditional or branch,
+            predicate=int(site.inputs()[0]) if branch else parent.predicate,
+            by_tape=parent.by_tape or self.by_tape(site.body.name, definition.name),
+            jit=parent.jit or compiled,
+        )
+
+    def hand_back(self, site: _Site, returned: list[int], names: list[str] | None = None) -> None:
+        """Let the call's output ports be those that the function returned."""
+        for port, index in site.outputs():
+            if names is not None:  # the old way to call: the op type is the function's name
+                index = names.index(site.body.port_name[port])
+            if index < len(returned):
+                site.ports[port] = returned[index]
+
+    def inline_branches(self, site: _Site, names: list[str], arguments: Ints, depth: int) -> None:
+        results: list[list[int]] = []
+        for name in names:
+            body = self.graph.body(name)
+            inner = self.inline(body, arguments, self.frame_for(site, "branch"), depth)
+            results.append([int(inner[port]) for port in body.returns])
+        returned = [self.merge(site, [row[i] for row in results]) for i in range(min(map(len, results)))]
+        self.hand_back(site, returned)
+
+    def inline_while(self, site: _Site, names: list[str], arguments: Ints, depth: int) -> None:
+        body = self.graph.body(names[1])
+        fixed = [body.returns[i] == i for i in range(len(body.returns))]
+        firsts = [self.nodes + i for i in range(len(fixed) - sum(fixed))]
+        carried = [
+            int(arguments[i]) if same else self.merge(site, [int(arguments[i]), -1]) for i, same in enumerate(fixed)
+        ]
+        state = np.asarray(carried, dtype=np.int32)
+        self.inline(self.graph.body(names[0]), state, self.frame_for(site, "while-cond"), depth)
+        inner = self.inline(body, state, self.frame_for(site, "while-body"), depth)
+        changing = [i for i, same in enumerate(fixed) if not same]
+        self.back.extend((node, int(inner[body.returns[i]])) for node, i in zip(firsts, changing, strict=True))
+        self.hand_back(site, carried)
+
+    def merge(self, site: _Site, ports: list[int]) -> int:
+        """Append a node that yields any of the ports."""
+        self.parts.append(
+            (
+                np.asarray([self.code(MERGE)], dtype=np.int32),
+                np.asarray([site.frame], dtype=np.int32),
+                np.asarray([site.node], dtype=np.int32),
+                np.asarray([len(ports)], dtype=np.int32),
+                np.asarray(ports, dtype=np.int32),
+            )
+        )
+        made = np.asarray([self.ports], dtype=np.int32)
+        self.yields.append((made, np.asarray([self.nodes], dtype=np.int32), np.zeros(1, dtype=np.int32)))
+        self.nodes += 1
+        self.ports += 1
+        return self.ports - 1
+
+    def finish(self, outputs: tuple[int, ...]) -> Dataflow:
+        columns = [np.concatenate(column) for column in zip(*self.parts, strict=True)] if self.parts else _EMPTY
+        op, frame, local, lengths, input_port = columns
+        input_start = np.zeros(op.shape[0] + 1, dtype=np.int32)
+        np.cumsum(lengths, out=input_start[1:])
+        port_node = np.full(self.ports, -1, dtype=np.int32)
+        port_index = np.zeros(self.ports, dtype=np.int32)
+        for ports, nodes, index in self.yields:
+            port_node[ports] = nodes
+            port_index[ports] = index
+        for node, port in self.back:
+            input_port[input_start[node] + 1] = port
+        return Dataflow(
+            bodies=tuple(self.bodies),
+            frames=tuple(self.frames),
+            op_types=tuple(self.op_codes),
+            op=op,
+            frame=frame,
+            local=local,
+            input_start=input_start,
+            input_port=input_port,
+            port_node=port_node,
+            port_index=port_index,
+            outputs=outputs,
+            back_edges=tuple(self.back),
+            opaque_calls=tuple(self.opaque),
+        )
+
+
+_EMPTY = [np.zeros(0, dtype=np.int32) for _ in range(5)]
