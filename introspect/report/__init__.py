@@ -1,0 +1,1 @@
+"""The report: built from evidence, stored as protobuf, written for TensorBoard."""

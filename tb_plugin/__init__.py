@@ -1,0 +1,1 @@
+"""The TensorBoard plugin of introspect; installed as the package `introspect_tb`."""
