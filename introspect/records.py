@@ -258,6 +258,8 @@ class ModelSummary:
     jit_compile: bool
     steps_per_execution: int
     file: str | None = None
+    custom_train_step: bool = False
+    """Whether the class overrides `train_step`."""
 
 
 @dataclass(frozen=True)

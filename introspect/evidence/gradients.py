@@ -97,3 +97,22 @@ def slots_of(evidence: TraceEvidence, variable: int) -> list[int]:
         if access is not None:
             found.update(dict.fromkeys(place[0] for place in access.places if place[0] != variable))
     return [other for other in found if other not in evidence.forward]
+
+
+def sources_of(evidence: TraceEvidence, nodes: list[int]) -> set[int]:
+    """Variables whose values the values written at `nodes` are made of, by tensor edges."""
+    edges, accesses = evidence.edges, evidence.resources.accesses
+    queue, seen = list(nodes), set(nodes)
+    found: set[int] = set()
+    while queue:
+        node = queue.pop()
+        access = accesses.get(node)
+        if access is not None and access.effect == "read":
+            found.add(access.places[0][0])
+            continue
+        for port in edges.inputs[node]:
+            before = edges.producer[port] if port >= 0 else -1
+            if before >= 0 and before not in seen:
+                seen.add(before)
+                queue.append(before)
+    return found

@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from introspect.rules import (
+    averages_misaligned,
+    changes_without_gradient,
+    frozen_layer_statistics_updated,
+    frozen_variable_updated,
+    next_step_fails,
+    no_gradient,
+    saved_optimizer,
+    slot_not_updated,
+    stale_optimizer,
+    traces_disagree,
+    trainable_variable_not_updated,
+    untracked_variable,
+)
 from introspect.rules._base import HEADINGS, Rule
 
-RULES: tuple[Rule, ...] = ()
+RULES: tuple[Rule, ...] = (
+    next_step_fails.UNKNOWN,
+    next_step_fails.FAILS,
+    frozen_variable_updated.RULE,
+    frozen_layer_statistics_updated.RULE,
+    trainable_variable_not_updated.RULE,
+    stale_optimizer.RULE,
+    no_gradient.RULE,
+    untracked_variable.RULE,
+    traces_disagree.RULE,
+    averages_misaligned.RULE,
+    slot_not_updated.RULE,
+    saved_optimizer.RULE,
+    changes_without_gradient.RULE,
+)
 
 RETIRED_IDS: frozenset[str] = frozenset()
 """Ids that were once in use; they are never given to another rule."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from introspect.records import Certainty, Finding, Severity
 
 if TYPE_CHECKING:
-    from introspect.diagnosis import Facts
+    from introspect.facts import Facts
 
 HEADINGS = ("What it does", "Why it matters", "Cause", "Fix", "Example")
 

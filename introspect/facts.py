@@ -1,0 +1,123 @@
+"""What a rule may look at: the capture, the evidence, and what follows from both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from introspect.capture.record import Capture, CapturedVariable
+from introspect.evidence.collect import TraceEvidence
+from introspect.evidence.gradients import sources_of
+from introspect.evidence.ways import Way, WayFinder
+from introspect.expectation import LayerTree
+from introspect.history import tell_history
+from introspect.records import Location, VariableReport
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a rule may look at.
+
+    Attributes:
+        rows: one VariableReport for each variable of the model and each untracked one, without findings yet.
+        row_index: the capture's variable index of each row.
+    """
+
+    capture: Capture
+    evidence: tuple[TraceEvidence, ...]
+    rows: tuple[VariableReport, ...]
+    row_index: tuple[int, ...]
+
+    @cached_property
+    def tree(self) -> LayerTree:
+        """The layer tree."""
+        return LayerTree(self.capture.layers)
+
+    @cached_property
+    def current(self) -> TraceEvidence | None:
+        """Evidence of the trace that the next fit uses."""
+        return next((evidence for evidence in self.evidence if evidence.trace.current), None)
+
+    @cached_property
+    def without_gradient(self) -> tuple[int, ...]:
+        """The model's variables that the flags let train and the current trace keeps still."""
+        current = self.current
+        if current is None:
+            return ()
+        return tuple(
+            index
+            for index, variable, row in self.pairs()
+            if variable.role == "model"
+            and row.expected
+            and current.updates(index) is False
+            and not self.moves_otherwise(current, index)
+        )
+
+    @cached_property
+    def _finder(self) -> WayFinder | None:
+        return WayFinder(self.current) if self.current is not None else None
+
+    @cached_property
+    def _ways(self) -> dict[int, Way]:
+        return {}
+
+    def way_to_loss(self, index: int) -> Way:
+        """How a variable's value goes to the loss in the current trace."""
+        if self._finder is None:
+            return Way("unclear")
+        if index not in self._ways:
+            self._ways[index] = self._finder.find(index)
+        return self._ways[index]
+
+    @staticmethod
+    def moves_otherwise(current: TraceEvidence, index: int) -> bool:
+        """Whether the forward pass itself, or an average of other variables, is how it changes."""
+        kinds = {write.kind for write in current.writes.get(index, ())}
+        return bool(kinds & {"statistics", "average", "accumulate", "other"})
+
+    def in_frozen_layer(self, index: int) -> bool:
+        """Whether a layer that owns the variable is frozen by its own flag."""
+        owners = self.capture.variables[index].owners
+        return any(not layer.trainable for path in owners if (layer := self.tree.by_path.get(path)) is not None)
+
+    def is_meant_frozen(self, index: int) -> bool:
+        """Whether somebody froze it: its layer, or the variable of a weight that was made to train."""
+        return self.in_frozen_layer(index) or self.capture.variables[index].watched
+
+    def optimizer_averages(self, current: TraceEvidence, index: int) -> bool:
+        """Whether the average written to it is one that an optimizer keeps, not one of the model's own."""
+        owned = {slot for optimizer in self.capture.optimizers for slot in optimizer.variables}
+        nodes = [write.node for write in current.writes.get(index, ()) if write.kind == "average"]
+        return any(place in owned for place in sources_of(current, nodes))
+
+    def locate(self, evidence: TraceEvidence, function: str, node: str) -> Location | None:
+        """The user's file and line that made an op, where that is known."""
+        for trace, probe in zip(self.capture.traces, self.capture.probes, strict=False):
+            if trace.id == evidence.trace.id and probe is not None:
+                return probe.location(function, node)
+        return None
+
+    def layer_of_node(self, evidence: TraceEvidence, node: int) -> str | None:
+        """The layer whose name scope holds the op; a help for the reader, never a proof."""
+        parts = [part.rsplit("_", 1)[0] if part[-1:].isdigit() else part for part in evidence.flow.name(node).split("/")]
+        names = {layer.name: layer.path for layer in self.capture.layers}
+        return next((names[part] for part in reversed(parts[:-1]) if part in names), None)
+
+    def tell_flag_history(self, indices: Sequence[int], frozen: bool) -> str | None:
+        """Where the flag was written and where the step was compiled, if `trace_flags` recorded it."""
+        return tell_history(self.capture, self.tree, indices, frozen)
+
+    def pairs(self) -> Iterator[tuple[int, CapturedVariable, VariableReport]]:
+        """(index in the capture, captured variable, row) of each row."""
+        for index, row in zip(self.row_index, self.rows, strict=True):
+            yield index, self.capture.variables[index], row
+
+    def layers_of(self, indices: Sequence[int]) -> tuple[str, ...]:
+        """Paths of the owning layers, each once, in order."""
+        owners = (self.capture.variables[index].layer for index in indices)
+        return tuple(dict.fromkeys(path for path in owners if path is not None))
+
+    def paths_of(self, indices: Sequence[int]) -> tuple[str, ...]:
+        """Paths of variables."""
+        return tuple(self.capture.variables[index].path for index in indices)

@@ -1,0 +1,184 @@
+"""Rows of a report from a capture and its evidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from introspect.capture.record import Capture, CapturedOptimizer, Probe
+from introspect.evidence.collect import TraceEvidence, summarize_updates
+from introspect.evidence.writes import WriteFact
+from introspect.expectation import LayerTree, find_decider
+from introspect.records import (
+    Finding,
+    GradientKind,
+    OptimizerReport,
+    Report,
+    SlotReport,
+    TraceReport,
+    Updated,
+    VariableReport,
+    Write,
+)
+
+if TYPE_CHECKING:
+    from introspect.capture.record import CapturedVariable
+
+FIT_END = "fit end"
+
+
+def build_rows(
+    capture: Capture, evidence: Sequence[TraceEvidence]
+) -> tuple[tuple[int, ...], tuple[VariableReport, ...]]:
+    """(index in the capture, row) of each variable of the model, then of each untracked one that the step uses."""
+    builder = _RowBuilder(capture, evidence)
+    chosen = [i for i, variable in enumerate(capture.variables) if builder.has_row(i, variable)]
+    return tuple(chosen), tuple(builder.row(i) for i in chosen)
+
+
+class _RowBuilder:
+    def __init__(self, capture: Capture, evidence: Sequence[TraceEvidence]) -> None:
+        self.capture = capture
+        self.evidence = evidence
+        self.tree = LayerTree(capture.layers)
+        self.probes: dict[str, Probe | None] = {
+            trace.id: probe for trace, probe in zip(capture.traces, capture.probes, strict=False)
+        }
+        self.current = next((one for one in evidence if one.trace.current), evidence[-1] if evidence else None)
+        self.tracker = {index: o for o in reversed(capture.optimizers) for index in o.tracks}
+
+    def has_row(self, index: int, variable: CapturedVariable) -> bool:
+        """Variables that the model does not track count where the step writes them or could train them."""
+        if variable.role == "model":
+            return True
+        if variable.role != "untracked":
+            return False
+        return any(index in one.forward or one.updates(index) for one in self.evidence) and (
+            variable.trainable or any(self._moves(one, index) for one in self.evidence)
+        )
+
+    @staticmethod
+    def _moves(one: TraceEvidence, index: int) -> bool:
+        return any(write.kind != "initial" for write in one.writes.get(index, ()))
+
+    def row(self, index: int) -> VariableReport:
+        variable = self.capture.variables[index]
+        updated, why = self.updated(index)
+        gradient, reason = self.gradient(index)
+        optimizer = self.tracker.get(index)
+        return VariableReport(
+            path=variable.path,
+            shape=variable.shape,
+            dtype=variable.dtype,
+            layer=variable.layer,
+            device=variable.device,
+            trainable=variable.trainable,
+            expected=variable.expected,
+            updated=updated,
+            gradient=gradient,
+            writes=self.writes(index),
+            reason=reason or why,
+            optimizer=optimizer.name if optimizer else None,
+            slots=self.slots(index, optimizer),
+            tracked=variable.role == "model",
+            decided_by=find_decider(self.capture, self.tree, variable),
+            replicas=variable.replicas,
+        )
+
+    def updated(self, index: int) -> tuple[Updated, str | None]:
+        updated = summarize_updates(one.updates(index) for one in self.evidence)
+        reasons = [reason for one in self.evidence for reason in [one.gradient(index)[1]] if reason]
+        if updated == "unknown" and not reasons:
+            reasons = ["no trace of the step could be read"]
+        return updated, reasons[0] if reasons else None
+
+    def gradient(self, index: int) -> tuple[GradientKind, str | None]:
+        return self.current.gradient(index) if self.current is not None else ("unknown", "no trace could be read")
+
+    def writes(self, index: int) -> tuple[Write, ...]:
+        found = [self.write(one, fact) for one in self.evidence for fact in one.writes.get(index, ())]
+        device = self.capture.variables[index].device
+        for end in self.capture.fit_end:
+            if end.target == index:
+                found.append(Write("average", None, None, device, None, False, None, FIT_END, None))
+        return tuple(found)
+
+    def write(self, one: TraceEvidence, fact: WriteFact) -> Write:
+        variable = self.capture.variables[fact.place[0]]
+        function, node = one.flow.function(fact.node), one.flow.name(fact.node)
+        probe = self.probes.get(one.trace.id)
+        replica = fact.place[1]
+        device = variable.replicas[replica] if replica < len(variable.replicas) else variable.device
+        return Write(
+            kind=fact.kind,
+            op=node,
+            op_type=one.flow.op_type(fact.node),
+            device=device,
+            placed=None,
+            conditional=fact.conditional,
+            trace=one.trace.id,
+            function=function,
+            location=probe.location(function, node) if probe is not None else None,
+        )
+
+    def slots(self, index: int, optimizer: CapturedOptimizer | None) -> tuple[SlotReport, ...]:
+        books = optimizer.slots if optimizer is not None else ()
+        return tuple(self.slot(book.slot, book.name) for book in books if book.variable == index)
+
+    def slot(self, index: int, name: str) -> SlotReport:
+        variable = self.capture.variables[index]
+        moves = [self._moves(one, index) for one in self.evidence]
+        return SlotReport(name, variable.path, summarize_updates(moves), variable.device, None)
+
+
+def build_report(
+    capture: Capture,
+    evidence: Sequence[TraceEvidence],
+    rows: tuple[VariableReport, ...],
+    findings: tuple[Finding, ...],
+    timings: tuple[tuple[str, float], ...],
+) -> Report:
+    """Put the parts together."""
+    shown = {row.path for row in rows}
+    return Report(
+        model=capture.model,
+        source=capture.source,
+        findings=findings,
+        variables=rows,
+        layers=capture.layers,
+        optimizers=tuple(_optimizer(capture, optimizer) for optimizer in capture.optimizers),
+        traces=tuple(_trace(capture, one, shown) for one in evidence),
+        environment=capture.environment,
+        timings=timings,
+        step=capture.step,
+        created=time.time(),
+    )
+
+
+def _optimizer(capture: Capture, optimizer: CapturedOptimizer) -> OptimizerReport:
+    return OptimizerReport(
+        name=optimizer.name,
+        class_name=optimizer.class_name,
+        learning_rate=optimizer.learning_rate,
+        tracks=tuple(capture.variables[index].path for index in optimizer.tracks),
+        built=optimizer.built,
+        settings=optimizer.settings,
+    )
+
+
+def _trace(capture: Capture, one: TraceEvidence, shown: set[str]) -> TraceReport:
+    variables = capture.variables
+    updated = [v.path for i, v in enumerate(variables) if v.path in shown and one.updates(i)]
+    trace = one.trace
+    return TraceReport(
+        id=trace.id,
+        signature=trace.signature,
+        nodes=one.nodes,
+        functions=one.functions,
+        updated=tuple(updated),
+        current=trace.current,
+        source=trace.source,
+        caller=trace.caller,
+        jit=trace.jit or any(frame.jit for frame in one.flow.frames),
+    )

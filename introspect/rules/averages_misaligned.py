@@ -1,0 +1,56 @@
+"""The end of `fit` writes one variable's average into another.
+
+What it does
+    Follows `use_ema` at the end of `fit`: Keras 3 pairs the variables that train now with the averages of those that
+    trained when the optimizer was built, one after the other, without comparing them.
+
+Why it matters
+    Weights are overwritten with those of another layer, silently, when shapes happen to fit.
+
+Cause
+    A layer was frozen or unfrozen after the optimizer was built.
+
+Fix
+    Compile with a new optimizer instance after the flags are set.
+
+Example
+    model.compile(keras.optimizers.SGD(use_ema=True), "mse"); model.fit(x, y)
+    model.get_layer("d1").trainable = False
+    model.fit(x, y)            # d2 gets the average of d1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from introspect.facts import Facts
+from introspect.records import EvidenceStep, Finding
+from introspect.rules._base import Rule
+from introspect.rules._wording import count, name_some
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """At most one finding."""
+    wrong = [end for end in facts.capture.fit_end if end.averaged != end.target]
+    if not wrong:
+        return
+    variables = facts.capture.variables
+    paths = facts.paths_of([end.target for end in wrong])
+    yield Finding(
+        rule=RULE.id,
+        name=RULE.name,
+        severity="warning",
+        certainty="proven",
+        variables=paths,
+        layers=facts.layers_of([end.target for end in wrong]),
+        message=f"The end of fit overwrites {count(len(wrong), 'variable')} with another one's average: {name_some(paths)}.",
+        cause="Keras pairs the variables that train now with the averages of those that trained when the optimizer was built.",
+        fix="model.compile(...) with a new optimizer instance after the flags are set",
+        evidence=tuple(
+            EvidenceStep(note=f"{variables[e.target].path} is given the average of {variables[e.averaged].path}")
+            for e in wrong[:3]
+        ),
+    )
+
+
+RULE = Rule("INT205", "averages-misaligned", "warning", "proven", __doc__ or "", check)

@@ -1,0 +1,103 @@
+"""A variable that no gradient reaches changes all the same.
+
+What it does
+    Names trainable variables that weight decay, a constraint, an average or an assign of the model's own changes,
+    while no gradient reaches them; and frozen target networks that the train step averages.
+
+Why it matters
+    It explains a weight that moves though nothing trains it. Where the flags freeze the variable, INT101 or INT102
+    says so as an error instead.
+
+Cause
+    `use_ema` writes averages back; a train step assigns; a constraint or a decay is applied to each variable.
+
+Fix
+    None is needed where it is meant.
+
+Example
+    target.assign(0.99 * target + 0.01 * online)      # in train_step: a momentum encoder
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from introspect.facts import Facts
+from introspect.evidence.collect import TraceEvidence
+from introspect.records import Finding
+from introspect.rules._base import Rule
+from introspect.rules._steps import write_steps
+from introspect.rules._wording import agree, count, name_some, of_layers
+
+_WORDS = {
+    "decay": "weight decay",
+    "constraint": "a constraint",
+    "average": "an average",
+    "statistics": "the forward pass",
+    "accumulate": "gradients of other variables",
+    "other": "Python",
+    "state": "the step itself",
+    "fit end": "the average that fit writes back at its end",
+}
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """One finding for each way of changing."""
+    current = facts.current
+    if current is None:
+        return
+    groups: dict[str, list[int]] = {}
+    for index, variable, row in facts.pairs():
+        if variable.role == "model" and row.expected and current.updates(index) is False:
+            kind = _find_kind(facts, current, index)
+            if kind:
+                groups.setdefault(kind, []).append(index)
+    for kind, indices in groups.items():
+        yield _report(facts, current, kind, indices, trainable=True)
+    targets = [i for i, _, row in facts.pairs() if not row.expected and _is_target(facts, current, i)]
+    if targets:
+        yield _report(facts, current, "average", targets, trainable=False)
+
+
+def _find_kind(facts: Facts, current: TraceEvidence, index: int) -> str | None:
+    kinds = [w.kind for w in current.writes.get(index, ()) if w.kind != "initial"]
+    if kinds:
+        return kinds[0]
+    return "fit end" if any(end.target == index for end in facts.capture.fit_end) else None
+
+
+def _is_target(facts: Facts, current: TraceEvidence, index: int) -> bool:
+    """A frozen variable that the step itself averages from others."""
+    variable = facts.capture.variables[index]
+    kinds = {write.kind for write in current.writes.get(index, ())}
+    return (
+        variable.role == "model"
+        and "average" in kinds
+        and facts.is_meant_frozen(index)
+        and not kinds & {"gradient", "decay", "constraint"}
+        and not facts.optimizer_averages(current, index)
+    )
+
+
+def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int], trainable: bool) -> Finding:
+    paths, layers = facts.paths_of(indices), facts.layers_of(indices)
+    number = len(indices)
+    what = "trainable variable" if trainable else "frozen variable"
+    return Finding(
+        rule=RULE.id,
+        name=RULE.name,
+        severity="info",
+        certainty="proven",
+        variables=paths,
+        layers=layers,
+        message=(
+            f"{count(number, what)}{of_layers(layers)} {agree(number, 'changes', 'change')} without a gradient, by "
+            f"{_WORDS.get(kind, kind)}: {name_some(paths)}."
+        ),
+        cause="The step writes them with a value that does not depend on their gradient.",
+        fix="nothing, where this is meant",
+        evidence=tuple(s for i in indices[:2] for s in write_steps(facts, current, i, current.writes.get(i, ())[:1])),
+    )
+
+
+RULE = Rule("INT301", "changes-without-gradient", "info", "proven", __doc__ or "", check)

@@ -1,0 +1,57 @@
+"""The optimizer state in the file does not fit the flags in the file.
+
+What it does
+    Compares the optimizer's arrays in a saved model with those that an optimizer built from its flags has, and tells
+    which weights they belong to.
+
+Why it matters
+    Keras then drops the state with a warning, and training goes on with fresh slots. It is also the only trace in a
+    file of a step that was stale when the model was saved.
+
+Cause
+    Flags changed after the optimizer was built, and before `save`.
+
+Fix
+    Compile with a new optimizer after loading, knowing that its state starts anew.
+
+Example
+    model.fit(x, y); model.get_layer("base").trainable = False; model.save("m.keras")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from introspect.facts import Facts
+from introspect.records import Finding
+from introspect.rules._base import Rule
+from introspect.rules._wording import count, name_some
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """At most one finding."""
+    saved = facts.capture.saved
+    if saved is None or saved.fits or saved.optimizer_variables is None:
+        return
+    wanted = [row.path for row in facts.rows if row.expected and row.tracked]
+    if saved.trained is None:
+        told = f"it holds {count(saved.optimizer_variables, 'optimizer array')}, the flags ask for {saved.expected_variables}"
+    else:
+        told = f"it was saved after training {len(saved.trained)} of {count(len(wanted), 'trainable variable')}"
+    yield Finding(
+        rule=RULE.id,
+        name=RULE.name,
+        severity="info",
+        certainty="proven",
+        variables=tuple(saved.trained or ()),
+        layers=(),
+        message=f"The optimizer state in {saved.path} does not fit its flags: {told}.",
+        cause=(
+            "Flags were changed after the optimizer was built and before the model was saved"
+            + (f"; trained then: {name_some(saved.trained)}." if saved.trained else ".")
+        ),
+        fix="after loading: introspect.recompile(model), or model.compile(...) with a new optimizer",
+    )
+
+
+RULE = Rule("INT206", "saved-optimizer-does-not-fit-flags", "info", "proven", __doc__ or "", check)

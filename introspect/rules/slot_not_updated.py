@@ -1,0 +1,60 @@
+"""A variable trains and a slot that its optimizer keeps for it stands still.
+
+What it does
+    Names slots (momentum, velocity, …) of trained variables that the current trace never writes.
+
+Why it matters
+    The variable is moved by something else than this optimizer, or by an older one with slots of its own.
+
+Cause
+    A train step that assigns by hand, or two optimizers that hold the same variable.
+
+Fix
+    Let one optimizer apply each variable's gradient.
+
+Example
+    w.assign_sub(0.1 * grad)       # while model.optimizer is a built Adam
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from introspect.facts import Facts
+from introspect.records import EvidenceStep, Finding
+from introspect.rules._base import Rule
+from introspect.rules._wording import agree, count, name_some
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """At most one finding."""
+    current = facts.current
+    if current is None:
+        return
+    still = []
+    for optimizer in facts.capture.optimizers:
+        if not any(current.writes.get(slot.slot) for slot in optimizer.slots):
+            continue  # none of its slots moves: it is not the one in use
+        still += [s for s in optimizer.slots if current.updates(s.variable) and not current.writes.get(s.slot)]
+    if not still:
+        return
+    variables = list(dict.fromkeys(slot.variable for slot in still))
+    paths = facts.paths_of(variables)
+    yield Finding(
+        rule=RULE.id,
+        name=RULE.name,
+        severity="info",
+        certainty="proven",
+        variables=paths,
+        layers=facts.layers_of(variables),
+        message=(
+            f"{count(len(still), 'slot')} of {count(len(variables), 'trained variable')} "
+            f"{agree(len(still), 'is', 'are')} never written: {name_some(paths)}."
+        ),
+        cause="The step moves these variables without the optimizer that keeps the slots.",
+        fix="let model.optimizer.apply_gradients apply their gradients, or compile with a new optimizer",
+        evidence=tuple(EvidenceStep(note=f"{facts.capture.variables[s.slot].path} ({s.name})") for s in still[:3]),
+    )
+
+
+RULE = Rule("INT204", "slot-not-updated", "info", "proven", __doc__ or "", check)

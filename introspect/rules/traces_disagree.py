@@ -1,0 +1,88 @@
+"""Two traces of one step train different variables.
+
+What it does
+    Compares all concrete functions that the step can still use, and names the variables that some train and some do
+    not, against the flags.
+
+Why it matters
+    Which variables train then depends on the batch: its size, its dtype, whether it has weights.
+
+Cause
+    A flag changed between two traces. Each trace keeps the flags that it was traced with.
+
+Fix
+    Compile again after the flags are set: that drops all old traces.
+
+Example
+    model.train_on_batch(x8, y8)
+    model.get_layer("hid").trainable = False
+    model.train_on_batch(x4, y4)        # traced anew, frozen
+    model.train_on_batch(x8, y8)        # the old trace: trains the frozen layer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from introspect.facts import Facts
+from introspect.evidence.collect import TraceEvidence
+from introspect.records import EvidenceStep, Finding, Severity
+from introspect.rules._base import Rule
+from introspect.rules._wording import RECOMPILE, agree, count, name_some
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """At most one finding."""
+    current = facts.current
+    others = [one for one in facts.evidence if one is not current]
+    if current is None or not others:
+        return
+    differ = [
+        index
+        for index, variable, row in facts.pairs()
+        if variable.role == "model" and any(_contradicts(current, one, index, row.expected) for one in others)
+    ]
+    if differ:
+        yield _report(facts, current, others, differ)
+
+
+def _contradicts(current: TraceEvidence, other: TraceEvidence, index: int, expected: bool) -> bool:
+    """One of the two does what the flags say, the other does not."""
+    here, there = current.updates(index), other.updates(index)
+    return None not in (here, there) and here != there and (there != expected or here != expected)
+
+
+def _report(facts: Facts, current: TraceEvidence, others: list[TraceEvidence], differ: list[int]) -> Finding:
+    wrong_now = any(current.updates(i) != facts.capture.variables[i].expected for i in differ)
+    severity: Severity = "info" if facts.capture.data_given and not wrong_now else "warning"
+    paths = facts.paths_of(differ)
+    return Finding(
+        rule=RULE.id,
+        name=RULE.name,
+        severity=severity,
+        certainty="proven",
+        variables=paths,
+        layers=facts.layers_of(differ),
+        message=(
+            f"{count(len(facts.evidence), 'trace')} of the step {agree(len(facts.evidence), 'disagrees', 'disagree')} on "
+            f"{count(len(differ), 'variable')}: {name_some(paths)}."
+        ),
+        cause=(
+            "Flags changed between the traces, and each keeps those that it was traced with. "
+            f"{'The current one' if facts.capture.data_given else 'The latest one'} ({current.trace.id}) "
+            f"{'is against the flags' if wrong_now else 'does what the flags say'}; a batch of another signature uses "
+            "another one."
+        ),
+        fix=RECOMPILE,
+        evidence=tuple(_say(one, differ, facts) for one in (current, *others)),
+    )
+
+
+def _say(one: TraceEvidence, differ: list[int], facts: Facts) -> EvidenceStep:
+    number = sum(bool(one.updates(index)) for index in differ)
+    return EvidenceStep(
+        note=f"{one.trace.id} {one.trace.signature} trains {number} of them", trace=one.trace.id
+    )
+
+
+RULE = Rule("INT106", "traces-disagree", "warning", "proven", __doc__ or "", check)
