@@ -38,12 +38,14 @@ def inspect(
     Raises:
         IntrospectError: the step could not be analysed; the message says what failed and what to do.
     """
-    from introspect.capture import capture_function, capture_model
+    from introspect.capture import capture_model
 
     rules = choose_rules(select, ignore)
     if isinstance(target, str) or hasattr(target, "__fspath__"):
         return inspect_target(str(target), measure=measure, try_fixes=try_fixes, select=select, ignore=ignore)
     if args is not None:
+        from introspect.capture import capture_function
+
         capture = capture_function(target, tuple(args), kwargs or {}, model=model, optimizer=optimizer)
         return diagnose(capture, rules)
     capture = capture_model(target, data=data)
