@@ -7,8 +7,11 @@ import json
 import math
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from introspect.report.columns import Columns, ReportColumns
-from introspect.report.metadata import Mark, count_columns
+from introspect.report.metadata import NORM_ROWS, Mark, count_columns
 from introspect.report.tables import HAS_OFFSETS, TABLES, Column, Kind
 
 SCHEMA = 1
@@ -57,6 +60,14 @@ def show_report(columns: ReportColumns, run: str, at: int, wall_time: float) -> 
         "strings": columns.strings,
         **{name: show_table(columns, name) for name in PAGE_TABLES},
         **{name: show_objects(columns, name) for name in ("findings", "traces", "optimizers")},
+    }
+
+
+def show_norms(rows: NDArray[np.float32]) -> dict[str, list[float | str | None]]:
+    """Columns of float32 [4, n]; a negative number is "not measured", and float32's shortest form is kept."""
+    return {
+        name: [None if value < 0 and value != -math.inf else show_float(float(str(value))) for value in row]
+        for name, row in zip(NORM_ROWS, rows, strict=True)
     }
 
 

@@ -203,6 +203,7 @@ def _build_lists(
     column: Column, stored: Columns, strings: list[str | None], made: dict[str, list[Any]]
 ) -> list[tuple[Any, ...]]:
     starts = stored[f"{column.name}_start"]
+    flat: list[Any]
     match column.kind:
         case Kind.TEXTS:
             flat = [strings[index] for index in stored[column.name]]
@@ -220,8 +221,9 @@ def _build_lists(
 def fill_column(columns: ReportColumns, name: str, column: Column) -> None:
     """Give a column that the stored version did not have yet its field's default in every row."""
     rows = columns.rows[name]
-    defaults = {item.name: item.default for item in fields(cast(Any, TABLES[name].record))}
+    defaults: dict[str, Any] = {item.name: item.default for item in fields(cast(Any, TABLES[name].record))}
     default = defaults[column.name]
+    value: Any = default
     stored = columns.tables[name]
     if column.kind in HAS_OFFSETS:
         stored[f"{column.name}_start"] = [0] * (rows + 1)
@@ -236,5 +238,5 @@ def fill_column(columns: ReportColumns, name: str, column: Column) -> None:
         case Kind.MAYBE | Kind.ROW:
             value = -1 if default is None else int(default)
         case _:
-            value = default
+            pass
     stored[column.name] = [value] * rows

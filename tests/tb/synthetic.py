@@ -1,15 +1,19 @@
 """Report series as real trainings leave them, made without TensorFlow.
 
 python -m tests.tb.synthetic OUT            # event files below OUT, to be shown by: tensorboard --logdir OUT
-python -m tests.tb.synthetic OUT --answers  # and what each route answers, as JSON files below OUT/answers
+python -m tests.tb.synthetic OUT --answers  # and what each route answers, as files in OUT/../answers
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from introspect.records import (
     Environment,
@@ -23,7 +27,6 @@ from introspect.records import (
     Measured,
     ModelSummary,
     OptimizerReport,
-    Path,
     Report,
     SlotReport,
     TraceReport,
@@ -31,6 +34,8 @@ from introspect.records import (
     VariableReport,
     Write,
 )
+from introspect.report.norms import NormSample
+from introspect.report.writer import ReportWriter
 
 START = 1_795_460_000.0
 CPU = "/job:localhost/replica:0/task:0/device:CPU:0"
@@ -58,11 +63,15 @@ class Shot:
 
 @dataclass(frozen=True)
 class Series:
-    """All that one training leaves in its directory."""
+    """All that one training leaves in its directory, in the order in which it happened."""
 
     run: str
-    shots: tuple[Shot, ...]
-    samples: tuple[Sample, ...] = ()
+    events: tuple[Shot | Sample, ...]
+
+    @property
+    def reports(self) -> list[Report]:
+        """The reports alone."""
+        return [event.report for event in self.events if isinstance(event, Shot)]
 
 
 @dataclass(frozen=True)
@@ -299,27 +308,32 @@ def make_vgg_series(run: str = "vgg") -> Series:
     stale = make_report(model, make_vgg_layers(True, "no"), reason="flag changed", step=300, created=START + 90)
     stale = with_findings(dataclasses.replace(stale, findings=(make_stale_finding(stale),)))
     healthy = make_report(model, make_vgg_layers(True, "yes"), reason="recompiled", step=0, created=START + 150)
-    samples = tuple(_make_vgg_sample(step, healthy, step > 500) for step in range(10, 801, 10))
-    shots = (
+    before = [_make_vgg_sample(step, step, healthy, False) for step in range(10, 491, 10)]
+    after = [_make_vgg_sample(step, step + 490, healthy, True) for step in range(10, 311, 10)]
+    still = dataclasses.replace(stale, reason="epoch", step=400, created=START + 120)
+    end = dataclasses.replace(healthy, reason="train end", step=310, created=START + 240)
+    events = (
         Shot(frozen, 0),
-        Shot(with_norms(stale, samples[29]), 3, "trainable of backbone (26 variables) set without a recompile"),
-        Shot(with_norms(dataclasses.replace(stale, reason="epoch", step=400, created=START + 120), samples[39]), 4),
+        *before[:30],
+        Shot(with_norms(stale, before[29]), 3, "trainable of backbone (26 variables) set without a recompile"),
+        *before[30:40],
+        Shot(with_norms(still, before[39]), 4),
+        *before[40:],
         Shot(healthy, 5, "a new train function; the optimizer is new"),
-        Shot(
-            with_norms(dataclasses.replace(healthy, reason="train end", step=300, created=START + 240), samples[-1]), 8
-        ),
+        *after,
+        Shot(with_norms(end, after[-1]), 8),
     )
-    return Series(run, shots, samples)
+    return Series(run, events)
 
 
-def _make_vgg_sample(step: int, report: Report, unfrozen: bool) -> Sample:
+def _make_vgg_sample(step: int, total: int, report: Report, unfrozen: bool) -> Sample:
     alive = [unfrozen or row.path.startswith("head/") for row in report.variables]
     gradient = tuple(
-        2.0 * math.exp(-step / 300) / (1 + row / 8) * (1 + 0.2 * math.sin(step / 20 + row)) if live else None
+        2.0 * math.exp(-total / 300) / (1 + row / 8) * (1 + 0.2 * math.sin(total / 20 + row)) if live else None
         for row, live in enumerate(alive)
     )
     update = tuple(0.001 * norm if norm is not None else 0.0 for norm in gradient)
-    return Sample(step, gradient, update, tuple(10.0 + row * 0.1 + step / 1000 for row in range(len(alive))))
+    return Sample(step, gradient, update, tuple(10.0 + row * 0.1 + total / 1000 for row in range(len(alive))))
 
 
 def make_gan_series(run: str = "gan") -> Series:
@@ -524,7 +538,7 @@ def make_hostile_series(run: str = "<img src=x onerror=alert(2)>") -> Series:
     count = len(report.variables)
     norms = tuple(odd[index % len(odd)] for index in range(count))
     sample = Sample(3, norms, norms[::-1], norms)
-    return Series(run, (Shot(with_norms(report, sample), 0, HOSTILE[1]),), (sample,))
+    return Series(run, (Shot(with_norms(report, sample), 0, HOSTILE[1]), dataclasses.replace(sample, step=9)))
 
 
 SERIES: dict[str, Callable[[], Series]] = {
@@ -537,6 +551,61 @@ SERIES: dict[str, Callable[[], Series]] = {
 }
 
 
-def rename(path: str) -> Path:
-    """A plain string as a `Path` of the records."""
-    return Path(path)
+def write_series(series: Series, root: str, folder: str | None = None) -> str:
+    """Write a series below `root` as a training would have; returns the run's name in TensorBoard."""
+    name = series.run if folder is None else folder
+    paths = tuple(row.path for row in series.reports[0].variables)
+    with ReportWriter(os.path.join(root, name)) as writer:
+        for event in series.events:
+            if isinstance(event, Shot):
+                writer.append(event.report, epoch=event.epoch, detail=event.detail)
+            else:
+                writer.append_norms(NormSample(paths, event.step, event.gradient, event.update, event.weight))
+    return f"{name}/introspect"
+
+
+def write_all(root: str, names: Iterable[str]) -> list[str]:
+    """Write the series of these names; the hostile one under a name that wants to be a tag."""
+    return [write_series(SERIES[name](), root) for name in names]
+
+
+def dump_answers(root: str, out: str) -> None:
+    """Save what each route answers about the runs below `root`, asked through TensorBoard's own application."""
+    from tests.tb.serving import LogClient
+
+    client = LogClient(root)
+    os.makedirs(out, exist_ok=True)
+
+    def save(name: str, route: str, **query: object) -> Any:
+        answer = client.ask(route, **query)
+        with open(os.path.join(out, name), "wb") as file:
+            file.write(answer.data)
+        return answer
+
+    runs = save("runs.json", "runs").json
+    for state in runs["runs"]:
+        run, label = state["run"], re.sub(r"[^a-z_]+", "_", state["run"].split("/")[0])
+        marks = save(f"{label}.timeline.json", "timeline", run=run).json["marks"]
+        for mark in marks:
+            report = save(f"{label}.report.{mark['at']}.json", "report", run=run, at=mark["at"]).json
+        save(f"{label}.compare.json", "compare", run=run, with_at=marks[0]["at"])
+        save(f"{label}.latest_norms.json", "latest_norms", run=run)
+        save(f"{label}.norms.json", "norms", run=run, variable=report["strings"][report["variables"]["path"][0]])
+        save(f"{label}.export.csv", "export", run=run, format="csv")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the series that are asked for, and their answers."""
+    parser = argparse.ArgumentParser(description="Write report series as real trainings leave them.")
+    parser.add_argument("out")
+    parser.add_argument("--only", nargs="+", choices=sorted(SERIES), default=list(SERIES))
+    parser.add_argument("--answers", action="store_true", help="also what each route answers, below OUT/../answers")
+    chosen = parser.parse_args(arguments)
+    for run in write_all(chosen.out, chosen.only):
+        print(run)
+    if chosen.answers:
+        dump_answers(chosen.out, os.path.join(chosen.out, os.pardir, "answers"))
+
+
+if __name__ == "__main__":
+    main()
