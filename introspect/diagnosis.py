@@ -46,12 +46,13 @@ def _diagnose(capture: Capture, rules: Sequence[Rule]) -> tuple[Facts, Report]:
     index, rows = build_rows(capture, evidence)
     facts = Facts(capture, evidence, rows, index)
     findings = run_rules(facts, rules)
+    flow = facts.draw()
     timings = (
         *capture.timings,
         ("evidence", collected - started),
         ("rules", time.perf_counter() - collected),
     )
-    return facts, build_report(capture, evidence, _with_findings(rows, findings), findings, timings)
+    return facts, build_report(capture, evidence, _with_findings(rows, findings), findings, flow, timings)
 
 
 def run_rules(facts: Facts, rules: Sequence[Rule]) -> tuple[Finding, ...]:

@@ -8,11 +8,13 @@ from functools import cached_property
 
 from introspect.capture.record import Capture, CapturedVariable
 from introspect.evidence.collect import TraceEvidence
+from introspect.evidence.flowchart import draw_flow
 from introspect.evidence.gradients import sources_of
+from introspect.evidence.scopes import LayerScopes
 from introspect.evidence.ways import Way, WayFinder
 from introspect.expectation import LayerTree
 from introspect.history import tell_history
-from introspect.records import Location, VariableReport
+from introspect.records import Flow, Location, VariableReport
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,21 @@ class Facts:
                 return probe.location(function, node)
         return None
 
+    @cached_property
+    def scopes(self) -> LayerScopes:
+        """Name scopes of the layers."""
+        return LayerScopes(self.capture.layers)
+
     def layer_of_node(self, evidence: TraceEvidence, node: int) -> str | None:
         """The layer whose name scope holds the op; a help for the reader, never a proof."""
-        parts = [part.rsplit("_", 1)[0] if part[-1:].isdigit() else part for part in evidence.flow.name(node).split("/")]
-        names = {layer.name: layer.path for layer in self.capture.layers}
-        return next((names[part] for part in reversed(parts[:-1]) if part in names), None)
+        return self.scopes.layer_of(evidence.flow.name(node))
+
+    def draw(self) -> Flow:
+        """The layer-level drawing of the current trace."""
+        if self.current is None or self._finder is None:
+            return Flow()
+        cuts = frozenset(node for index in self.without_gradient for node in self.way_to_loss(index).cuts)
+        return draw_flow(self.current, self._finder, self.scopes, cuts)
 
     def tell_flag_history(self, indices: Sequence[int], frozen: bool) -> str | None:
         """Where the flag was written and where the step was compiled, if `trace_flags` recorded it."""

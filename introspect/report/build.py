@@ -12,6 +12,7 @@ from introspect.evidence.writes import WriteFact
 from introspect.expectation import LayerTree, find_decider
 from introspect.records import (
     Finding,
+    Flow,
     GradientKind,
     OptimizerReport,
     Report,
@@ -137,6 +138,7 @@ def build_report(
     evidence: Sequence[TraceEvidence],
     rows: tuple[VariableReport, ...],
     findings: tuple[Finding, ...],
+    flow: Flow,
     timings: tuple[tuple[str, float], ...],
 ) -> Report:
     """Put the parts together."""
@@ -151,6 +153,7 @@ def build_report(
         traces=tuple(_trace(capture, one, shown) for one in evidence),
         environment=capture.environment,
         timings=timings,
+        flow=flow,
         step=capture.step,
         created=time.time(),
     )

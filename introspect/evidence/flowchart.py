@@ -1,0 +1,115 @@
+"""The layer-level drawing of a step: which layer's values go into which, down to the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from introspect.evidence.scan import TO_BACKWARD
+from introspect.evidence.scopes import LayerScopes
+from introspect.graph.ops import INPUTS
+from introspect.records import Flow, FlowNode
+
+if TYPE_CHECKING:
+    from introspect.evidence.collect import TraceEvidence
+    from introspect.evidence.ways import WayFinder
+
+Source = tuple[int, bool]
+"""(node of the drawing, whether the way from it is differentiable so far)"""
+
+INPUT, LOSS = 0, 1
+
+
+class _Drawing:
+    def __init__(self, evidence: TraceEvidence, finder: WayFinder, scopes: LayerScopes, cuts: frozenset[int]) -> None:
+        self.evidence = evidence
+        self.finder = finder
+        self.scopes = scopes
+        self.cuts = cuts
+        self.nodes = [FlowNode(INPUT, "data", "input"), FlowNode(LOSS, "loss", "loss")]
+        self.by_layer: dict[str, int] = {}
+        self.edges: dict[tuple[int, int], bool] = {}
+        self.sources: list[frozenset[Source]] = [frozenset()] * evidence.flow.ports
+
+    def add_layer(self, path: str) -> int:
+        if path not in self.by_layer:
+            self.by_layer[path] = len(self.nodes)
+            self.nodes.append(FlowNode(len(self.nodes), path, "layer", layer=path))
+        return self.by_layer[path]
+
+    def add_cut(self, node: int) -> int:
+        flow = self.evidence.flow
+        name = flow.name(node)
+        layer = self.scopes.layer_of(name)
+        self.nodes.append(FlowNode(len(self.nodes), flow.op_type(node), "cut", layer, name, flow.op_type(node)))
+        return len(self.nodes) - 1
+
+    def add_edges(self, sources: Iterable[Source], target: int) -> None:
+        for source, smooth in sources:
+            if source != target:
+                self.edges[source, target] = self.edges.get((source, target), False) or smooth
+
+    def draw(self) -> None:
+        evidence = self.evidence
+        flow, edges, marked, goes = evidence.flow, evidence.edges, evidence.marked, evidence.goes
+        data = {code for code, name in enumerate(flow.op_types) if name in INPUTS}
+        for node in range(flow.nodes):
+            made = edges.outputs[node]
+            if marked[node] or node in evidence.resources.handles or not any(goes[p] & TO_BACKWARD for p in made):
+                continue
+            if int(flow.op[node]) in data:
+                for port in made:
+                    self.sources[port] = frozenset({(INPUT, True)})
+                continue
+            self._pass(node, made)
+
+    def _pass(self, node: int, made: list[int]) -> None:
+        edges, passes = self.evidence.edges, self.finder.passes
+        before: set[Source] = set()
+        for port in edges.inputs[node]:
+            if port >= 0:
+                before |= self.sources[port]
+        if node in self.cuts:
+            here = self.add_cut(node)
+            self.add_edges(before, here)
+            after: frozenset[Source] = frozenset({(here, False)})
+        else:
+            layer = self.scopes.layer_of(self.evidence.flow.name(node))
+            if layer is not None:
+                here = self.add_layer(layer)
+                self.add_edges(before, here)
+                after = frozenset({(here, True)})
+            elif passes[self.evidence.flow.op[node]]:
+                after = frozenset(before)
+            else:
+                after = frozenset((source, False) for source, _ in before)
+        for port in made:
+            self.sources[port] = after
+
+    def end(self) -> None:
+        """What the backward pass touches outside of all layers, and leads to no further layer, is the loss."""
+        evidence, finder = self.evidence, self.finder
+        for port, touched in enumerate(finder.touched):
+            if not touched:
+                continue
+            producer = evidence.edges.producer[port]
+            if producer >= 0 and self.scopes.layer_of(evidence.flow.name(producer)) is None:
+                self.add_edges(self.sources[port], LOSS)
+        inner = {source for source, target in self.edges if target != LOSS}
+        shown = {(s, t) for (s, t) in self.edges if t == LOSS and s in inner and s != INPUT}
+        last = {(s, t) for (s, t) in self.edges if t == LOSS and s not in inner}
+        if last:
+            for edge in shown:
+                del self.edges[edge]
+        self.edges.pop((INPUT, LOSS), None)
+
+
+def draw_flow(
+    evidence: TraceEvidence, finder: WayFinder, scopes: LayerScopes, cuts: frozenset[int]
+) -> Flow:
+    """The drawing of one trace; `cuts` are nodes that stop a gradient and are drawn by themselves."""
+    drawing = _Drawing(evidence, finder, scopes, cuts)
+    drawing.draw()
+    drawing.end()
+    edges = tuple((source, target, smooth) for (source, target), smooth in sorted(drawing.edges.items()))
+    return Flow(tuple(drawing.nodes), edges)

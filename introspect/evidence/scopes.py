@@ -1,0 +1,44 @@
+"""Which layer an op belongs to, by its name scope: a help for the reader's eye, never a proof."""
+
+from __future__ import annotations
+
+import re
+
+from introspect.records import LayerReport
+
+_SUFFIX = re.compile(r"_\d+$")
+
+
+class LayerScopes:
+    """Keras opens a name scope for each layer's call, with a number behind the name where it stood before."""
+
+    def __init__(self, layers: tuple[LayerReport, ...]) -> None:
+        self._by_name: dict[str, list[LayerReport]] = {}
+        for layer in layers:
+            if layer.parent is not None:
+                self._by_name.setdefault(layer.name, []).append(layer)
+        self._cache: dict[str, str | None] = {}
+
+    def layer_of(self, op_name: str) -> str | None:
+        """Path of the innermost layer whose scope holds the op."""
+        scope = op_name.rpartition("/")[0]
+        if scope not in self._cache:
+            self._cache[scope] = self._find(scope.split("/"))
+        return self._cache[scope]
+
+    def _find(self, parts: list[str]) -> str | None:
+        for depth in range(len(parts) - 1, -1, -1):
+            candidates = self._named(parts[depth])
+            if len(candidates) == 1:
+                return candidates[0].path
+            if candidates:
+                outer = set(parts[:depth]) | {_SUFFIX.sub("", part) for part in parts[:depth]}
+                return max(candidates, key=lambda layer: self._overlap(layer, outer)).path
+        return None
+
+    def _named(self, part: str) -> list[LayerReport]:
+        return self._by_name.get(part) or self._by_name.get(_SUFFIX.sub("", part), [])
+
+    @staticmethod
+    def _overlap(layer: LayerReport, outer: set[str]) -> int:
+        return sum(part in outer for part in layer.path.split("/"))
