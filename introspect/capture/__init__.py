@@ -2,5 +2,6 @@
 
 from introspect.capture.model import capture_model
 from introspect.capture.record import Capture
+from introspect.capture.twin import Twin, twin_model
 
-__all__ = ["Capture", "capture_model"]
+__all__ = ["Capture", "Twin", "capture_model", "twin_model"]

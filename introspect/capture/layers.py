@@ -58,8 +58,14 @@ def own_variables(layer: Any, keras: KerasName) -> list[Any]:
     """Variables that the layer itself made or was given, sublayers' left out; states of its seed generators included."""
     if keras == "tf_keras":
         return [*getattr(layer, "_trainable_weights", ()), *getattr(layer, "_non_trainable_weights", ())]
-    seeds = [generator.state for generator in layer._seed_generators]
-    return [*layer._trainable_variables, *layer._non_trainable_variables, *seeds]
+    return [*layer._trainable_variables, *layer._non_trainable_variables, *list_seeds(layer)]
+
+
+def list_seeds(layer: Any) -> list[Any]:
+    """State of the layer's own random generators, Keras 3's and tf_keras'."""
+    seeds = [generator.state for generator in getattr(layer, "_seed_generators", ())]
+    generator = getattr(getattr(layer, "_random_generator", None), "_generator", None)
+    return seeds if generator is None else [*seeds, generator._state_var]
 
 
 def describe_layers(tree: LayerTree, keras: KerasName, name_of: dict[int, str]) -> tuple[LayerReport, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from introspect.capture.record import CapturedOptimizer, CapturedSlot
-from introspect.capture.variables import VariableTable
+from introspect.capture.variables import VariableTable, is_variable
 
 SETTINGS = (
     "use_ema",
@@ -17,28 +18,30 @@ SETTINGS = (
     "global_clipnorm",
     "loss_scale_factor",
     "gradient_accumulation_steps",
-    "dynamic",
     "dynamic_growth_steps",
 )
+WRAPPED = ("inner_optimizer", "_optimizer", "_inner_optimizers")
 
 
 def find_optimizers(model: Any) -> list[Any]:
-    """The model's optimizer first, then every other that it holds, then those inside wrappers; each once."""
+    """The model's optimizer first, then every other that it holds, then that of `compile`; each once, parts after wholes."""
+    config = getattr(getattr(model, "_compile_config", None), "config", None) or {}
     found: dict[int, Any] = {}
-    queue = [getattr(model, "optimizer", None), *vars(model).values()]
-    for value in queue:
+    for value in (getattr(model, "optimizer", None), *vars(model).values(), config.get("optimizer")):
         for optimizer in open_optimizer(value):
             found.setdefault(id(optimizer), optimizer)
     return list(found.values())
 
 
 def open_optimizer(value: Any) -> list[Any]:
-    """An optimizer and those that it wraps; nothing for any other object."""
+    """An optimizer and those that it wraps, those in a container; nothing for any other object."""
+    if isinstance(value, dict):
+        value = list(value.values())
     if isinstance(value, (list, tuple)):
         return [inner for part in value for inner in open_optimizer(part)]
     if not is_optimizer(value):
         return []
-    inside = [getattr(value, name, None) for name in ("inner_optimizer", "_optimizer", "optimizers", "_optimizers")]
+    inside = [vars(value).get(name) for name in WRAPPED]
     return [value, *(inner for part in inside for inner in open_optimizer(part))]
 
 
@@ -52,78 +55,140 @@ def is_optimizer(value: Any) -> bool:
 
 
 def list_variables(optimizer: Any) -> list[Any]:
-    """All variables that the optimizer owns."""
-    variables = optimizer.variables
-    return list(variables() if callable(variables) else variables)
+    """All variables that the optimizer owns: those it names, and those in its attributes (tf_keras' learning rate)."""
+    named = optimizer.variables
+    found = {id(variable): variable for variable in (named() if callable(named) else named)}
+    tracked = {id(variable) for variable in getattr(optimizer, "_trainable_variables", None) or ()}
+    for value in vars(optimizer).values():
+        for variable in walk_variables(value):
+            if id(variable) not in tracked:
+                found.setdefault(id(variable), variable)
+    return list(found.values())
 
 
-def list_tracked(optimizer: Any) -> list[Any]:
-    """Variables that the optimizer was built with, in that order."""
-    return list(getattr(optimizer, "_trainable_variables", None) or ())
+def walk_variables(value: Any, depth: int = 3) -> Iterator[Any]:
+    """Variables in an attribute: itself, in a list, in a legacy optimizer's dicts, in a loss scale's state."""
+    if is_variable(value):
+        yield value
+    elif depth and isinstance(value, dict):
+        for part in value.values():
+            yield from walk_variables(part, depth - 1)
+    elif depth and isinstance(value, (list, tuple)):
+        for part in value:
+            yield from walk_variables(part, depth - 1)
+    elif depth and type(value).__name__ == "_DynamicLossScaleState":
+        yield from walk_variables(vars(value), depth - 1)
 
 
-def describe_optimizer(optimizer: Any, table: VariableTable, current: bool) -> CapturedOptimizer:
-    """One row; the optimizer's variables must be in the table."""
-    tracks = [table.find(variable) for variable in list_tracked(optimizer)]
+def list_tracked(optimizer: Any, table: VariableTable) -> tuple[int, ...]:
+    """Rows of the variables that the optimizer was built with, in that order; none for a legacy one, which builds lazily."""
+    variables = getattr(optimizer, "_trainable_variables", None)
+    if variables is not None:
+        return tuple(index for variable in variables if (index := table.find(variable)) is not None)
+    order = dict(getattr(optimizer, "_index_dict", None) or {})
+    by_id = {getattr(variable, "_unique_id", None): index for index, variable in enumerate(table.objects)}
+    return tuple(by_id[key] for key in sorted(order, key=order.__getitem__) if key in by_id)
+
+
+def describe_optimizer(real: Any, copy: Any, table: VariableTable, current: bool) -> CapturedOptimizer:
+    """One row; the optimizer's variables must be in the table.
+
+    `copy` is the twin's stand-in for it in a trace that introspect made, else the optimizer itself: what it built
+    there is told in place of what the real one has not built yet.
+    """
+    owned = {id(variable): variable for part in (real, copy) for variable in list_variables(part)}
     return CapturedOptimizer(
-        name=str(getattr(optimizer, "name", None) or getattr(optimizer, "_name", "optimizer")),
-        class_name=type(optimizer).__name__,
-        learning_rate=read_rate(optimizer),
-        built=is_built(optimizer),
-        tracks=tuple(index for index in tracks if index is not None),
-        variables=tuple(index for v in list_variables(optimizer) if (index := table.find(v)) is not None),
-        slots=find_slots(optimizer, table),
+        name=str(getattr(real, "name", None) or getattr(real, "_name", "optimizer")),
+        class_name=type(real).__name__,
+        learning_rate=read_rate(real),
+        built=is_built(real),
+        tracks=list_tracked(real if is_built(real) else copy, table),
+        variables=tuple(dict.fromkeys(i for v in owned.values() if (i := table.find(v)) is not None)),
+        slots=find_slots(copy, table),
         current=current,
-        settings=read_settings(optimizer),
+        settings=read_settings(real),
     )
 
 
 def is_built(optimizer: Any) -> bool:
-    return bool(getattr(optimizer, "built", getattr(optimizer, "_built", False)))
+    """Whether the optimizer knows its variables; never so for a legacy one."""
+    return bool(vars(optimizer).get("built", vars(optimizer).get("_built", False)))
 
 
 def read_rate(optimizer: Any) -> float | str | None:
     """The learning rate as a number, or the class name of its schedule."""
-    rate = getattr(optimizer, "_learning_rate", None)
+    state = vars(optimizer)
+    inner = state.get("inner_optimizer", state.get("_optimizer"))
+    if is_optimizer(inner):
+        return read_rate(inner)
+    rate = state.get("_learning_rate", (state.get("_hyper") or {}).get("learning_rate"))
     if rate is None:
         return None
-    if hasattr(rate, "get_config") and callable(rate):
-        return type(rate).__name__
     try:
-        return float(rate)
+        return float(rate.numpy() if hasattr(rate, "numpy") else rate)
     except (TypeError, ValueError):
-        return getattr(rate, "__name__", type(rate).__name__)
+        return str(getattr(rate, "__name__", type(rate).__name__))
 
 
 def read_settings(optimizer: Any) -> tuple[tuple[str, str], ...]:
     """The settings that change what a step writes, where they are set."""
-    values = ((name, getattr(optimizer, name, None)) for name in SETTINGS)
-    return tuple((name, str(value)) for name, value in values if value not in (None, False))
+    state = vars(optimizer)
+    averaging = bool(state.get("use_ema"))
+    values = ((name, state.get(name)) for name in SETTINGS if averaging or not name.startswith("ema_"))
+    return tuple((name, str(value)) for name, value in values if value is not None and value is not False)
 
 
 def find_slots(optimizer: Any, table: VariableTable) -> tuple[CapturedSlot, ...]:
-    """Slots by the optimizer's own books: lists that run parallel to the tracked variables."""
-    tracked = list_tracked(optimizer)
-    owned = {id(variable) for variable in list_variables(optimizer)}
+    """Slots by the optimizer's own books: lists that run parallel to the tracked variables, a legacy one's dicts."""
+    legacy = vars(optimizer).get("_slots")
+    if isinstance(legacy, dict):
+        return tuple(find_legacy_slots(legacy, table))
+    tracked = list_tracked(optimizer, table)
     slots = []
     for attribute, value in vars(optimizer).items():
-        if attribute == "_variables" or not isinstance(value, list) or len(value) != len(tracked):
+        if attribute in ("_variables", "_trainable_variables") or not isinstance(value, (list, tuple)):
             continue
-        for variable, slot in zip(tracked, value, strict=True):
-            if slot is not None and id(slot) in owned:
-                slots.append(link_slot(variable, slot, attribute, table))
-    return tuple(slot for slot in slots if slot is not None)
+        if len(value) == len(tracked) and all(part is None or is_variable(part) for part in value):
+            slots.extend(link_slots(tracked, value, attribute, table))
+    return tuple(slots)
 
 
-def link_slot(variable: Any, slot: Any, attribute: str, table: VariableTable) -> CapturedSlot | None:
-    owner, index = table.find(variable), table.find(slot)
-    if owner is None or index is None:
-        return None
-    return CapturedSlot(owner, index, name_slot(variable, slot, attribute))
+def link_slots(
+    tracked: tuple[int, ...], value: list[Any] | tuple[Any, ...], attribute: str, table: VariableTable
+) -> Iterator[CapturedSlot]:
+    for owner, slot in zip(tracked, value, strict=True):
+        index = None if slot is None else table.find(slot)
+        if index is not None and index != owner:
+            yield CapturedSlot(owner, index, name_slot(table.objects[owner], slot, attribute))
+
+
+def find_legacy_slots(slots: dict[Any, dict[str, Any]], table: VariableTable) -> Iterator[CapturedSlot]:
+    """Slots of `tf_keras.optimizers.legacy`, kept as `{key of the variable: {name: slot}}`."""
+    owners = {legacy_key(variable): index for index, variable in enumerate(table.objects)}
+    for key, named in slots.items():
+        for name, slot in named.items():
+            owner, index = owners.get(key), table.find(slot)
+            if owner is not None and index is not None:
+                yield CapturedSlot(owner, index, name)
+
+
+def legacy_key(variable: Any) -> Any:
+    """How a legacy optimizer keys a variable: `_var_key` of optimizer_v2."""
+    container = getattr(variable, "_distributed_container", None)
+    whole = container() if callable(container) else None
+    whole = variable if whole is None else whole
+    if getattr(whole, "_in_graph_mode", False):
+        return whole._shared_name
+    return getattr(whole, "_unique_id", None)
 
 
 def name_slot(variable: Any, slot: Any, attribute: str) -> str:
-    """`momentum` from `m_hid_kernel_momentum`: what the optimizer put behind the variable's own path."""
+    """`momentum` from `m_hid_kernel_momentum` (Keras 3), `m` from `Adam/m/hid/kernel` (tf_keras), else the attribute."""
+    name = str(slot.name).removesuffix(":0")
     prefix = str(getattr(variable, "path", "")).replace("/", "_") + "_"
-    name = str(slot.name)
-    return name.removeprefix(prefix) if name.startswith(prefix) else attribute.strip("_")
+    if name.startswith(prefix):
+        return name.removeprefix(prefix)
+    suffix = "/" + str(getattr(variable, "_shared_name", ""))
+    if len(suffix) > 1 and name.endswith(suffix):
+        return name.removesuffix(suffix).rpartition("/")[2]
+    return attribute.strip("_").removesuffix("s")

@@ -2,55 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from introspect.capture.framework import KerasName
 from introspect.capture.traces import LiveTrace, list_live
-from introspect.errors import VersionError
 
 
 @dataclass(frozen=True, slots=True)
 class StepFunctions:
-    """The tf.functions below `model.train_function`; None where the step runs eagerly.
+    """The tf.functions below `model.train_function`.
 
-    tf_keras has one function; there `inner` is None.
+    `outer` is what `fit` calls, `inner` what `train_on_batch` calls by itself in Keras 3 (tf_keras has one for both);
+    None where the step runs eagerly or does not exist yet. `others` are found below a `make_train_function` of the user's.
     """
 
-    outer: Any | None
-    inner: Any | None
+    outer: Any | None = None
+    inner: Any | None = None
+    others: tuple[Any, ...] = ()
 
 
-def find_functions(train_function: Any, keras: KerasName) -> StepFunctions:
-    """Find the tf.functions that `fit` and `train_on_batch` call. Seen on Keras 3.13 to 3.15 and tf_keras 2.21.
-
-    Raises:
-        VersionError: `train_function` is built in another way.
-    """
+def find_functions(model: Any, keras: KerasName) -> StepFunctions:
+    """Find the tf.functions of the step. Seen on Keras 3.13 to 3.15 and tf_keras 2.19 to 2.21."""
+    train_function = model.train_function
     if train_function is None:
-        return StepFunctions(None, None)
-    if keras == "tf_keras":
-        return StepFunctions(train_function if is_function(train_function) else None, None)
+        return StepFunctions()
+    if is_function(train_function):
+        return StepFunctions(outer=train_function)
+    if keras == "tf_keras":  # a coordinator's lambda around it, or a plain function that runs eagerly
+        compiled = getattr(model, "train_tf_function", None)
+        return StepFunctions(outer=compiled if is_function(compiled) else None)
     cells = read_cells(train_function)
-    try:
-        outer, wrapper = cells["multi_step_on_iterator"], cells["one_step_on_data"]
-        inner = read_cells(wrapper)["step_func"]
-    except KeyError as missing:
-        raise VersionError(
-            f"the closure of model.train_function has no {missing}; tried on Keras 3.13 to 3.15"
-        ) from None
+    outer, wrapper = cells.get("multi_step_on_iterator"), cells.get("one_step_on_data")
+    if outer is None or wrapper is None:
+        found = tuple(walk_functions(train_function))
+        return StepFunctions(outer=found[0] if found else None, others=found[1:])
+    inner = read_cells(wrapper).get("step_func")
     return StepFunctions(outer if is_function(outer) else None, inner if is_function(inner) else None)
 
 
 def read_cells(function: Any) -> dict[str, Any]:
     """What a plain Python closure holds, by name; empty cells left out."""
     cells = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    for name, cell in zip(names, getattr(function, "__closure__", None) or (), strict=True):
         try:
             cells[name] = cell.cell_contents
         except ValueError:
             continue
     return cells
+
+
+def walk_functions(function: Any, depth: int = 4) -> Iterator[Any]:
+    """tf.functions in the closures below a plain function."""
+    for value in read_cells(function).values():
+        if is_function(value):
+            yield value
+        elif depth and hasattr(value, "__closure__"):
+            yield from walk_functions(value, depth - 1)
 
 
 def is_function(value: Any) -> bool:
@@ -59,17 +69,26 @@ def is_function(value: Any) -> bool:
 
 
 def list_traces(functions: StepFunctions) -> list[LiveTrace]:
-    """All traces that a next step can use, oldest first for each caller.
+    """All traces that a next step can use, in the order they were traced.
 
     The inner function's traces that an outer one calls belong to that one; the others were made by `train_on_batch`.
     """
-    outer = list_live(functions.outer) if functions.outer is not None else []
-    inner = list_live(functions.inner) if functions.inner is not None else []
-    called = {name for concrete in outer for name in list_called(concrete)}
-    batch = [concrete for concrete in inner if concrete.name.decode() not in called]
-    return [LiveTrace(f, "fit") for f in outer] + [LiveTrace(f, "train_on_batch") for f in batch]
+    outer = [LiveTrace(f, "fit") for function in (functions.outer, *functions.others) for f in live_traces(function)]
+    inner = [LiveTrace(f, "train_on_batch") for f in live_traces(functions.inner)]
+    batch = [live for live in inner if not any(calls_function(other.concrete, live.concrete) for other in outer)]
+    return sorted(outer + batch, key=lambda live: trace_number(live.concrete))
 
 
-def list_called(concrete: Any) -> set[str]:
-    """Names of the functions in a trace's library."""
-    return {function.signature.name for function in concrete.graph.as_graph_def().library.function}
+def live_traces(function: Any | None) -> list[Any]:
+    return [] if function is None else list_live(function)
+
+
+def calls_function(caller: Any, called: Any) -> bool:
+    """Whether a trace's library holds the other trace. Seen on TensorFlow 2.19 to 2.21."""
+    return bool(caller.graph._is_function(called.name))
+
+
+def trace_number(concrete: Any) -> int:
+    """The running number that TensorFlow puts behind a function's name; later traces have greater ones."""
+    digits = concrete.name.decode().rpartition("_")[2]
+    return int(digits) if digits.isdigit() else 0

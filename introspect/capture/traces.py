@@ -42,7 +42,9 @@ def read_cache(function: Any) -> dict[tuple[Any, Any], Any]:
         cache = function._function_cache
         return {} if cache is None else dict(cache._primary)
     except AttributeError as error:
-        raise VersionError(f"cannot read the trace cache of a tf.function ({error}); tried on TensorFlow 2.19 to 2.21") from None
+        raise VersionError(
+            f"cannot read the trace cache of a tf.function ({error}); tried on TensorFlow 2.19 to 2.21"
+        ) from None
 
 
 def export_graph(graph: Any) -> bytes:

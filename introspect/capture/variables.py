@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from introspect.capture.record import Binding, CapturedVariable, Role
 
 
+def is_variable(value: Any) -> bool:
+    """Whether the object is a variable of Keras 3, TensorFlow or a distribution strategy."""
+    return is_variable_class(type(value))
+
+
+@cache
+def is_variable_class(kind: type) -> bool:
+    return is_keras_class(kind) or any(
+        base.__name__ in ("Variable", "DistributedVariable", "ShardedVariable")
+        and base.__module__.partition(".")[0] in ("tensorflow", "tf_keras")
+        for base in kind.__mro__
+    )
+
+
+@cache
+def is_keras_class(kind: type) -> bool:
+    """Whether a class is Keras 3's variable, which wraps a tf.Variable."""
+    return any(
+        base.__name__ in ("Variable", "KerasVariable") and base.__module__.partition(".")[0] == "keras"
+        for base in kind.__mro__
+    )
+
+
 def unwrap_variable(variable: Any) -> Any:
     """The tf.Variable behind a Keras 3 variable; a tf.Variable itself as it is."""
-    if type(variable).__module__.startswith("keras.") and hasattr(variable, "_value"):
-        return variable._value
-    return variable
+    return variable._value if is_keras_class(type(variable)) else variable
 
 
 def list_copies(raw: Any) -> tuple[Any, ...]:
     """Each replica's own tf.Variable, in the order of replicas; the variable itself where there is one."""
-    for attribute in ("values", "variables"):
+    for attribute in ("_values", "_variables"):
         copies = getattr(raw, attribute, None)
         if isinstance(copies, (tuple, list)) and copies:
             return tuple(copies)
@@ -34,6 +56,16 @@ def read_handle(copy: Any) -> Any | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the caller knows of a variable that the variable itself does not say."""
+
+    role: Role
+    expected: bool = False
+    owners: tuple[str, ...] = ()
+    seed: bool = False
+
+
 @dataclass
 class VariableTable:
     """Rows in order of entry, found again by the identity of a variable or of a resource handle."""
@@ -45,65 +77,78 @@ class VariableTable:
     _taken: dict[str, int] = field(default_factory=dict)
     _alive: list[Any] = field(default_factory=list)
 
-    def add(self, variable: Any, role: Role, expected: bool, owners: tuple[str, ...] = (), seed: bool = False) -> int:
+    def add(self, variable: Any, entry: Entry) -> int:
         """Index of the variable's row; an object that is already there keeps its first row."""
-        raw = unwrap_variable(variable)
         known = self.find(variable)
         if known is not None:
             return known
+        raw = unwrap_variable(variable)
+        copies = list_copies(raw)
         index = len(self.rows)
-        self.rows.append(self._describe(variable, raw, role, expected, owners, seed))
+        self.rows.append(describe_variable(variable, copies, self._name(variable), entry))
         self.objects.append(variable)
-        self._by_variable[id(variable)] = self._by_variable[id(raw)] = index
+        self._by_variable[id(variable)] = index
         self._alive.append(raw)
-        for replica, copy in enumerate(list_copies(raw)):
+        self._by_variable.setdefault(id(raw), index)
+        for replica, copy in enumerate(copies):
             handle = read_handle(copy)
-            self._alive.append(handle)
-            self._by_handle.setdefault(id(handle), (index, replica))
+            self._alive.append((copy, handle))
             self._by_variable.setdefault(id(copy), index)
+            if handle is not None:
+                self._by_handle.setdefault(id(handle), (index, replica))
         return index
 
     def find(self, variable: Any) -> int | None:
         """Index of a variable that is in the table, by identity."""
         index = self._by_variable.get(id(variable))
-        return self._by_variable.get(id(unwrap_variable(variable))) if index is None else index
+        if index is not None:
+            return index
+        raw = unwrap_variable(variable)
+        index = self._by_variable.get(id(raw))
+        if index is None and (handle := read_handle(list_copies(raw)[0])) is not None:
+            found = self._by_handle.get(id(handle))
+            index = None if found is None else found[0]
+        return index
 
     def find_handle(self, handle: Any) -> tuple[int, int] | None:
         """(index, replica) of the variable that a resource tensor belongs to."""
         return self._by_handle.get(id(handle))
 
-    def _describe(
-        self, variable: Any, raw: Any, role: Role, expected: bool, owners: tuple[str, ...], seed: bool
-    ) -> CapturedVariable:
-        copies = list_copies(raw)
-        return CapturedVariable(
-            path=self._name(variable),
-            shape=tuple(variable.shape),
-            dtype=name_dtype(variable),
-            role=role,
-            trainable=bool(getattr(variable, "trainable", False)),
-            expected=expected,
-            watched=bool(getattr(raw, "trainable", False)),
-            device=read_device(copies[0]),
-            replicas=tuple(read_device(copy) or "" for copy in copies) if len(copies) > 1 else (),
-            layer=owners[0] if owners else None,
-            owners=owners,
-            seed=seed,
-            overwrite=bool(getattr(variable, "overwrite_with_gradient", False)),
-        )
+    def name_rows(self) -> dict[int, str]:
+        """Path of each variable by its identity, and by that of the tf.Variable behind it."""
+        return {key: self.rows[index].path for key, index in self._by_variable.items()}
 
     def _name(self, variable: Any) -> str:
         path = str(getattr(variable, "path", None) or getattr(variable, "name", None) or "variable")
         count = self._taken[path] = self._taken.get(path, 0) + 1
-        if count == 1:
-            return path
-        unique = f"{path}#{count}"
-        self._taken[unique] = 1
+        while count > 1 and f"{path}#{count}" in self._taken:
+            count += 1
+        unique = path if count == 1 else f"{path}#{count}"
+        self._taken.setdefault(unique, 1)
         return unique
 
 
+def describe_variable(variable: Any, copies: tuple[Any, ...], path: str, entry: Entry) -> CapturedVariable:
+    return CapturedVariable(
+        path=path,
+        shape=tuple(variable.shape),
+        dtype=name_dtype(variable),
+        role=entry.role,
+        trainable=bool(getattr(variable, "trainable", False)),
+        expected=entry.expected,
+        watched=bool(getattr(copies[0], "trainable", False)),
+        device=read_device(copies[0]),
+        replicas=tuple(read_device(copy) or "" for copy in copies) if len(copies) > 1 else (),
+        layer=entry.owners[0] if entry.owners else None,
+        owners=entry.owners,
+        seed=entry.seed,
+        overwrite=bool(getattr(variable, "overwrite_with_gradient", False)),
+    )
+
+
 def name_dtype(variable: Any) -> str:
-    dtype = variable.dtype
+    """The dtype that the variable is stored in."""
+    dtype = getattr(variable, "true_dtype", None) or variable.dtype
     return dtype if isinstance(dtype, str) else str(dtype.name)
 
 
@@ -126,20 +171,3 @@ def list_captures(graph: Any) -> Iterator[tuple[Any, Any]]:
     for outside, inside in graph.captures:
         if inside.dtype.name == "resource":
             yield outside, inside
-
-
-def find_unknown(graphs: Iterable[Any], table: VariableTable) -> list[Any]:
-    """tf.Variables that the graphs read or write and that no row holds, in the order of the graphs."""
-    found: dict[int, Any] = {}
-    for graph in graphs:
-        by_handle = {id(read_handle(variable)): variable for variable in list_accessed(graph)}
-        for outside, _ in list_captures(graph):
-            if table.find_handle(outside) is None and id(outside) in by_handle:
-                found.setdefault(id(outside), by_handle[id(outside)])
-    return list(found.values())
-
-
-def list_accessed(graph: Any) -> list[Any]:
-    """The tf.Variables that a graph touched while it was traced, those that are gone left out."""
-    alive = (reference() for reference in getattr(graph, "_weak_variables", ()))
-    return [variable for variable in alive if variable is not None]

@@ -1,0 +1,95 @@
+"""What `fit` writes in Python after its last step: averages over weights (`use_ema`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from introspect.capture.framework import KerasName
+from introspect.capture.record import FitEndWrite, StepFailure
+from introspect.capture.slots import list_tracked, open_optimizer
+from introspect.capture.variables import VariableTable
+
+
+def find_fit_end(
+    model: Any, optimizer: Any, keras: KerasName, table: VariableTable
+) -> tuple[tuple[FitEndWrite, ...], StepFailure | None]:
+    """The writes of `finalize_variable_values` as the next `fit` will make them, and the error where it will raise.
+
+    Keras 3 pairs `model.trainable_weights` of that moment with the averages of the variables that the optimizer was
+    built with, by position, without looking at length or name; tf_keras looks each up. `optimizer` is the twin's copy
+    where the real one is not built yet.
+    """
+    if optimizer is None:
+        return (), None
+    trained = list_trained(model, keras) if any(uses_average(part) for part in open_optimizer(optimizer)) else []
+    writes: list[FitEndWrite] = []
+    for part, variables in split_parts(optimizer, trained):
+        if uses_average(part):
+            writes += pair_averages(part, variables, table) if keras == "keras" else find_averages(part, trained, table)
+    return tuple(writes), check_shapes(writes, table)
+
+
+def uses_average(optimizer: Any) -> bool:
+    return bool(vars(optimizer).get("use_ema"))
+
+
+def list_trained(model: Any, keras: KerasName) -> list[Any]:
+    """The weights that `fit` hands over at its end; tf_keras takes them by the flags of `compile()`."""
+    if keras == "keras":
+        return list(model.trainable_weights)
+    from tf_keras.src.engine.training_utils import RespectCompiledTrainableState
+
+    with RespectCompiledTrainableState(model):
+        return list(model.trainable_variables)
+
+
+def split_parts(optimizer: Any, trained: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
+    """(optimizer, the weights it gets) below wrappers, as Keras hands them on."""
+    inner = vars(optimizer).get("inner_optimizer")
+    if inner is not None:
+        yield from split_parts(inner, trained)
+        return
+    parts = vars(optimizer).get("_inner_optimizers")
+    if parts is None:
+        yield optimizer, trained
+        return
+    places = vars(optimizer).get("_var_to_optimizer_idx") or {}
+    for number, part in enumerate(parts):
+        yield part, [variable for variable in trained if places.get(optimizer._var_key(variable)) == number]
+
+
+def pair_averages(optimizer: Any, trained: list[Any], table: VariableTable) -> list[FitEndWrite]:
+    """Keras 3: `zip(trainable weights now, averages)`."""
+    averages = list(vars(optimizer).get("_model_variables_moving_average") or ())
+    built = list(vars(optimizer).get("_trainable_variables") or ())
+    writes = []
+    for target, average, averaged in zip(trained, averages, built, strict=False):
+        places = (table.find(target), None if average is None else table.find(average), table.find(averaged))
+        if None not in places:
+            writes.append(FitEndWrite(places[0], places[1], optimizer.name, places[2]))  # type: ignore[arg-type]
+    return writes
+
+
+def find_averages(optimizer: Any, trained: list[Any], table: VariableTable) -> list[FitEndWrite]:
+    """tf_keras: each variable's own average."""
+    averages = list(vars(optimizer).get("_model_variables_moving_average") or ())
+    tracked = dict(zip(list_tracked(optimizer, table), averages, strict=False))
+    targets = [index for variable in trained if (index := table.find(variable)) in tracked and index is not None]
+    sources = {index: table.find(tracked[index]) for index in targets}
+    return [FitEndWrite(i, s, optimizer.name, i) for i, s in sources.items() if s is not None]
+
+
+def check_shapes(writes: list[FitEndWrite], table: VariableTable) -> StepFailure | None:
+    """The first pair whose shapes differ ends the fit with an error."""
+    for write in writes:
+        target, average = table.rows[write.target], table.rows[write.source]
+        if target.shape != average.shape:
+            return StepFailure(
+                kind="fit-end",
+                message=f"the average of {table.rows[write.averaged].path} {average.shape} does not fit "
+                f"{target.path} {target.shape}",
+                variables=(write.target, write.averaged),
+                optimizer=write.optimizer,
+            )
+    return None

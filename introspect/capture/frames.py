@@ -1,0 +1,85 @@
+"""Which frames of a stack are the user's own, and what an error says in one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import sysconfig
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from introspect.records import Location
+
+FRAMEWORKS = ("tensorflow", "keras", "tf_keras", "introspect", "absl", "wrapt", "numpy", "optree")
+RAISED = re.compile(r"^\s*(?:[\w.]*\.)?(\w*(?:Error|Exception|Warning)): (.+)$")
+
+
+@cache
+def framework_folders() -> tuple[str, ...]:
+    """Folders whose files are TensorFlow's, Keras' or introspect's."""
+    folders = {os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + "/introspect/"}
+    for root in {sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]}:
+        folders.update(os.path.join(root, name) + os.sep for name in FRAMEWORKS)
+    for name in FRAMEWORKS:
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path:
+            folders.add(os.path.dirname(os.path.abspath(path)) + os.sep)
+    return tuple(sorted(folders))
+
+
+@cache
+def library_folders() -> tuple[str, ...]:
+    """Folders of installed packages and of Python itself."""
+    paths = sysconfig.get_paths()
+    return tuple({paths[name] + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+@cache
+def rank_file(file: str) -> int:
+    """0 for a framework's file, 1 for another installed package's, 2 for the user's own."""
+    if file.startswith("<") or "__autograph_generated_file" in file or file.startswith(framework_folders()):
+        return 0
+    return 1 if file.startswith(library_folders()) else 2
+
+
+def pick_frame(frames: Iterable[tuple[str, int, str]]) -> Location | None:
+    """The innermost frame of the user's own, else of an installed package; frames come innermost first."""
+    package: Location | None = None
+    for file, line, function in frames:
+        rank = rank_file(file)
+        if rank == 2:
+            return Location(file, line, function)
+        if rank == 1 and package is None and not is_standard(file):
+            package = Location(file, line, function)
+    return package
+
+
+@cache
+def is_standard(file: str) -> bool:
+    """Whether the file is of Python's own library."""
+    return "site-packages" not in file and "dist-packages" not in file
+
+
+def explain_error(error: BaseException) -> str:
+    """What a framework's error says, in one line: class and message without AutoGraph's stack."""
+    name, text = type(error).__name__, str(error)
+    for line in text.splitlines():
+        found = RAISED.match(line) if "in user code:" in text else None
+        if found:
+            name, text = found.group(1), found.group(2)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    message = " ".join(lines[:3]) if lines else ""
+    return f"{name}: {message}"[:400] if message else name
+
+
+def locate_error(error: BaseException) -> Location | None:
+    """The user's innermost frame in an error's traceback."""
+    frames: list[tuple[str, int, str]] = []
+    trace: Any = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        frames.append((code.co_filename, trace.tb_lineno, code.co_name))
+        trace = trace.tb_next
+    return pick_frame(reversed(frames))

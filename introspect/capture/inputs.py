@@ -1,0 +1,151 @@
+"""The type of the batches that `fit` would feed to the step, read without taking a batch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from introspect.capture.framework import KerasName
+from introspect.errors import DataError
+
+DEFAULT_BATCH = 32
+"""The batch size of `fit` where none is given: arrays of a multiple of it give batches of static size."""
+
+
+def read_spec(model: Any, data: Any, keras: KerasName) -> Any:
+    """The structure of TypeSpecs that `fit(data)` would iterate over.
+
+    `data` is a tf.data set, a PyDataset (tf_keras: Sequence), or arrays: `x`, `(x, y)` or `(x, y, sample_weight)`.
+
+    Raises:
+        DataError: a look would take from the data (a generator), or Keras cannot read it.
+    """
+    if is_dataset(data):
+        return data.element_spec
+    if is_indexed(data):
+        return protect_random(lambda: read_item(model, data, keras))
+    if hasattr(data, "__next__") or is_loader(data):
+        raise DataError(
+            f"data is a {type(data).__name__}, and a look at it would take a batch away; "
+            "pass one batch as arrays, data=(x, y), or a tf.data set"
+        )
+    x, y, weights = split_arrays(data)
+    return protect_random(lambda: read_arrays(model, x, y, weights, keras))
+
+
+def is_dataset(data: Any) -> bool:
+    """Whether the data is a tf.data set, distributed or not."""
+    names = {base.__name__ for base in type(data).__mro__}
+    return bool(names & {"DatasetV2", "DistributedDataset", "DistributedDatasetsFromFunction"})
+
+
+def is_indexed(data: Any) -> bool:
+    """Whether the data is a Keras PyDataset or a tf_keras Sequence."""
+    return any(
+        base.__name__ in ("PyDataset", "Sequence") and base.__module__.partition(".")[0] in ("keras", "tf_keras")
+        for base in type(data).__mro__
+    )
+
+
+def is_loader(data: Any) -> bool:
+    """Whether the data is a loader of another framework, which can only be looked at by iterating."""
+    return type(data).__module__.partition(".")[0] in ("torch", "grain") and hasattr(data, "__iter__")
+
+
+def split_arrays(data: Any) -> tuple[Any, Any, Any]:
+    """`x, y, sample_weight` of what `fit` would take apart."""
+    if not isinstance(data, tuple):
+        return data, None, None
+    if not 1 <= len(data) <= 3:
+        raise DataError(f"data is a tuple of {len(data)}; pass (x, y) or (x, y, sample_weight)")
+    x, y, weights = (*data, None, None)[:3]
+    return x, y, weights
+
+
+def read_arrays(model: Any, x: Any, y: Any, weights: Any, keras: KerasName) -> Any:
+    """Ask Keras' own adapter about a few rows: a whole number of batches has a static size, any other has none."""
+    rows = count_rows((x, y, weights))
+    few = DEFAULT_BATCH if rows and rows % DEFAULT_BATCH == 0 else 1
+    x, y, weights = (take_rows(part, few) for part in (x, y, weights))
+    try:
+        if keras == "tf_keras":
+            from tf_keras.src.engine.data_adapter import get_data_handler
+
+            return get_data_handler(x=x, y=y, sample_weight=weights, model=model)._dataset.element_spec
+        from keras.src.trainers.data_adapters import get_data_adapter
+
+        return get_data_adapter(x=x, y=y, sample_weight=weights).get_tf_dataset().element_spec
+    except Exception as error:
+        raise DataError(f"fit() cannot take this data: {first_line(error)}; pass arrays as data=(x, y)") from error
+
+
+def count_rows(data: Any) -> int | None:
+    """Length of the first array in a structure."""
+    if data is None:
+        return None
+    if isinstance(data, (list, tuple, dict)):
+        parts = data.values() if isinstance(data, dict) else data
+        return next((rows for part in parts if (rows := count_rows(part)) is not None), None)
+    return int(data.shape[0]) if getattr(data, "shape", None) else None
+
+
+def take_rows(data: Any, rows: int) -> Any:
+    """The first rows of each array in a structure."""
+    if isinstance(data, dict):
+        return type(data)((key, take_rows(part, rows)) for key, part in data.items())
+    if isinstance(data, (list, tuple)):
+        return type(data)(take_rows(part, rows) for part in data)
+    return data if data is None or not getattr(data, "shape", None) else data[:rows]
+
+
+def read_item(model: Any, data: Any, keras: KerasName) -> Any:
+    """The type of a PyDataset's batches, by its first item alone."""
+    try:
+        if keras == "tf_keras":
+            from tf_keras.src.engine.data_adapter import KerasSequenceAdapter
+
+            return KerasSequenceAdapter(data, model=model).get_dataset().element_spec
+        from keras.src.trainers.data_adapters import data_adapter_utils, get_data_adapter
+
+        item = get_data_adapter(x=data)._standardize_batch(data[0])
+        return data_adapter_utils.get_tensor_spec([item])
+    except Exception as error:
+        raise DataError(f"the first item of {type(data).__name__} cannot be read: {first_line(error)}") from error
+
+
+def protect_random(read: Callable[[], Any]) -> Any:
+    """Call `read` and put Python's and numpy's random state back: an item may be augmented at random."""
+    import numpy as np
+
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        return read()
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def empty_dataset(spec: Any) -> Any:
+    """A tf.data set of that element type which holds nothing, for iterators that only lend their type."""
+    import tensorflow as tf
+
+    def invent(_: Any) -> Any:
+        return tf.nest.map_structure(invent_value, spec, expand_composites=False)
+
+    return tf.data.Dataset.range(0).map(invent)
+
+
+def invent_value(spec: Any) -> Any:
+    """A value of one TypeSpec, inside a graph; sizes that the spec leaves open stay open."""
+    import tensorflow as tf
+
+    parts = []
+    for component in tf.nest.flatten(spec, expand_composites=True):
+        sizes = [1 if size is None else size for size in component.shape] if component.shape.rank is not None else []
+        parts.append(tf.compat.v1.placeholder_with_default(tf.zeros(sizes, component.dtype), component.shape))
+    return tf.nest.pack_sequence_as(spec, parts, expand_composites=True)

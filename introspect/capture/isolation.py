@@ -1,0 +1,104 @@
+"""Attempts to trace the next step, and what it means when one fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from introspect.capture.framework import KerasName
+from introspect.capture.frames import explain_error, locate_error
+from introspect.capture.invented import invent_specs
+from introspect.capture.record import StepFailure
+from introspect.capture.slots import is_built
+from introspect.capture.tracing import trace_twin
+from introspect.capture.twin import Twin, twin_model
+from introspect.errors import IntrospectError, NotBuiltError, StepError
+
+
+@dataclass
+class Attempt:
+    """A trace of the next step in isolation, or why there will be none.
+
+    Where an optimizer does not know the variables that the flags let train, `failure` is set and the trace is of the
+    step with a fresh optimizer: what a recompiled model would do, so that the rest of the report can be written.
+    """
+
+    twin: Twin
+    concrete: Any | None
+    failure: StepFailure | None = None
+    unknown: tuple[Any, ...] = ()
+    """Variables that the failure is about."""
+    kept: list[Any] = field(default_factory=list)
+    """Python objects that the graphs need alive."""
+
+
+def trace_isolated(model: Any, keras: KerasName, spec: Any | None, traced_before: bool) -> Attempt:
+    """Trace the step on a twin; inside `guard.preserve` only.
+
+    Raises:
+        NotBuiltError: the trace made variables in the user's layers.
+        StepError: no trace exists (`traced_before` is False), and none can be made.
+    """
+    before = {id(variable) for variable in model.variables}
+    attempt = try_specs(model, keras, [spec] if spec is not None else None, traced_before)
+    if any(id(variable) not in before for variable in attempt.twin.model.variables):
+        raise NotBuiltError(
+            f"model {model.name!r} makes variables when it is first called; call it once on a batch, model(x), first"
+        )
+    return attempt
+
+
+def try_specs(model: Any, keras: KerasName, specs: list[Any] | None, traced_before: bool) -> Attempt:
+    """The first attempt that gives a trace; made-up specs are tried in turn."""
+    first: Exception | None = None
+    for spec in invent_specs(model, keras) if specs is None else specs:
+        try:
+            return try_optimizers(model, spec)
+        except IntrospectError:
+            raise
+        except Exception as error:
+            first = first or error
+    if first is None:
+        raise NotBuiltError(f"the inputs of model {model.name!r} are not known; pass data=, one batch as (x, y)")
+    if traced_before:
+        failure = StepFailure("retrace", explain_error(first), location=locate_error(first))
+        return Attempt(twin_model(model), None, failure)
+    hint = "compile the model with a loss that fits its output" if specs is None else "mend the step or the data"
+    raise StepError(
+        f"the train step of model {model.name!r} cannot be traced: {explain_error(first)}; {hint}"
+    ) from first
+
+
+def try_optimizers(model: Any, spec: Any) -> Attempt:
+    """Trace with the optimizers as they are; where that fails and a fresh one would not, the optimizer is the cause."""
+    twin = twin_model(model)
+    try:
+        return Attempt(twin, trace_twin(twin, spec))
+    except Exception as error:
+        if not any(is_built(real) for real, _ in twin.optimizers):
+            raise
+        fresh = twin_model(model, "fresh")
+        try:
+            concrete = trace_twin(fresh, spec)
+        except Exception:
+            raise error from None
+        failure = StepFailure(
+            "unknown-variable", explain_error(error), optimizer=name_blamed(twin), location=locate_error(error)
+        )
+        return Attempt(fresh, concrete, failure, find_unknown_variables(model, twin))
+
+
+def name_blamed(twin: Twin) -> str | None:
+    return next((str(real.name) for real, _ in twin.optimizers if is_built(real)), None)
+
+
+def find_unknown_variables(model: Any, twin: Twin) -> tuple[Any, ...]:
+    """Variables that the flags let train and that no built optimizer knows; else those it knows and that are frozen."""
+    known: dict[Any, Any] = {}
+    for real, _ in twin.optimizers:
+        known.update((id(variable), variable) for variable in vars(real).get("_trainable_variables") or ())
+        known.update(dict.fromkeys(vars(real).get("_index_dict") or {}))
+    trained = list(model.trainable_weights)
+    unknown = [v for v in trained if id(v) not in known and getattr(v, "_unique_id", None) not in known]
+    wanted = {id(variable) for variable in trained}
+    return tuple(unknown or (v for key, v in known.items() if v is not None and key not in wanted))

@@ -1,0 +1,91 @@
+"""Questions about single ops, answered from live graphs or from a saved table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from introspect.capture.frames import pick_frame
+from introspect.records import Location
+
+TAPE_FILES = ("tensorflow/python/eager/backprop.py", "tensorflow/python/ops/gradients_util.py")
+TAPE_CALLS = frozenset({"gradient", "jacobian", "batch_jacobian", "_GradientsHelper"})
+TRACE_CALL = "func_graph_from_py_func"
+
+
+class LiveProbe:
+    """A `Probe` over the FuncGraphs of one trace; holds them alive."""
+
+    def __init__(self, graph: Any, keep: Iterable[Any] = ()) -> None:
+        self.root = graph
+        self._graphs: dict[str, Any] = {"": graph}
+        self._searched = False
+        self._keep = keep
+
+    def location(self, function: str, node: str) -> Location | None:
+        """The user's innermost frame of those that made the op; None where only Keras' own code did."""
+        stack = self._stack(function, node)
+        return None if stack is None else pick_frame(reversed(trim_caller(stack)))
+
+    def made_by_tape(self, function: str, node: str) -> bool | None:
+        """Whether a gradient tape's call stands on the stack that made the op."""
+        stack = self._stack(function, node)
+        if stack is None:
+            return None
+        return any(name in TAPE_CALLS and file.endswith(TAPE_FILES) for file, _, name in stack)
+
+    def rank(self, function: str, node: str, output: int) -> int | None:
+        """Static rank of an output."""
+        op = self._op(function, node)
+        if op is None or output >= len(op.outputs):
+            return None
+        rank = op.outputs[output].shape.rank
+        return None if rank is None else int(rank)
+
+    def graph(self, function: str) -> Any | None:
+        """The FuncGraph of a function of the library; a nested one is looked for in the graphs that call it."""
+        if function not in self._graphs and not self._searched:
+            self._searched = True
+            for name, graph in walk_graphs(self.root):
+                self._graphs.setdefault(name, graph)
+        return self._graphs.get(function)
+
+    def _op(self, function: str, node: str) -> Any | None:
+        graph = self.graph(function)
+        try:
+            return None if graph is None else graph.get_operation_by_name(node)
+        except (KeyError, ValueError):
+            return None
+
+    def _stack(self, function: str, node: str) -> list[tuple[str, int, str]] | None:
+        op = self._op(function, node)
+        frames = getattr(op, "traceback", None)
+        return [(f.filename, f.lineno, f.name) for f in frames] if frames else None
+
+
+def trim_caller(stack: list[tuple[str, int, str]]) -> list[tuple[str, int, str]]:
+    """The frames inside of the outermost trace: whoever called `fit`, or introspect, made none of the ops."""
+    for place, (_, _, name) in enumerate(stack):
+        if name == TRACE_CALL:
+            return stack[place + 1 :]
+    return stack
+
+
+def walk_graphs(graph: Any) -> Iterator[tuple[str, Any]]:
+    """(name, FuncGraph) of all functions that a graph's library holds, nested ones too.
+
+    A function made within another one's trace is kept by that one's graph only. Seen on TensorFlow 2.19 to 2.21.
+    """
+    names = [function.signature.name for function in graph.as_graph_def().library.function]
+    seen: set[str] = set()
+    stack = [graph]
+    while stack:
+        holder = stack.pop()
+        for name in names:
+            if name in seen or not holder._is_function(name):
+                continue
+            inner = getattr(holder._get_function(name), "graph", None)
+            if inner is not None:
+                seen.add(name)
+                stack.append(inner)
+                yield name, inner

@@ -1,0 +1,101 @@
+"""All variables of a capture in the order of the contract, each with its role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from introspect.capture.framework import KerasName, name_keras
+from introspect.capture.layers import LayerTree, list_seeds, walk_layers
+from introspect.capture.slots import list_variables
+from introspect.capture.untracked import Claims, Lost, claim_variables, find_unknown
+from introspect.capture.variables import Entry, VariableTable
+
+COUNTERS = ("_train_counter", "_test_counter", "_predict_counter")
+"""tf_keras' own step counters; the train step writes the first."""
+
+
+@dataclass
+class Rows:
+    """The table of variables, and what was learnt while it was filled."""
+
+    table: VariableTable
+    tree: LayerTree
+    optimizers: list[Any]
+    """Optimizers that only the graph knows, found by the variables they own."""
+
+
+def fill_rows(model: Any, models: Sequence[Any], optimizers: Iterable[Any], graphs: Sequence[Any]) -> Rows:
+    """Rows of the model's variables, then untracked ones, then optimizers' and metrics'.
+
+    `model` may be None (a custom loop without one): then the variables of the graphs stand as the model's.
+    `models` are the model and its twin, whose metrics count as the model's.
+    """
+    table = VariableTable()
+    tree = walk_layers(model, name_keras(model)) if model is not None else LayerTree()
+    if model is not None:
+        add_model(model, tree, table)
+    state = VariableTable()
+    for optimizer in optimizers:
+        for variable in list_variables(optimizer):
+            if table.find(variable) is None:
+                state.add(variable, Entry("optimizer"))
+    for variable in (variable for part in models for variable in list_metric_variables(part, name_keras(part))):
+        if table.find(variable) is None:
+            state.add(variable, Entry("metric"))
+    found = add_untracked(graphs, table, state, model is None)
+    for variable, row in zip(state.objects, state.rows, strict=True):
+        table.add(variable, Entry(row.role))
+    return Rows(table, tree, found)
+
+
+def add_model(model: Any, tree: LayerTree, table: VariableTable) -> None:
+    trained = {id(variable) for variable in model.trainable_variables}
+    seeds = {id(variable) for layer in tree.layers for variable in list_seeds(layer)}
+    for variable in model.variables:
+        owners = tuple(tree.owners.get(id(variable), ()))
+        table.add(variable, Entry("model", id(variable) in trained, owners, id(variable) in seeds))
+
+
+def list_metric_variables(model: Any, keras: KerasName) -> list[Any]:
+    """State of the model's metrics, those in its attributes too: a user's `metrics` property may leave some out."""
+    metrics = [*model.metrics, *(value for value in vars(model).values() if is_metric(value))]
+    variables = [variable for metric in metrics for variable in metric.variables]
+    if keras == "tf_keras":
+        variables += [value for name in COUNTERS if (value := vars(model).get(name)) is not None]
+    return variables
+
+
+def is_metric(value: Any) -> bool:
+    return any(
+        base.__name__ == "Metric" and base.__module__.partition(".")[0] in ("keras", "tf_keras")
+        for base in type(value).__mro__
+    )
+
+
+def add_untracked(graphs: Sequence[Any], table: VariableTable, state: VariableTable, alone: bool) -> list[Any]:
+    """Rows of what the graphs use and nobody named; gives back optimizers that own some of it."""
+    known = find_unknown(graphs, (table, state))
+    claims = claim_variables(known)
+    found: dict[int, Any] = {}
+    for variable in known:
+        optimizer = claims.optimizers.get(id(variable))
+        if optimizer is not None:
+            found.setdefault(id(optimizer), optimizer)
+        add_claimed(variable, claims, table, state, alone)
+    return list(found.values())
+
+
+def add_claimed(variable: Any, claims: Claims, table: VariableTable, state: VariableTable, alone: bool) -> None:
+    key = id(variable)
+    named = claims.wrappers.get(key, variable)
+    if key in claims.optimizers:
+        state.add(named, Entry("optimizer"))
+    elif key in claims.metrics:
+        state.add(named, Entry("metric"))
+    else:
+        layer = claims.layers.get(key)
+        owners = (str(layer.name),) if layer is not None else ()
+        trainable = not isinstance(variable, Lost) and bool(named.trainable)
+        table.add(named, Entry("model" if alone else "untracked", trainable, owners, key in claims.seeds))

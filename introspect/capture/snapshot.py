@@ -1,0 +1,130 @@
+"""Python state of the objects below a model: taken before a trace, put back after it.
+
+Tracing runs the user's `call` and `train_step` and Keras' own code; both may write attributes, lists and dicts of
+objects that the real model shares (`layer._losses`, a metric that is built late, a list in a user's model). Attributes
+and containers are compared by identity afterwards and only what changed is written back, past every `__setattr__`.
+"""
+
+from __future__ import annotations
+
+import threading
+import types
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+ATOMS = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, types.BuiltinFunctionType, range)
+FOREIGN = ("tensorflow", "numpy", "jax", "jaxlib", "torch", "h5py", "google", "ml_dtypes", "absl", "_thread")
+GRAPH_CLASSES = ("KerasTensor", "Node", "SymbolicArguments", "Location")
+"""Keras' record of functional calls: large, never written by a trace (lists of nodes are restored as lists)."""
+
+
+@dataclass
+class ObjectSnapshot:
+    """Shallow copies of every attribute dict and container reachable from some roots."""
+
+    attributes: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
+    lists: list[tuple[list[Any], list[Any]]] = field(default_factory=list)
+    dicts: list[tuple[dict[Any, Any], list[tuple[Any, Any]]]] = field(default_factory=list)
+    sets: list[tuple[set[Any], set[Any]]] = field(default_factory=list)
+    cells: list[tuple[types.CellType, Any]] = field(default_factory=list)
+
+    def restore(self) -> None:
+        """Write back what changed since."""
+        for owner, attributes in self.attributes:
+            restore_dict(vars(owner), attributes)
+        for values, items in self.lists:
+            if len(values) != len(items) or any(a is not b for a, b in zip(values, items, strict=True)):
+                list.__setitem__(values, slice(None), items)
+        for mapping, pairs in self.dicts:
+            restore_dict(mapping, dict(pairs))
+        for members, kept in self.sets:
+            if {id(member) for member in members} != {id(member) for member in kept}:
+                set.clear(members)
+                set.update(members, kept)
+        for cell, value in self.cells:
+            if cell.cell_contents is not value:
+                cell.cell_contents = value
+
+
+def restore_dict(mapping: dict[Any, Any], kept: dict[Any, Any]) -> None:
+    """Make `mapping` equal to `kept`, order included, touching it only where they differ."""
+    if len(mapping) == len(kept) and all(a is b and mapping[a] is kept[b] for a, b in zip(mapping, kept, strict=True)):
+        return
+    if isinstance(mapping, dict):
+        dict.clear(mapping)
+        dict.update(mapping, kept)
+        return
+    mapping.clear()
+    mapping.update(kept)
+
+
+def take_snapshot(roots: Iterable[Any]) -> ObjectSnapshot:
+    """Snapshot all that is reachable from `roots` through attributes, containers and closures."""
+    snapshot = ObjectSnapshot()
+    seen: set[int] = set()
+    stack = list(roots)
+    while stack:
+        value = stack.pop()
+        if isinstance(value, ATOMS) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        stack.extend(record(value, snapshot))
+    return snapshot
+
+
+def record(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
+    """Enter one object into the snapshot; yields what hangs below it."""
+    if isinstance(value, (list, deque)):
+        if isinstance(value, list):
+            snapshot.lists.append((value, list(value)))
+        yield from value
+    elif isinstance(value, dict):
+        pairs = list(value.items())
+        snapshot.dicts.append((value, pairs))
+        yield from (item for pair in pairs for item in pair)
+    elif isinstance(value, (set, frozenset)):
+        if isinstance(value, set):
+            snapshot.sets.append((value, set(value)))
+        yield from list(value)
+    elif isinstance(value, tuple):
+        yield from value
+    elif isinstance(value, types.MethodType):
+        yield value.__self__
+        yield value.__func__
+    elif isinstance(value, types.FunctionType):
+        yield from record_closure(value, snapshot)
+        return
+    yield from record_attributes(value, snapshot)
+
+
+def record_closure(function: types.FunctionType, snapshot: ObjectSnapshot) -> Iterator[Any]:
+    for cell in function.__closure__ or ():
+        try:
+            content = cell.cell_contents
+        except ValueError:
+            continue
+        snapshot.cells.append((cell, content))
+        yield content
+
+
+def record_attributes(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
+    if type(value).__name__ == "ObjectIdentityDictionary":
+        yield value._storage
+        return
+    if not has_state(value):
+        return
+    attributes = dict(vars(value))
+    snapshot.attributes.append((value, attributes))
+    yield from attributes.values()
+
+
+def has_state(value: Any) -> bool:
+    """Whether the object's own attributes are restored: those of Keras and of the user's classes."""
+    if isinstance(value, threading.local):
+        return True
+    kind = type(value)
+    if not hasattr(value, "__dict__") or kind.__name__ in GRAPH_CLASSES:
+        return False
+    return kind.__module__.partition(".")[0] not in FOREIGN

@@ -1,0 +1,79 @@
+"""The step that `fit` would build, traced on a twin."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+from introspect.capture.framework import KerasName
+from introspect.capture.inputs import empty_dataset
+from introspect.capture.step import find_functions
+from introspect.capture.twin import Twin
+
+
+def trace_twin(twin: Twin, spec: Any) -> Any:
+    """The concrete function of the twin's step for batches of `spec`; raises what Keras raises.
+
+    Call it inside `guard.preserve` only.
+    """
+    model = twin.model
+    prebuild_optimizer(model, twin.keras)
+    with enter_fit(model, twin.keras):
+        build_distributed(model, twin.keras, spec)
+        model.make_train_function()
+        function = find_functions(model, twin.keras).outer
+        return function.get_concrete_function(make_iterator(spec, model.distribute_strategy))
+
+
+def enter_fit(model: Any, keras: KerasName) -> Any:
+    """What `fit` stands in while it calls the step: for tf_keras the strategy's scope and the flags of `compile()`."""
+    if keras == "keras":
+        return nullcontext()
+    from contextlib import ExitStack
+
+    from tf_keras.src.engine.training_utils import RespectCompiledTrainableState
+
+    stack = ExitStack()
+    stack.enter_context(model.distribute_strategy.scope())
+    stack.enter_context(RespectCompiledTrainableState(model))
+    return stack
+
+
+def prebuild_optimizer(model: Any, keras: KerasName) -> None:
+    """Build the twin's optimizer before the trace where Keras' own `train_step` would build it just so within.
+
+    A trace that creates variables is thrown away and made a second time; without slots to create, one trace does.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    if keras != "keras" or has_custom_step(model) or optimizer is None or optimizer.built:
+        return
+    variables = model.trainable_weights
+    if variables and model._distribute_strategy is None:
+        optimizer.build(list(variables))
+
+
+def has_custom_step(model: Any) -> bool:
+    """Whether `train_step` is another than Keras' own."""
+    step = vars(model).get("train_step", type(model).train_step)
+    own = ("keras.src.backend.tensorflow.trainer", "tf_keras.src.engine.training")
+    return getattr(step, "__module__", "") not in own
+
+
+def build_distributed(model: Any, keras: KerasName, spec: Any) -> None:
+    """Under a strategy Keras 3 builds model, metrics and optimizer before the step is traced (`_symbolic_build`)."""
+    if keras == "keras" and model._distribute_strategy is not None:
+        with model._distribute_strategy.scope():
+            model._symbolic_build(data_batch=spec)
+
+
+def make_iterator(spec: Any, strategy: Any) -> Any:
+    """The argument that `fit` would call the step with: an iterator's type, or an iterator over nothing."""
+    import tensorflow as tf
+
+    if not is_distributed(strategy):
+        return tf.data.IteratorSpec(spec)
+    return iter(strategy.experimental_distribute_dataset(empty_dataset(spec)))
+
+
+def is_distributed(strategy: Any) -> bool:
+    return type(strategy).__name__ not in ("_DefaultDistributionStrategy", "_DefaultDistributionStrategyV1")
