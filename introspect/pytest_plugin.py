@@ -35,9 +35,9 @@ def check_trains(model: Any, trains: Patterns = (), frozen: Patterns = (), *, da
 
     report = obtain_report(model, data)
     if trains:
-        assert_trains(report, *list_patterns(trains))
+        assert_trains(report, *list_patterns(trains), data=data)
     if frozen:
-        assert_frozen(report, *list_patterns(frozen))
+        assert_frozen(report, *list_patterns(frozen), data=data)
     return report
 
 

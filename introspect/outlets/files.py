@@ -1,0 +1,46 @@
+"""Writing a file so that a reader sees the old one or the new one, never a part."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from introspect.errors import IntrospectError
+
+
+def write_file(path: str, content: str | bytes) -> None:
+    """Write `content` (text as UTF-8, newlines as they are) beside `path`, then rename it into place.
+
+    Raises:
+        IntrospectError: the file cannot be written; `path` is then as it was.
+    """
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
+    try:
+        replace_file(os.path.realpath(path), data)
+    except OSError as error:
+        raise IntrospectError(f"cannot write {path!r}: {error.strerror or error}") from error
+
+
+def replace_file(target: str, data: bytes) -> None:
+    """Put `data` in place of `target`, which keeps its permissions if it is there."""
+    if os.path.isdir(target):
+        raise IsADirectoryError(0, "it is a directory")
+    handle, temporary = tempfile.mkstemp(prefix=".introspect-", dir=os.path.dirname(target))
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, choose_mode(target))
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def choose_mode(target: str) -> int:
+    """The permissions of the file that is there, else those that `open` would give."""
+    try:
+        return os.stat(target).st_mode & 0o777
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask

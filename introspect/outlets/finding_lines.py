@@ -1,0 +1,62 @@
+"""A finding as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from introspect.outlets.lines import Line, Span, get_glyph, lay_part
+from introspect.outlets.prose import (
+    describe_place,
+    describe_step,
+    describe_trial,
+    end_sentence,
+    split_code,
+    split_paragraphs,
+)
+from introspect.outlets.setting import Setting, count, wrap
+from introspect.records import Finding
+
+MOST_STEPS = 6
+
+
+def lay_finding(finding: Finding, setting: Setting) -> Iterator[Line]:
+    """One finding: what is so, why, where, what mends it, what the trial showed, which variables."""
+    show = setting.show
+    yield (
+        Span(f"{get_glyph(finding.severity, setting)} {show(finding.rule)} {show(finding.name)}", finding.severity),
+        Span(f"  {finding.severity}, {finding.certainty}", "quiet"),
+    )
+    for paragraph in split_paragraphs(finding.message):
+        yield from ((Span(f"  {line}", "strong"),) for line in wrap(show(paragraph), setting.width - 2))
+    yield from lay_part("Why", [(False, finding.cause)], setting)
+    yield from lay_evidence(finding, setting)
+    yield from lay_part("Fix", split_code(finding.fix), setting)
+    trial = describe_trial(finding)
+    if trial is not None:
+        yield from lay_part("Tried", [(False, f"on a copy: {trial} {list_trial(finding, setting)}")], setting)
+    if finding.variables:
+        yield from lay_part("Names", [(False, setting.list_some(finding.variables))], setting)
+
+
+def list_trial(finding: Finding, setting: Setting) -> str:
+    """The trial's names where they say more than the finding's own, and its note."""
+    result = finding.fix_result
+    if result is None:
+        return ""
+    still = f"Still not: {setting.list_some(result.still_not)}." if result.still_not else ""
+    same = set(result.trains) == set(finding.variables)
+    trains = f"Trains: {setting.list_some(result.trains)}." if result.trains and not same else ""
+    return " ".join(part for part in (trains, still, end_sentence(setting.show(result.note))) if part)
+
+
+def lay_evidence(finding: Finding, setting: Setting) -> Iterator[Line]:
+    """Steps with a place in the user's code first in their order, then what only the graph knows."""
+    steps = finding.evidence if setting.full else finding.evidence[:MOST_STEPS]
+    lines = []
+    for step in steps:
+        said = describe_step(step)
+        place = describe_place(step.location) if step.location is not None else ""
+        lines.append(setting.show(": ".join(part for part in (place, said) if part)))
+    if len(steps) < len(finding.evidence):
+        lines.append(f"{setting.glyphs.more} and {count(len(finding.evidence) - len(steps), 'more step')}")
+    yield from lay_part("Where", [(False, line) for line in lines], setting)
