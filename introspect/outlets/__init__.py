@@ -82,6 +82,7 @@ __all__ = [
     "OUTLETS",
     "Options",
     "Outlet",
+    "choose_options",
     "choose_outlet",
     "render_diff",
     "render_notebook",
