@@ -199,3 +199,5 @@ class Capture:
     step: int | None = None
     """`optimizer.iterations` now."""
     version: int = RECORD_VERSION
+    odd_flags: tuple[tuple[str, str, bool], ...] = ()
+    """(layer path, attribute, value) of attributes that look like a misspelt flag."""

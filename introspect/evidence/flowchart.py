@@ -104,9 +104,7 @@ class _Drawing:
         self.edges.pop((INPUT, LOSS), None)
 
 
-def draw_flow(
-    evidence: TraceEvidence, finder: WayFinder, scopes: LayerScopes, cuts: frozenset[int]
-) -> Flow:
+def draw_flow(evidence: TraceEvidence, finder: WayFinder, scopes: LayerScopes, cuts: frozenset[int]) -> Flow:
     """The drawing of one trace; `cuts` are nodes that stop a gradient and are drawn by themselves."""
     drawing = _Drawing(evidence, finder, scopes, cuts)
     drawing.draw()

@@ -85,13 +85,17 @@ def effect_of(op_type: str) -> Effect | None:
     return None
 
 
-PASS_RESOURCE = frozenset({"Identity", "IdentityN", MERGE, "Switch", "RefSwitch", "Merge", "Enter", "Exit", "NextIteration"})
+PASS_RESOURCE = frozenset(
+    {"Identity", "IdentityN", MERGE, "Switch", "RefSwitch", "Merge", "Enter", "Exit", "NextIteration"}
+)
 """Ops that hand a resource on unchanged."""
 
 PYTHON_OPS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 """Ops that run Python: what they do inside is not in the graph."""
 
-INPUTS = frozenset({"IteratorGetNext", "IteratorGetNextSync", "IteratorGetNextAsOptional", "Placeholder", "Arg", "_Arg"})
+INPUTS = frozenset(
+    {"IteratorGetNext", "IteratorGetNextSync", "IteratorGetNextAsOptional", "Placeholder", "Arg", "_Arg"}
+)
 """Ops that bring the step's data in."""
 
 REDUCTIONS = frozenset({"Sum", "Mean", "Max", "Min", "Prod", "All", "Any", "L2Loss", "EuclideanNorm"})

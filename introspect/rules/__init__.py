@@ -5,13 +5,16 @@ from __future__ import annotations
 from introspect.rules import (
     averages_misaligned,
     changes_without_gradient,
+    container_flag,
     frozen_layer_statistics_updated,
     frozen_variable_updated,
+    misspelt_flag,
     next_step_fails,
     no_gradient,
     saved_optimizer,
     slot_not_updated,
     stale_optimizer,
+    statistics_of_frozen_weights,
     traces_disagree,
     trainable_variable_not_updated,
     untracked_variable,
@@ -32,6 +35,9 @@ RULES: tuple[Rule, ...] = (
     slot_not_updated.RULE,
     saved_optimizer.RULE,
     changes_without_gradient.RULE,
+    container_flag.RULE,
+    misspelt_flag.RULE,
+    statistics_of_frozen_weights.RULE,
 )
 
 RETIRED_IDS: frozenset[str] = frozenset()

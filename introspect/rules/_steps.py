@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from introspect.facts import Facts
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.writes import WriteFact
+from introspect.facts import Facts
 from introspect.records import EvidenceStep
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-RECOMPILE = (
-    "introspect.recompile(model)  # or: model.compile(optimizer=<a new optimizer>, loss=…, metrics=…), after the flags are set"
-)
+RECOMPILE = "introspect.recompile(model)  # or: model.compile(optimizer=<a new optimizer>, loss=…, metrics=…), after the flags are set"
 
 
 def count(number: int, noun: str) -> str:
-    """"1 variable", "3 variables"."""
+    """ "1 variable", "3 variables"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -22,7 +20,7 @@ def name_some(paths: Sequence[str], most: int = 3) -> str:
 
 
 def of_layers(layers: Sequence[str]) -> str:
-    """" of layer a", " of layers a, b", or nothing."""
+    """ " of layer a", " of layers a, b", or nothing."""
     if not layers:
         return ""
     return f" of {'layer' if len(layers) == 1 else 'layers'} {name_some(layers)}"

@@ -22,8 +22,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from introspect.facts import Facts
 from introspect.evidence.collect import TraceEvidence
+from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
 from introspect.rules._steps import write_steps
@@ -73,7 +73,9 @@ def _report(facts: Facts, current: TraceEvidence, moved: list[int]) -> Finding:
                 "asking its flag."
             )
         ),
-        fix=f"{RECOMPILE}\n# if it goes on: call the layer with training=False" if stale else "call the layer with training=False",
+        fix=f"{RECOMPILE}\n# if it goes on: call the layer with training=False"
+        if stale
+        else "call the layer with training=False",
         evidence=tuple(s for index in moved[:3] for s in write_steps(facts, current, index, current.writes[index][:1])),
     )
 

@@ -23,9 +23,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from introspect.facts import Facts
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.ways import Way
+from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
 from introspect.rules._steps import op_step

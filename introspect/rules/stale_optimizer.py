@@ -50,9 +50,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         message=f"The step does not use model.optimizer ({mine.class_name} {mine.name!r}), but the one it was traced with.",
         cause="model.optimizer was assigned after the step was traced; the step keeps the optimizer of then.",
         fix="model.compile(optimizer=model.optimizer, loss=…, metrics=…)",
-        evidence=(
-            EvidenceStep(note=f"{current.trace.id} binds no variable of {mine.name!r}", trace=current.trace.id),
-        ),
+        evidence=(EvidenceStep(note=f"{current.trace.id} binds no variable of {mine.name!r}", trace=current.trace.id),),
     )
 
 

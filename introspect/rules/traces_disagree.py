@@ -24,8 +24,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from introspect.facts import Facts
 from introspect.evidence.collect import TraceEvidence
+from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding, Severity
 from introspect.rules._base import Rule
 from introspect.rules._wording import RECOMPILE, agree, count, name_some
@@ -80,9 +80,7 @@ def _report(facts: Facts, current: TraceEvidence, others: list[TraceEvidence], d
 
 def _say(one: TraceEvidence, differ: list[int], facts: Facts) -> EvidenceStep:
     number = sum(bool(one.updates(index)) for index in differ)
-    return EvidenceStep(
-        note=f"{one.trace.id} {one.trace.signature} trains {number} of them", trace=one.trace.id
-    )
+    return EvidenceStep(note=f"{one.trace.id} {one.trace.signature} trains {number} of them", trace=one.trace.id)
 
 
 RULE = Rule("INT106", "traces-disagree", "warning", "proven", __doc__ or "", check)

@@ -24,8 +24,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from introspect.facts import Facts
 from introspect.evidence.collect import TraceEvidence
+from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
 from introspect.rules._steps import op_step
@@ -82,7 +82,9 @@ def _evidence(facts: Facts, current: TraceEvidence, left_out: list[int]) -> Iter
         reads = current.reads.get(index, ())
         if reads:
             variable = facts.capture.variables[index]
-            yield op_step(facts, current, reads[0], f"reads {variable.path}; no op of the step writes it", variable.layer)
+            yield op_step(
+                facts, current, reads[0], f"reads {variable.path}; no op of the step writes it", variable.layer
+            )
 
 
 RULE = Rule("INT103", "trainable-variable-not-updated", "error", "proven", __doc__ or "", check)

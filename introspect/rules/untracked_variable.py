@@ -22,8 +22,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from introspect.facts import Facts
 from introspect.evidence.collect import TraceEvidence
+from introspect.facts import Facts
 from introspect.records import Finding, Severity
 from introspect.rules._base import Rule
 from introspect.rules._steps import op_step, write_steps

@@ -1,0 +1,79 @@
+"""The flag of a container and what trains below it differ.
+
+What it does
+    Names containers whose flag says frozen while variables below them train (Keras 3 asks the variables alone), and
+    layers whose flag says that they train while a container freezes them (tf_keras, or the model's own flag).
+
+Why it matters
+    `summary()` shows the container's flag; the step goes by another.
+
+Cause
+    Keras 3 hands a container's flag down at the moment of assignment and never reads it again, so layers made or set
+    later are not held by it. tf_keras reads every container's flag on the way down.
+
+Fix
+    Set the flag of the container after its layers exist, or set those of the layers, and look at the result here.
+
+Example
+    base.trainable = False
+    base.layers[-1].trainable = True      # Keras 3: trains. tf_keras: does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from introspect.facts import Facts
+from introspect.records import Finding
+from introspect.rules._base import Rule
+from introspect.rules._wording import agree, count, name_some
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """One finding for each container."""
+    ignored: dict[str, list[int]] = {}
+    holding: dict[str, list[int]] = {}
+    for index, variable, row in facts.pairs():
+        if variable.role != "model" or not variable.watched or variable.layer is None:
+            continue
+        frozen = facts.tree.outermost_frozen(variable.layer)
+        if row.expected and frozen is not None:
+            ignored.setdefault(frozen.path, []).append(index)
+        owner = facts.tree.by_path.get(variable.layer)
+        if not row.expected and variable.trainable and frozen is not None and owner is not None and owner.trainable:
+            holding.setdefault(frozen.path, []).append(index)
+    for path, indices in ignored.items():
+        yield _report(facts, path, indices, trains=True)
+    for path, indices in holding.items():
+        yield _report(facts, path, indices, trains=False)
+
+
+def _report(facts: Facts, path: str, indices: list[int], trains: bool) -> Finding:
+    number = len(indices)
+    paths = facts.paths_of(indices)
+    if trains:
+        message = (
+            f"{path}.trainable is False, and {count(number, 'variable')} below it {agree(number, 'trains', 'train')}"
+        )
+        cause = (
+            "Keras 3 goes by the variables' own flags; the container's was set before these existed, or before theirs."
+        )
+        fix = f"{path}: set trainable = True and then False again after its layers exist, then compile"
+    else:
+        message = f"{path}.trainable is False and freezes {count(number, 'variable')} whose layers say that they train"
+        cause = "A container's flag decides for all layers below it."
+        fix = f"set trainable = True for {path}, then freeze the layers below it that should not train, then compile"
+    return Finding(
+        rule=RULE.id,
+        name=RULE.name,
+        severity="info",
+        certainty="proven",
+        variables=paths,
+        layers=(path,),
+        message=f"{message}: {name_some(paths)}.",
+        cause=cause,
+        fix=fix,
+    )
+
+
+RULE = Rule("INT401", "container-flag-differs", "info", "proven", __doc__ or "", check)

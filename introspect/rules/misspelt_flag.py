@@ -1,0 +1,45 @@
+"""A flag was typed on an attribute that Keras does not read.
+
+What it does
+    Names attributes of layers that look like `trainable` and hold a boolean.
+
+Why it matters
+    Python takes `layer.trainble = False` without a word, and the layer trains.
+
+Cause
+    A typing error.
+
+Fix
+    Write `layer.trainable = False`, and compile again.
+
+Example
+    model.get_layer("hid").trainble = False
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from introspect.facts import Facts
+from introspect.records import Finding
+from introspect.rules._base import Rule
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """One finding for each attribute."""
+    for path, attribute, value in facts.capture.odd_flags:
+        layer = facts.tree.by_path.get(path)
+        yield Finding(
+            rule=RULE.id,
+            name=RULE.name,
+            severity="info",
+            certainty="likely",
+            variables=layer.variables if layer is not None else (),
+            layers=(path,),
+            message=f"Layer {path} has an attribute {attribute!r} = {value}, which Keras does not read.",
+            cause=f"{attribute!r} looks like a misspelt 'trainable'; the layer's flag is {layer.trainable if layer else '?'}.",
+            fix=f"layer.trainable = {value}",
+        )
+
+
+RULE = Rule("INT402", "misspelt-flag", "info", "likely", __doc__ or "", check)
