@@ -32,6 +32,9 @@ TO_BACKWARD = 1
 TO_OUTPUT = 2
 TO_PYTHON = 4
 
+MOST_PASSES = 16
+"""A nest of loops needs one pass more than it is deep."""
+
 NOBODY = -1
 SEVERAL = -2
 
@@ -59,30 +62,32 @@ class Flags:
 def scan_back(flow: Dataflow, edges: Edges, marked: bytearray, metric_writes: list[Access]) -> bytearray:
     """Where each port's value goes by tensor edges: into the backward pass, an output or metric, Python."""
     goes = bytearray(flow.ports)
-    for port in flow.outputs:
-        if port >= 0:
-            goes[port] |= TO_OUTPUT
-    for access in metric_writes:
-        for port in access.values:
-            goes[port] |= TO_OUTPUT
-    python = set(select_nodes(flow, PYTHON_OPS).tolist())
-    inputs, outputs = edges.inputs, edges.outputs
-    back = {port for _, port in flow.back_edges}
-    for _ in range(16):
+    ends = [port for port in flow.outputs if port >= 0]
+    ends += [port for access in metric_writes for port in access.values]
+    for port in ends:
+        goes[port] |= TO_OUTPUT
+    own = bytearray(TO_BACKWARD if mark else 0 for mark in marked)
+    for node in select_nodes(flow, PYTHON_OPS).tolist():
+        own[node] |= TO_PYTHON
+    back = [port for _, port in flow.back_edges]
+    for _ in range(MOST_PASSES):
         before = [goes[port] for port in back]
-        for node in range(flow.nodes - 1, -1, -1):
-            bits = TO_BACKWARD if marked[node] else 0
-            for port in outputs[node]:
-                bits |= goes[port]
-            if node in python:
-                bits |= TO_PYTHON
-            if bits:
-                for port in inputs[node]:
-                    if port >= 0:
-                        goes[port] |= bits
-        if not back or before == [goes[port] for port in back]:
+        _pass_back(edges, own, goes)
+        if before == [goes[port] for port in back]:
             break
     return goes
+
+
+def _pass_back(edges: Edges, own: bytearray, goes: bytearray) -> None:
+    inputs, outputs = edges.inputs, edges.outputs
+    for node in range(len(inputs) - 1, -1, -1):
+        bits = own[node]
+        for port in outputs[node]:
+            bits |= goes[port]
+        if bits:
+            for port in inputs[node]:
+                if port >= 0:
+                    goes[port] |= bits
 
 
 class ForwardScan:
@@ -132,7 +137,7 @@ class ForwardScan:
     def run(self) -> None:
         """Scan until nothing changes; two or three passes as a rule."""
         back = [port for _, port in self.flow.back_edges if port >= 0]
-        for _ in range(16):
+        for _ in range(MOST_PASSES):
             before = (dict(self.memory), [self.tags[p] for p in back], set(self.trained))
             self._stale = False
             self._pass()

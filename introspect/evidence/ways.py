@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -84,7 +85,6 @@ class WayFinder:
 
     def _search(self, reads: list[int]) -> list[int] | None:
         """A way with the fewest cuts (0-1 breadth first); None where none leads to a touched value."""
-        edges, marked, accesses = self.evidence.edges, self.evidence.marked, self.evidence.resources.accesses
         cost = dict.fromkeys(reads, 0)
         before: dict[int, int] = {}
         queue = deque(reads)
@@ -94,24 +94,24 @@ class WayFinder:
             if node in done:
                 continue
             done.add(node)
-            if any(self.touched[port] for port in edges.outputs[node]) and node not in reads:
+            if any(self.touched[port] for port in self.evidence.edges.outputs[node]):
                 return self._trail(node, before)
-            for port in edges.outputs[node]:
-                for reader in edges.readers[port]:
-                    if marked[reader]:
-                        if node in reads:
-                            return self._trail(node, before)
-                        continue
-                    if reader in accesses and accesses[reader].effect != "read":
-                        continue
-                    if not self.carries[self.flow.op[reader]]:
-                        continue
-                    step = int(self._cuts(reader))
-                    if cost[node] + step < cost.get(reader, 1 << 30):
-                        cost[reader] = cost[node] + step
-                        before[reader] = node
-                        (queue.append if step else queue.appendleft)(reader)
+            for reader in self._next(node):
+                step = int(self._cuts(reader))
+                if cost[node] + step < cost.get(reader, 1 << 30):
+                    cost[reader] = cost[node] + step
+                    before[reader] = node
+                    (queue.append if step else queue.appendleft)(reader)
         return None
+
+    def _next(self, node: int) -> Iterator[int]:
+        """Ops of the forward pass that carry the value on."""
+        edges, marked, accesses = self.evidence.edges, self.evidence.marked, self.evidence.resources.accesses
+        for port in edges.outputs[node]:
+            for reader in edges.readers[port]:
+                writes = reader in accesses and accesses[reader].effect != "read"
+                if not marked[reader] and not writes and self.carries[self.flow.op[reader]]:
+                    yield reader
 
     def _trail(self, node: int, before: dict[int, int]) -> list[int]:
         trail = [node]

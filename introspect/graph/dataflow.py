@@ -82,7 +82,7 @@ class Dataflow:
 
     def op_type(self, node: int) -> str:
         """Op type of a node."""
-        return self.op_types[self.op[node]]
+        return self.op_types[int(self.op[node])]
 
     def inputs(self, node: int) -> list[int]:
         """Ports that a node reads."""
@@ -91,7 +91,7 @@ class Dataflow:
 
     def body_of(self, node: int) -> FunctionBody:
         """The function in which a node stands."""
-        return self.bodies[self.frames[self.frame[node]].body]
+        return self.bodies[self.frames[int(self.frame[node])].body]
 
     def function(self, node: int) -> str:
         """Name of the function in which a node stands; "" for the step's own graph."""
@@ -103,4 +103,4 @@ class Dataflow:
 
     def frame_of(self, node: int) -> Frame:
         """The frame in which a node stands."""
-        return self.frames[self.frame[node]]
+        return self.frames[int(self.frame[node])]

@@ -100,9 +100,9 @@ class FunctionBody:
                 else:
                     data.append(port(reference))
             if node.op == "IdentityN":
-                for one in data or [None]:
+                for part in [[one] for one in data] or [[]]:
                     self.ops.append(node.op)
-                    inputs.append([] if one is None else [one])
+                    inputs.append(part)
                     controls.append(control)
             else:
                 self.ops.append(node.op)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class Edges:
         """Ports that each node reads."""
         start = self.flow.input_start.tolist()
         ports = self.flow.input_port.tolist()
-        return [ports[a:b] for a, b in zip(start[:-1], start[1:], strict=True)]
+        return [ports[a:b] for a, b in pairwise(start)]
 
     @cached_property
     def outputs(self) -> list[list[int]]:

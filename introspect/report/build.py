@@ -100,9 +100,8 @@ class _RowBuilder:
     def writes(self, index: int) -> tuple[Write, ...]:
         found = [self.write(one, fact) for one in self.evidence for fact in one.writes.get(index, ())]
         device = self.capture.variables[index].device
-        for end in self.capture.fit_end:
-            if end.target == index:
-                found.append(Write("average", None, None, device, None, False, None, FIT_END, None))
+        ends = [end for end in self.capture.fit_end if end.target == index]
+        found += [Write("average", None, None, device, None, False, None, FIT_END, None) for _ in ends]
         return tuple(found)
 
     def write(self, one: TraceEvidence, fact: WriteFact) -> Write:
