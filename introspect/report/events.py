@@ -14,6 +14,10 @@ from introspect.errors import RecordError
 WRITER = "introspect"
 _HEADER = struct.Struct("<QI")
 _CRC_BYTES = 4
+_STEP_FIELD = 0x10
+_SUMMARY_FIELD = 0x2A
+_RECORD_LIMIT = 1 << 40
+_STEP_LIMIT = 1 << 53
 _HEAD_BYTES = 32
 """Enough of an event for its wall time and step."""
 
@@ -107,19 +111,25 @@ def _read_steps(file: BinaryIO) -> Iterator[int]:
         step = _parse_step(file.read(min(length, _HEAD_BYTES)))
         if step is not None:
             yield step
+        if length > _RECORD_LIMIT:
+            return
         at += _HEADER.size + length + _CRC_BYTES
         file.seek(at)
 
 
 def _parse_step(head: bytes) -> int | None:
-    """`Event.step` (field 2, a varint), which stands after `wall_time` (field 1, 8 bytes)."""
-    if len(head) < 11 or head[0] != 0x09 or head[9] != 0x10:
+    """`Event.step` (field 2, a varint; left out where it is 0), which stands after `wall_time` (field 1, 8 bytes)."""
+    if len(head) < 11 or head[0] != 0x09:
+        return None
+    if head[9] == _SUMMARY_FIELD:
+        return 0
+    if head[9] != _STEP_FIELD:
         return None
     step = 0
     for shift, byte in enumerate(head[10:20]):
         step |= (byte & 0x7F) << (7 * shift)
         if byte < 0x80:
-            return step if step < 2**63 else None
+            return step if step < _STEP_LIMIT else None
     return None
 
 

@@ -63,7 +63,7 @@ class Mark:
     model: str
     ok: bool
     headline: str | None
-    """Message of the most severe finding that is an error or a warning."""
+    """The verdict, or the message of the most severe finding that is an error or a warning."""
     rules: tuple[str, ...]
     """Ids of the findings' rules, each once, most severe first."""
     counts: Counts
@@ -91,13 +91,17 @@ def count_columns(columns: ReportColumns) -> Counts:
     )
 
 
-def mark_report(columns: ReportColumns, *, epoch: int | None = None, detail: str | None = None) -> Mark:
+def mark_report(
+    columns: ReportColumns, *, epoch: int | None = None, detail: str | None = None, headline: str | None = None
+) -> Mark:
     """The mark of a report on the timeline.
 
     Args:
         columns: the report, flattened.
         epoch: the epoch that had ended or was running, from 0, where there is one.
         detail: one line on what changed, where the caller knows it.
+        headline: the verdict in one sentence; without it the message of the most severe finding, if it is an error or
+            a warning.
     """
     counts = count_columns(columns)
     rules = columns.texts("findings", "rule")
@@ -111,7 +115,7 @@ def mark_report(columns: ReportColumns, *, epoch: int | None = None, detail: str
         source=columns.source,
         model=columns.model.name,
         ok=not grave,
-        headline=_find_headline(columns) if grave else None,
+        headline=_find_headline(columns) if headline is None else headline,
         rules=tuple(dict.fromkeys(rule for rule in rules if rule is not None)),
         counts=counts,
         variables_id=columns.variables_id,

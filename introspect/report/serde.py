@@ -257,9 +257,17 @@ def _read_message(message: Any, version: int) -> ReportColumns:
         for column in table.columns:
             if column.since <= version:
                 _read_column(source, column, columns.tables[name])
-            else:
+        if source.rows != _count_rows(table.columns[0], columns.tables[name]):
+            raise RecordError(f"report is damaged: {name} has not its {source.rows} rows; write it anew")
+        for column in table.columns:
+            if column.since > version:
                 fill_column(columns, name, column)
     return columns
+
+
+def _count_rows(column: Column, stored: Columns) -> int:
+    has_offsets = column.kind in HAS_OFFSETS
+    return len(stored[f"{column.name}_start"]) - 1 if has_offsets else len(stored[column.name])
 
 
 def _read_strings(stored: Any) -> list[str | None]:

@@ -88,7 +88,13 @@ class ReportWriter:
         self._reset()
 
     def append(
-        self, report: Report, *, epoch: int | None = None, detail: str | None = None, last: bool = False
+        self,
+        report: Report,
+        *,
+        epoch: int | None = None,
+        detail: str | None = None,
+        headline: str | None = None,
+        last: bool = False,
     ) -> int | None:
         """Append a report and its mark on the timeline, and its measured norms.
 
@@ -96,6 +102,7 @@ class ReportWriter:
             report: with `step` and `reason` as they are to be shown.
             epoch: the epoch, from 0.
             detail: one line on what changed.
+            headline: the verdict in one sentence; without it the message of the most severe finding stands there.
             last: the final report of a training: written though the limits are reached.
 
         Returns:
@@ -108,7 +115,7 @@ class ReportWriter:
             events.make_text_value(REPORT_TAG, serde.write_columns(columns), PLUGIN_NAME, blob=True),
             events.make_text_value(
                 TIMELINE_TAG,
-                serde.write_mark(mark_report(columns, epoch=epoch, detail=detail)),
+                serde.write_mark(mark_report(columns, epoch=epoch, detail=detail, headline=headline)),
                 PLUGIN_NAME,
                 blob=False,
             ),
@@ -202,6 +209,7 @@ def append_report(
     *,
     reason: str | None = None,
     step: int | None = None,
+    headline: str | None = None,
     files: EventFiles | None = None,
 ) -> int:
     """Append one report to the run below `log_dir`; its `reason` and `step` are replaced where they are given.
@@ -214,6 +222,6 @@ def append_report(
     """
     changes = {name: value for name, value in (("reason", reason), ("step", step)) if value is not None}
     with ReportWriter(log_dir, files) as writer:
-        at = writer.append(dataclasses.replace(report, **changes), last=True)  # type: ignore[arg-type]
+        at = writer.append(dataclasses.replace(report, **changes), headline=headline, last=True)  # type: ignore[arg-type]
     assert at is not None
     return at
