@@ -118,7 +118,8 @@ def claim_variables(variables: Iterable[Any]) -> Claims:
 def classify(kind: type) -> str | None:
     """The field of `Claims` that objects of a class belong to."""
     if isinstance(kind, type) and not issubclass(kind, type):
-        bases = {base.__name__ for base in kind.__mro__ if base.__module__.partition(".")[0] in ("keras", "tf_keras")}
+        # Among all live objects there are classes whose __module__ is a slot, not a string.
+        bases = {base.__name__ for base in kind.__mro__ if str(base.__module__).startswith(("keras.", "tf_keras."))}
         if is_keras_class(kind):
             return "wrappers"
         if bases & {"BaseOptimizer", "_BaseOptimizer", "OptimizerV2"}:
