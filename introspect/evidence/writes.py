@@ -59,6 +59,8 @@ def classify_write(variable: CapturedVariable, index: int, depends: Dependence, 
         return "gradient" if forward else "accumulate"
     if tags & NORM and forward and not variable.shape and variable.watched:
         return "gradient"  # a scalar's own gradient, summed outside of the tape
+    if variable.overwrite and forward and tags & DATA:
+        return "gradient"  # float8's custom gradient hands on a value that the forward pass made
     return _classify_without_gradient(index, depends)
 
 
