@@ -54,13 +54,13 @@ def classify_write(variable: CapturedVariable, index: int, depends: Dependence, 
     """
     if variable.role == "metric" or variable.seed or variable.dtype.startswith(_COUNTING):
         return "state"
+    if variable.overwrite:
+        return "gradient"  # float8: only the optimizer writes it, with what the custom gradient hands on
     tags = depends.tags
     if tags & GRADIENT:
         return "gradient" if forward else "accumulate"
     if tags & NORM and forward and not variable.shape and variable.watched:
         return "gradient"  # a scalar's own gradient, summed outside of the tape
-    if variable.overwrite and forward and tags & DATA:
-        return "gradient"  # float8's custom gradient hands on a value that the forward pass made
     return _classify_without_gradient(index, depends)
 
 
