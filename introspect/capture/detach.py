@@ -55,19 +55,19 @@ class Detacher:
         return copy
 
     def copy_list(self, value: list[Any]) -> Any:
-        copy = self.note(value, type(value).__new__(type(value)))
+        copy = self.note(value, new_empty(value))
         list.extend(copy, (self.detach(item) for item in value))
         return self._copy_tracker(value, copy)
 
     def copy_dict(self, value: dict[Any, Any]) -> Any:
-        copy = self.note(value, type(value).__new__(type(value)))
+        copy = self.note(value, new_empty(value))
         if hasattr(value, "default_factory"):
             copy.default_factory = value.default_factory
         dict.update(copy, {key: self.detach(item) for key, item in value.items()})
         return self._copy_tracker(value, copy)
 
     def copy_set(self, value: set[Any]) -> Any:
-        copy = self.note(value, type(value).__new__(type(value)))
+        copy = self.note(value, new_empty(value))
         set.update(copy, value)
         return self._copy_tracker(value, copy)
 
@@ -82,7 +82,7 @@ class Detacher:
 
     def copy_identities(self, value: Any) -> Any:
         """TensorFlow's dict keyed by identity, in which tf_keras counts references to attributes."""
-        copy = self.note(value, type(value).__new__(type(value)))
+        copy = self.note(value, new_empty(value))
         copy._storage = dict(value._storage)
         return copy
 
@@ -90,6 +90,12 @@ class Detacher:
         if hasattr(value, "__dict__") and "tracker" in vars(value):
             copy.tracker = self.detach(value.tracker)
         return copy
+
+
+def new_empty(value: Any) -> Any:
+    """An object of the same class, `__init__` not called."""
+    kind: Any = type(value)
+    return kind.__new__(kind)
 
 
 def choose_copier(value: Any) -> Callable[[Detacher, Any], Any] | None:

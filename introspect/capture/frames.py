@@ -39,7 +39,7 @@ def library_folders() -> tuple[str, ...]:
 @cache
 def rank_file(file: str) -> int:
     """0 for a framework's file, 1 for another installed package's, 2 for the user's own."""
-    if file.startswith("<") or "__autograph_generated_file" in file or file.startswith(framework_folders()):
+    if file.startswith(("<", *framework_folders())) or "__autograph_generated_file" in file:
         return 0
     return 1 if file.startswith(library_folders()) else 2
 

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import platform
 import sys
-from typing import Any, Literal
+from collections.abc import Hashable
+from functools import cache
+from typing import Any, Literal, cast
 
 from introspect.errors import BackendError, IntrospectError
 from introspect.records import Environment
 
 KerasName = Literal["keras", "tf_keras", "none"]
+
+
+@cache
+def list_bases(kind: Hashable) -> frozenset[tuple[str, str]]:
+    """(top package, name) of a class and all that it descends from; a class may hide its `__module__` behind a slot."""
+    bases = getattr(kind, "__mro__", ())
+    return frozenset((str(base.__module__).partition(".")[0], str(base.__name__)) for base in bases)
+
+
+def descends(value: object, packages: tuple[str, ...], names: tuple[str, ...]) -> bool:
+    """Whether an object's class comes from one of the named classes of one of the packages."""
+    bases = list_bases(cast(Hashable, type(value)))
+    return any((package, name) in bases for package in packages for name in names)
 
 
 def name_keras(model: object) -> KerasName:
@@ -35,7 +50,8 @@ def require_model(model: object) -> KerasName:
     if keras == "none" or not hasattr(model, "train_step"):
         kind = type(model)
         raise IntrospectError(
-            f"{kind.__module__}.{kind.__qualname__} is no Keras model; pass a compiled keras.Model, a file or a tf.function"
+            f"{kind.__module__}.{kind.__qualname__} is no Keras model; "
+            "pass a compiled keras.Model, the path of a saved one, or a tf.function with args="
         )
     if keras == "keras":
         require_backend()

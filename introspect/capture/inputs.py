@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from introspect.capture.framework import KerasName
+from introspect.capture.framework import KerasName, descends
 from introspect.errors import DataError
 
 DEFAULT_BATCH = 32
@@ -36,16 +36,12 @@ def read_spec(model: Any, data: Any, keras: KerasName) -> Any:
 
 def is_dataset(data: Any) -> bool:
     """Whether the data is a tf.data set, distributed or not."""
-    names = {base.__name__ for base in type(data).__mro__}
-    return bool(names & {"DatasetV2", "DistributedDataset", "DistributedDatasetsFromFunction"})
+    return descends(data, ("tensorflow",), ("DatasetV2", "DistributedDataset", "DistributedDatasetsFromFunction"))
 
 
 def is_indexed(data: Any) -> bool:
     """Whether the data is a Keras PyDataset or a tf_keras Sequence."""
-    return any(
-        base.__name__ in ("PyDataset", "Sequence") and base.__module__.partition(".")[0] in ("keras", "tf_keras")
-        for base in type(data).__mro__
-    )
+    return descends(data, ("keras", "tf_keras"), ("PyDataset", "Sequence"))
 
 
 def is_loader(data: Any) -> bool:

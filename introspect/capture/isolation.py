@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from introspect.capture.framework import KerasName
 from introspect.capture.frames import explain_error, locate_error
+from introspect.capture.framework import KerasName
 from introspect.capture.invented import invent_specs
 from introspect.capture.record import StepFailure
 from introspect.capture.slots import is_built

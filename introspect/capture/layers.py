@@ -55,7 +55,7 @@ def child_layers(layer: Any, keras: KerasName) -> Iterator[Any]:
 
 
 def own_variables(layer: Any, keras: KerasName) -> list[Any]:
-    """Variables that the layer itself made or was given, sublayers' left out; states of its seed generators included."""
+    """Variables that the layer itself made or was given, sublayers' left out; states of its random generators too."""
     if keras == "tf_keras":
         return [*getattr(layer, "_trainable_weights", ()), *getattr(layer, "_non_trainable_weights", ())]
     return [*layer._trainable_variables, *layer._non_trainable_variables, *list_seeds(layer)]

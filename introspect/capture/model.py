@@ -19,8 +19,8 @@ from introspect.capture.record import Capture, CapturedOptimizer, CapturedTrace,
 from introspect.capture.rows import Rows, fill_rows
 from introspect.capture.slots import describe_optimizer, find_optimizers, open_optimizer
 from introspect.capture.step import StepFunctions, find_functions, list_traces
-from introspect.capture.tracing import enter_fit, has_custom_step, make_iterator
 from introspect.capture.traces import LiveTrace, freeze_trace
+from introspect.capture.tracing import enter_fit, has_custom_step, make_iterator
 from introspect.capture.variables import VariableTable, bind_captures
 from introspect.errors import NotBuiltError, NotCompiledError
 from introspect.records import ModelSummary, Source
@@ -51,8 +51,8 @@ def capture_model(model: Any, data: Any = None) -> Capture:
     Args:
         model: a compiled Keras 3 or tf_keras model, before or after `fit`.
         data: what `fit` will be given (a tf.data set, a PyDataset, `(x, y)` or `(x, y, sample_weight)`); only its type
-            is read. Without it the latest trace counts as current, and a first trace is made from specs made up from the
-            model and its loss.
+            is read. Without it the latest trace counts as current, and a first trace is made from specs made up by the
+            model's inputs, outputs and loss.
 
     Raises:
         IntrospectError: `model` is no Keras model.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from introspect.capture.framework import KerasName, name_keras
+from introspect.capture.framework import KerasName, descends, name_keras
 from introspect.capture.layers import LayerTree, list_seeds, walk_layers
 from introspect.capture.slots import list_variables
 from introspect.capture.untracked import Claims, Lost, claim_variables, find_unknown
@@ -68,10 +68,7 @@ def list_metric_variables(model: Any, keras: KerasName) -> list[Any]:
 
 
 def is_metric(value: Any) -> bool:
-    return any(
-        base.__name__ == "Metric" and base.__module__.partition(".")[0] in ("keras", "tf_keras")
-        for base in type(value).__mro__
-    )
+    return descends(value, ("keras", "tf_keras"), ("Metric",))
 
 
 def add_untracked(graphs: Sequence[Any], table: VariableTable, state: VariableTable, alone: bool) -> list[Any]:

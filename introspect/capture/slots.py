@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from introspect.capture.framework import descends
 from introspect.capture.record import CapturedOptimizer, CapturedSlot
 from introspect.capture.variables import VariableTable, is_variable
 
@@ -24,7 +25,7 @@ WRAPPED = ("inner_optimizer", "_optimizer", "_inner_optimizers")
 
 
 def find_optimizers(model: Any) -> list[Any]:
-    """The model's optimizer first, then every other that it holds, then that of `compile`; each once, parts after wholes."""
+    """The model's optimizer, every other that it holds, that of `compile`; each once, parts after wholes."""
     config = getattr(getattr(model, "_compile_config", None), "config", None) or {}
     found: dict[int, Any] = {}
     for value in (getattr(model, "optimizer", None), *vars(model).values(), config.get("optimizer")):
@@ -47,11 +48,7 @@ def open_optimizer(value: Any) -> list[Any]:
 
 def is_optimizer(value: Any) -> bool:
     """Whether the object is an optimizer of Keras 3 or tf_keras, new or legacy."""
-    return any(
-        base.__name__ in ("BaseOptimizer", "_BaseOptimizer", "OptimizerV2")
-        and base.__module__.partition(".")[0] in ("keras", "tf_keras")
-        for base in type(value).__mro__
-    )
+    return descends(value, ("keras", "tf_keras"), ("BaseOptimizer", "_BaseOptimizer", "OptimizerV2"))
 
 
 def list_variables(optimizer: Any) -> list[Any]:
@@ -81,7 +78,7 @@ def walk_variables(value: Any, depth: int = 3) -> Iterator[Any]:
 
 
 def list_tracked(optimizer: Any, table: VariableTable) -> tuple[int, ...]:
-    """Rows of the variables that the optimizer was built with, in that order; none for a legacy one, which builds lazily."""
+    """Rows of the variables that the optimizer was built with, in that order; a legacy one builds lazily and has none."""
     variables = getattr(optimizer, "_trainable_variables", None)
     if variables is not None:
         return tuple(index for variable in variables if (index := table.find(variable)) is not None)
@@ -144,7 +141,7 @@ def find_slots(optimizer: Any, table: VariableTable) -> tuple[CapturedSlot, ...]
     if isinstance(legacy, dict):
         return tuple(find_legacy_slots(legacy, table))
     tracked = list_tracked(optimizer, table)
-    slots = []
+    slots: list[CapturedSlot] = []
     for attribute, value in vars(optimizer).items():
         if attribute in ("_variables", "_trainable_variables") or not isinstance(value, (list, tuple)):
             continue
@@ -183,7 +180,7 @@ def legacy_key(variable: Any) -> Any:
 
 
 def name_slot(variable: Any, slot: Any, attribute: str) -> str:
-    """`momentum` from `m_hid_kernel_momentum` (Keras 3), `m` from `Adam/m/hid/kernel` (tf_keras), else the attribute."""
+    """`momentum` of `m_hid_kernel_momentum` (Keras 3), `m` of `Adam/m/hid/kernel` (tf_keras), else the attribute."""
     name = str(slot.name).removesuffix(":0")
     prefix = str(getattr(variable, "path", "")).replace("/", "_") + "_"
     if name.startswith(prefix):

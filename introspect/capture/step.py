@@ -15,7 +15,7 @@ class StepFunctions:
     """The tf.functions below `model.train_function`.
 
     `outer` is what `fit` calls, `inner` what `train_on_batch` calls by itself in Keras 3 (tf_keras has one for both);
-    None where the step runs eagerly or does not exist yet. `others` are found below a `make_train_function` of the user's.
+    None where the step runs eagerly or does not exist yet. `others` stand below a `make_train_function` of the user's.
     """
 
     outer: Any | None = None

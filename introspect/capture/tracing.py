@@ -21,7 +21,7 @@ def trace_twin(twin: Twin, spec: Any) -> Any:
     with enter_fit(model, twin.keras):
         build_distributed(model, twin.keras, spec)
         model.make_train_function()
-        function = find_functions(model, twin.keras).outer
+        function: Any = find_functions(model, twin.keras).outer
         return function.get_concrete_function(make_iterator(spec, model.distribute_strategy))
 
 

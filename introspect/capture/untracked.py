@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
+from introspect.capture.framework import list_bases
 from introspect.capture.slots import is_optimizer, list_variables
 from introspect.capture.variables import (
     VariableTable,
-    is_keras_class,
     list_captures,
     list_copies,
     read_handle,
     unwrap_variable,
 )
+
+KINDS = (
+    ("Variable", "wrappers"),
+    ("KerasVariable", "wrappers"),
+    ("BaseOptimizer", "optimizers"),
+    ("_BaseOptimizer", "optimizers"),
+    ("OptimizerV2", "optimizers"),
+    ("SeedGenerator", "seeds"),
+    ("Layer", "layers"),
+)
+"""Class names of Keras 3 and tf_keras, and the field of `Claims` for each; a tf_keras metric is a layer too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +107,7 @@ def describe_lost(outside: Any, inside: Any) -> Lost | None:
 def claim_variables(variables: Iterable[Any]) -> Claims:
     """Search all live objects for those that hold the given tf.Variables.
 
-    One pass over the garbage collector's objects, some hundred milliseconds on a large heap; so only where it is needed.
+    One pass over the garbage collector's objects, some hundred milliseconds on a large heap: only where it is needed.
     """
     wanted = {id(variable) for variable in variables if not isinstance(variable, Lost)}
     claims = Claims()
@@ -117,16 +128,12 @@ def claim_variables(variables: Iterable[Any]) -> Claims:
 
 def classify(kind: type) -> str | None:
     """The field of `Claims` that objects of a class belong to."""
-    if isinstance(kind, type) and not issubclass(kind, type):
-        # Among all live objects there are classes whose __module__ is a slot, not a string.
-        bases = {base.__name__ for base in kind.__mro__ if str(base.__module__).startswith(("keras.", "tf_keras."))}
-        if is_keras_class(kind):
-            return "wrappers"
-        if bases & {"BaseOptimizer", "_BaseOptimizer", "OptimizerV2"}:
-            return "optimizers"
-        for name, label in (("Metric", "metrics"), ("SeedGenerator", "seeds"), ("Layer", "layers")):
-            if name in bases:
-                return label
+    names = {name for package, name in list_bases(cast(Hashable, kind)) if package in ("keras", "tf_keras")}
+    if "Metric" in names:
+        return "metrics"
+    for name, label in KINDS:
+        if name in names:
+            return label
     return None
 
 

@@ -4,38 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
+from introspect.capture.framework import descends
 from introspect.capture.record import Binding, CapturedVariable, Role
+
+RAW_NAMES = ("Variable", "DistributedVariable", "ShardedVariable")
 
 
 def is_variable(value: Any) -> bool:
     """Whether the object is a variable of Keras 3, TensorFlow or a distribution strategy."""
-    return is_variable_class(type(value))
+    return is_keras_variable(value) or descends(value, ("tensorflow", "tf_keras"), RAW_NAMES)
 
 
-@cache
-def is_variable_class(kind: type) -> bool:
-    return is_keras_class(kind) or any(
-        base.__name__ in ("Variable", "DistributedVariable", "ShardedVariable")
-        and base.__module__.partition(".")[0] in ("tensorflow", "tf_keras")
-        for base in kind.__mro__
-    )
-
-
-@cache
-def is_keras_class(kind: type) -> bool:
-    """Whether a class is Keras 3's variable, which wraps a tf.Variable."""
-    return any(
-        base.__name__ in ("Variable", "KerasVariable") and base.__module__.partition(".")[0] == "keras"
-        for base in kind.__mro__
-    )
+def is_keras_variable(value: Any) -> bool:
+    """Whether the object is Keras 3's variable, which wraps a tf.Variable."""
+    return descends(value, ("keras",), ("Variable", "KerasVariable"))
 
 
 def unwrap_variable(variable: Any) -> Any:
     """The tf.Variable behind a Keras 3 variable; a tf.Variable itself as it is."""
-    return variable._value if is_keras_class(type(variable)) else variable
+    return variable._value if is_keras_variable(variable) else variable
 
 
 def list_copies(raw: Any) -> tuple[Any, ...]:
