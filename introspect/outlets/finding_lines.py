@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rich.cells import cell_len
+
 from introspect.outlets.lines import Line, Span, get_glyph, lay_part
 from introspect.outlets.prose import (
     describe_place,
@@ -22,10 +24,7 @@ MOST_STEPS = 6
 def lay_finding(finding: Finding, setting: Setting) -> Iterator[Line]:
     """One finding: what is so, why, where, what mends it, what the trial showed, which variables."""
     show = setting.show
-    yield (
-        Span(f"{get_glyph(finding.severity, setting)} {show(finding.rule)} {show(finding.name)}", finding.severity),
-        Span(f"  {finding.severity}, {finding.certainty}", "quiet"),
-    )
+    yield from lay_heading(finding, setting)
     for paragraph in split_paragraphs(finding.message):
         yield from ((Span(f"  {line}", "strong"),) for line in wrap(show(paragraph), setting.width - 2))
     yield from lay_part("Why", [(False, finding.cause)], setting)
@@ -36,6 +35,20 @@ def lay_finding(finding: Finding, setting: Setting) -> Iterator[Line]:
         yield from lay_part("Tried", [(False, f"on a copy: {trial} {list_trial(finding, setting)}")], setting)
     if finding.variables:
         yield from lay_part("Names", [(False, setting.list_some(finding.variables))], setting)
+
+
+def lay_heading(finding: Finding, setting: Setting) -> Iterator[Line]:
+    """Id and name, and on the same line, if it fits, how grave and how certain."""
+    lead = f"{get_glyph(finding.severity, setting)} "
+    name = setting.show(f"{finding.rule} {finding.name}")
+    said = Span(f"  {finding.severity}, {finding.certainty}", "quiet")
+    if cell_len(lead + name + said.text) <= setting.width:
+        yield Span(lead + name, finding.severity), said
+        return
+    for line in wrap(name, setting.width - 2):
+        yield (Span(lead + line, finding.severity),)
+        lead = "  "
+    yield (said,)
 
 
 def list_trial(finding: Finding, setting: Setting) -> str:

@@ -58,8 +58,9 @@ def list_rules(findings: Iterable[Finding]) -> list[dict[str, Any]]:
 
     known = {rule.id: describe_rule(rule) for rule in RULES}
     for finding in findings:
-        short = {"text": finding.name}
-        known.setdefault(finding.rule, {"id": finding.rule, "name": finding.name, "shortDescription": short})
+        said = {"text": finding.name}
+        texts = {"shortDescription": said, "fullDescription": said, "help": said}
+        known.setdefault(finding.rule, {"id": finding.rule, "name": finding.name, **texts})
     return list(known.values())
 
 

@@ -73,7 +73,7 @@ def lay_report(report: Report, setting: Setting) -> Iterator[Line]:
         yield ()
         yield from lay_finding(finding, setting)
     yield ()
-    yield lay_summary(report, setting)
+    yield from lay_summary(report, setting)
 
 
 def lay_head(report: Report, setting: Setting) -> Iterator[Line]:
@@ -111,13 +111,16 @@ def lay_verdict(report: Report, setting: Setting) -> Iterator[Line]:
         lead = " "
 
 
-def lay_summary(report: Report, setting: Setting) -> Line:
+def lay_summary(report: Report, setting: Setting) -> Iterator[Line]:
     """The last line: findings, score, time."""
     seconds = sum(value for _, value in report.timings)
-    taken = f"  {seconds:.1f} s" if report.timings else ""
+    taken = f" in {seconds:.1f} s" if report.timings else ""
     worst = report.findings[0].severity if report.findings else "agrees"
-    text = f"{count_findings(report.findings)} {setting.glyphs.dot} {tell_score(report)}"
-    return Span(f"{get_glyph(worst, setting)} ", worst), Span(setting.show(text), "strong"), Span(taken, "quiet")
+    text = f"{count_findings(report.findings)}{taken} {setting.glyphs.dot} {tell_score(report)}"
+    lead = f"{get_glyph(worst, setting)} "
+    for line in wrap(setting.show(text), setting.width - 2):
+        yield Span(lead, worst), Span(line, "strong")
+        lead = "  "
 
 
 def render_diff_text(diff: ReportDiff, options: Options) -> str:

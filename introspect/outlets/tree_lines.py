@@ -24,8 +24,8 @@ def lay_tree(report: Report, setting: Setting) -> Iterator[Line]:
     tables = [row.cells for row in rows if row.cells]
     widths = fit_columns([headings[1:], *tables], setting) if tables else ()
     names = max((measure_name(row) for row in rows), default=0)
-    room = min(names, setting.width - sum(width + 2 for width in widths)) if tables else names
-    room = min(max(room, LEAST_NAME if tables else 0), setting.width - 2)
+    free = setting.width - sum(width + 2 for width in widths)
+    room = min(max(names, LEAST_NAME) if tables else names, free)
     if tables:
         yield lay_cells(Row("agrees", 0, headings[0], cells=headings[1:]), room, widths, setting, "quiet")
     for row in rows:
@@ -43,7 +43,7 @@ def fit_columns(tables: Sequence[tuple[str, ...]], setting: Setting) -> tuple[in
     widths[-1] = min(widths[-1], WIDEST_DEVICE)
     while len(widths) > 1 and sum(width + 2 for width in widths) > setting.width - LEAST_NAME:
         widths.pop()
-    return tuple(widths)
+    return (min(widths[0], setting.width // 2), *widths[1:])
 
 
 def lay_row(row: Row, room: int, widths: tuple[int, ...], setting: Setting) -> Iterator[Line]:

@@ -27,9 +27,9 @@ EFFECTS = {
 """What a step does to a variable that it does not train, by the kind of write, the most telling first."""
 CLAUSES: dict[Trouble, tuple[str, str]] = {
     "idle": ("{size} of {trained} that you set trainable {do} not train", "{size} of {trained} {do} not train"),
-    "moving": ("{size} of {frozen} that are frozen {train} all the same", "{size} of {frozen} {train} though frozen"),
+    "moving": ("{size} of {frozen} that should be frozen {train}", "{size} of {frozen} {train} though frozen"),
     "partial": ("{size} {train} in some traces only", "{size} {train} in some traces only"),
-    "drifting": ("{size} that {are} frozen {change} without a gradient", "{size} {change} though frozen"),
+    "drifting": ("{size} that should be frozen {change} without a gradient", "{size} {change} though frozen"),
     "unknown": ("{size} cannot be decided", "{size} cannot be decided"),
 }
 """Each kind of trouble as a whole clause and as a brief one."""
@@ -122,8 +122,8 @@ def describe_troubles(tally: Mapping[Trouble, int], trained: int, frozen: int, b
 def conjugate(size: int) -> dict[str, str]:
     """Verbs in the number that `size` asks for."""
     if size == 1:
-        return {"do": "does", "train": "trains", "are": "is", "change": "changes"}
-    return {"do": "do", "train": "train", "are": "are", "change": "change"}
+        return {"do": "does", "train": "trains", "change": "changes"}
+    return {"do": "do", "train": "train", "change": "change"}
 
 
 def state_verdict(report: Report) -> str:
@@ -178,4 +178,4 @@ def tell_score(report: Report) -> str:
     """How many of the variables that should train do."""
     expected = [row for row in report.variables if row.expected]
     train = sum(row.updated in ("yes", "some") for row in expected)
-    return f"{number(train)} of {count(len(expected), 'trainable variable')} {'trains' if train == 1 else 'train'}"
+    return f"{number(train)} of {count(len(expected), 'trainable variable')} {'trains' if 1 in (train, len(expected)) else 'train'}"

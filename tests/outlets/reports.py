@@ -109,7 +109,7 @@ def make_stale() -> Report:
     variables, layers = make_vgg(base_expected=True)
     frozen = tuple(row.path for row in variables if row.updated == "no")
     finding = Finding(
-        rule="INT102",
+        rule="INT103",
         name="trainable-variable-not-updated",
         severity="error",
         certainty="proven",
@@ -129,10 +129,10 @@ def make_stale() -> Report:
         verified=True,
         fix_result=FixResult(frozen, (), "traced in 2.1 s"),
     )
-    variables = [dataclasses.replace(row, findings=("INT102",)) if row.path in frozen else row for row in variables]
+    variables = [dataclasses.replace(row, findings=("INT103",)) if row.path in frozen else row for row in variables]
     note = Finding(
-        rule="INT301",
-        name="learning-rate-high-for-fine-tuning",
+        rule="INT399",
+        name="learning-rate-large",
         severity="info",
         certainty="likely",
         variables=(),
@@ -193,7 +193,7 @@ def make_large(stale: bool = True, blocks: int = 50) -> Report:
     idle_paths = tuple(row.path for row in variables if row.updated == "no")
     findings = (
         Finding(
-            "INT102",
+            "INT103",
             "trainable-variable-not-updated",
             "error",
             "proven",
@@ -224,7 +224,7 @@ def make_flat() -> Report:
     message = "1000 variables of resnet are trainable, and the compiled step does not update them."
     cause, fix = "The step was traced while resnet was frozen.", "Call `model.compile(...)` again."
     finding = Finding(
-        "INT102", "trainable-variable-not-updated", "error", "proven", paths, ("resnet",), message, cause, fix
+        "INT103", "trainable-variable-not-updated", "error", "proven", paths, ("resnet",), message, cause, fix
     )
     return make_report(variables, layers, (finding,), model=make_model("resnet_finetune"))
 
@@ -247,7 +247,7 @@ def make_hostile() -> Report:
         for i, path in enumerate(paths)
     ]
     finding = Finding(
-        rule="INT102",
+        rule="INT103",
         name="trainable-variable-not-updated",
         severity="error",
         certainty="proven",
