@@ -337,7 +337,7 @@ def _make_vgg_sample(step: int, total: int, report: Report, unfrozen: bool) -> S
 
 
 def make_gan_series(run: str = "gan") -> Series:
-    """A healthy GAN: two optimizers, each variable trained by one of two traces."""
+    """A healthy GAN: one step, two optimizers, each for its half of the variables."""
     dense = (("kernel", (128, 256)), ("bias", (256,)))
     batch = (("gamma", (256,)), ("beta", (256,)), ("moving_mean", (256,)), ("moving_variance", (256,)))
     layers = []
@@ -362,10 +362,6 @@ def make_gan_series(run: str = "gan") -> Series:
         report,
         optimizers=tuple(
             OptimizerReport(f"adam_{part}", "Adam", 0.0002, paths, True) for part, paths in tracks.items()
-        ),
-        traces=tuple(
-            TraceReport(f"train_{part}/0", "(None, 128) float32", 912, 3, paths, True, caller=f"train_{part}")
-            for part, paths in tracks.items()
         ),
     )
     later = dataclasses.replace(report, reason="train end", step=2000, created=START + 400)
