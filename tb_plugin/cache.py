@@ -22,25 +22,32 @@ class Cache(Generic[T]):
         self.limit = limit
         self._weigh = weigh
         self._lock = threading.Lock()
-        self._making = threading.Lock()
+        self._making: dict[Hashable, threading.Lock] = {}
         self._values: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
         self._weight = 0
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The value of `key`, made where it is not kept.
 
-        One value is made at a time, so that a page that asks ten times for a large report costs it once.
+        Threads that ask for the same at once wait for the one that makes it.
         """
         found = self._find(key)
         if found is not None:
             return found[0]
-        with self._making:
+        with self._lock:
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
             found = self._find(key)
-            if found is not None:
-                return found[0]
+            return self._make(key, make) if found is None else found[0]
+
+    def _make(self, key: Hashable, make: Callable[[], T]) -> T:
+        try:
             value = make()
             self._keep(key, value)
             return value
+        finally:
+            with self._lock:
+                self._making.pop(key, None)
 
     def _find(self, key: Hashable) -> tuple[T, int] | None:
         with self._lock:
