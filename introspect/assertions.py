@@ -94,13 +94,24 @@ def matches(pattern: str, places: Iterable[str]) -> bool:
 
 
 def name_places(row: VariableReport, parents: dict[str, str | None]) -> Iterator[str]:
-    """The variable's path, its path below its layer, and the paths of the layers that hold it."""
-    yield row.path
-    if row.layer is None:
-        return
-    yield f"{row.layer}/{row.path.rpartition('/')[2]}"
+    """The variable's path, its path below its layer, and the paths of the layers that hold it.
+
+    Each also without the name of the model that it begins with, and a name of tf_keras without its `:0`.
+    """
+    path, _, output = row.path.rpartition(":")
+    path = path if output.isdecimal() else row.path
+    layers = list(climb(row.layer, parents))
+    below = f"{layers[0]}/{path.rpartition('/')[2]}" if layers else path
+    root = f"{layers[-1]}/" if layers else ""
+    for place in (row.path, path, below, *layers):
+        yield place
+        if root and place.startswith(root):
+            yield place[len(root) :]
+
+
+def climb(layer: str | None, parents: dict[str, str | None]) -> Iterator[str]:
+    """A layer and those that hold it, up to the root."""
     seen: set[str] = set()
-    layer: str | None = row.layer
     while layer is not None and layer not in seen:
         seen.add(layer)
         yield layer

@@ -205,3 +205,16 @@ def test_plugin_costs_nothing_until_it_is_used():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['introspect', 'introspect.errors', 'introspect.pytest_plugin']"
+
+
+@pytest.mark.parametrize("path", ["sequential/head/kernel", "head/kernel", "head/kernel:0"])
+@pytest.mark.parametrize("pattern", ["head/*", "head", "head/kernel", "sequential/head", "sequential"])
+def test_name_of_the_model_may_be_left_out(path, pattern):
+    layers = [make_layer("sequential", None), make_layer("sequential/head", "sequential")]
+    assert_trains(make_report([make_variable(path, layer="sequential/head")], layers), pattern)
+
+
+def test_name_of_a_layer_further_in_may_not():
+    layers = [make_layer("m", None), make_layer("m/base", "m"), make_layer("m/base/head", "m/base")]
+    with pytest.raises(AssertionError, match="matches no variable"):
+        assert_trains(make_report([make_variable("m/base/head/kernel", layer="m/base/head")], layers), "head/*")

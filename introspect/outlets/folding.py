@@ -230,6 +230,8 @@ def describe_tally(tally: Tally) -> str:
         return f"{size}  {'trains as its flag says' if one else 'train as their flags say'}"
     if tally.effects["stays"] == tally.variables:
         return f"{size}  frozen as {'its flag says' if one else 'their flags say'}"
+    if len(tally.effects) == 1:
+        return f"{size}  {next(iter(tally.effects))}"
     return f"{size}: {', '.join(list_effects(tally, trains))}"
 
 

@@ -17,7 +17,7 @@ from introspect.outlets.prose import (
 )
 from introspect.outlets.setting import Setting, choose_setting, count, shorten_device, wrap
 from introspect.outlets.tree_lines import lay_tree
-from introspect.outlets.verdict import count_findings, state_verdict, tell_score
+from introspect.outlets.verdict import count_findings, state_verdict, tell_score, tell_time
 from introspect.records import Report, ReportDiff
 
 if TYPE_CHECKING:
@@ -113,8 +113,7 @@ def lay_verdict(report: Report, setting: Setting) -> Iterator[Line]:
 
 def lay_summary(report: Report, setting: Setting) -> Iterator[Line]:
     """The last line: findings, score, time."""
-    seconds = sum(value for _, value in report.timings)
-    taken = f" in {seconds:.1f} s" if report.timings else ""
+    taken = f" in {tell_time(report)}" if report.timings else ""
     worst = report.findings[0].severity if report.findings else "agrees"
     text = f"{count_findings(report.findings)}{taken} {setting.glyphs.dot} {tell_score(report)}"
     lead = f"{get_glyph(worst, setting)} "
@@ -147,5 +146,5 @@ def lay_diff(diff: ReportDiff, setting: Setting) -> Iterator[Line]:
     for (name, before, after), paths in groups.items():
         none = setting.glyphs.none
         change_text = f"{name}: {before or none} {setting.glyphs.arrow} {after or none}"
-        text = f"{change_text}  {count(len(paths), 'variable')}: {setting.list_some(paths)}"
+        text = f"{change_text} for {count(len(paths), 'variable')}: {setting.list_some(paths)}"
         yield from lay_part("~", [(False, text)], setting)

@@ -179,3 +179,9 @@ def tell_score(report: Report) -> str:
     expected = [row for row in report.variables if row.expected]
     train = sum(row.updated in ("yes", "some") for row in expected)
     return f"{number(train)} of {count(len(expected), 'trainable variable')} {'trains' if 1 in (train, len(expected)) else 'train'}"
+
+
+def tell_time(report: Report) -> str:
+    """How long the inspection took."""
+    seconds = sum(value for _, value in report.timings)
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"

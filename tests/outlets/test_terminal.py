@@ -16,7 +16,16 @@ from introspect.outlets import Options
 from introspect.outlets.setting import make_inert
 from introspect.outlets.terminal import print_reports, render_terminal
 from introspect.records import FixResult, Measured
-from tests.outlets.reports import REPORTS, make_flat, make_healthy, make_large, make_report, make_stale, make_variable
+from tests.outlets.reports import (
+    REPORTS,
+    make_flat,
+    make_healthy,
+    make_large,
+    make_layer,
+    make_report,
+    make_stale,
+    make_variable,
+)
 
 GOLDENS = Path(__file__).with_name("goldens")
 CASES = {
@@ -139,6 +148,18 @@ def test_trial_that_does_not_mend_says_so():
     flat = " ".join(text.split())
     assert "then this 1 variable trains; 25 variables still do not. The mismatch stays." in flat
     assert "The optimizer does not know them." in flat
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.0121, "in 12 ms"), (2.345, "in 2.3 s")])
+def test_time_is_said_in_its_unit(seconds, said):
+    assert said in render(dataclasses.replace(make_healthy(), timings=(("capture", seconds),)))
+
+
+def test_layer_with_one_effect_says_it_in_words():
+    row = make_variable("drop/seed", False, False, "drop", "state")
+    layers = [make_layer("drop", None), make_layer("head", None)]
+    text = render(make_report([row, make_variable("head/kernel", layer="head")], layers))
+    assert re.search(r"✓ drop  1 variable  keeps count", text)
 
 
 def test_wide_characters_keep_the_columns():

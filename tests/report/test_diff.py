@@ -98,7 +98,7 @@ def test_text_groups_equal_changes():
     text = str(make_stale().diff(make_healthy()))
     flat = " ".join(text.split())
     assert "+ INT103 trainable-variable-not-updated: 26 variables of vgg16" in flat
-    assert "~ trainable: no → yes 26 variables: vgg16/block1_conv1/kernel, " in flat
+    assert "~ trainable: no → yes for 26 variables: vgg16/block1_conv1/kernel, " in flat
     assert "and 20 more" in flat
     assert all(len(line) <= 120 for line in text.splitlines())
 
