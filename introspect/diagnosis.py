@@ -66,4 +66,6 @@ def _with_findings(rows: tuple[VariableReport, ...], findings: tuple[Finding, ..
     for finding in findings:
         for path in finding.variables:
             named.setdefault(path, []).append(finding.rule)
-    return tuple(replace(row, findings=tuple(dict.fromkeys(named.get(row.path, ())))) for row in rows)
+    return tuple(
+        replace(row, findings=tuple(dict.fromkeys(named[row.path]))) if row.path in named else row for row in rows
+    )

@@ -79,15 +79,21 @@ def scan_back(flow: Dataflow, edges: Edges, marked: bytearray, metric_writes: li
 
 
 def _pass_back(edges: Edges, own: bytearray, goes: bytearray) -> None:
-    inputs, outputs = edges.inputs, edges.outputs
-    for node in range(len(inputs) - 1, -1, -1):
+    # The hot loops below work on flat arrays: a node's outputs are consecutive ports.
+    start, flat = edges.inputs.start, edges.inputs.flat
+    made = edges.outputs.start
+    end, last = made[len(own)], start[len(own)]
+    for node in range(len(own) - 1, -1, -1):
         bits = own[node]
-        for port in outputs[node]:
-            bits |= goes[port]
+        begin, first = made[node], start[node]
+        while end > begin:
+            end -= 1
+            bits |= goes[end]
         if bits:
-            for port in inputs[node]:
+            for port in flat[first:last]:
                 if port >= 0:
                     goes[port] |= bits
+        last = first
 
 
 class ForwardScan:
@@ -149,27 +155,29 @@ class ForwardScan:
 
     def _pass(self) -> None:
         tags, origin, base = self.tags, self.origin, self.base
-        inputs, outputs = self.edges.inputs, self.edges.outputs
+        start, flat, made = self.edges.inputs.start, self.edges.inputs.flat, self.edges.outputs.start
         accesses, reductions = self.resources.accesses, self.reductions
         self.trained = set()
         self._read_early: set[Place] = set()
+        first = here = 0
         for node in range(self.flow.nodes):
-            access = accesses.get(node)
-            tag = base[node]
-            source = NOBODY
-            for port in inputs[node]:
+            tag, source = base[node], NOBODY
+            last, end = start[node + 1], made[node + 1]
+            for port in flat[first:last]:
                 if port >= 0:
                     tag |= tags[port]
                     other = origin[port]
                     if other != source and other != NOBODY:
                         source = other if source == NOBODY else SEVERAL
-            if access is not None:
-                tag, source = self._use(access, tag, source)
+            first = last
+            if node in accesses:
+                tag, source = self._use(accesses[node], tag, source)
             elif tag & GRADIENT and node in reductions and self.rank_of(node) == 0:
                 tag = (tag & ~GRADIENT) | NORM
-            for port in outputs[node]:
-                tags[port] = tag
-                origin[port] = source
+            while here < end:
+                tags[here] = tag
+                origin[here] = source
+                here += 1
 
     def _use(self, access: Access, tag: int, source: int) -> tuple[int, int]:
         if access.effect == "touch":

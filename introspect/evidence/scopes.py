@@ -21,6 +21,8 @@ class LayerScopes:
 
     def layer_of(self, op_name: str) -> str | None:
         """Path of the innermost layer whose scope holds the op."""
+        if not self._by_name:
+            return None
         scope = op_name.rpartition("/")[0]
         if scope not in self._cache:
             self._cache[scope] = self._find(scope.split("/"))

@@ -52,9 +52,9 @@ class WayFinder:
         """[ports] 1 where the backward pass reads the value of a forward op."""
         marked, edges = self.evidence.marked, self.evidence.edges
         found = bytearray(self.flow.ports)
-        for node, ports in enumerate(edges.inputs):
-            if marked[node] and self.flow.op_types[self.flow.op[node]] not in NO_VALUE:
-                for port in ports:
+        for node in range(self.flow.nodes):
+            if marked[node] and self.carries[self.flow.op[node]]:
+                for port in edges.inputs[node]:
                     if port >= 0:
                         producer = edges.producer[port]
                         found[port] = producer < 0 or not marked[producer]

@@ -7,6 +7,7 @@ An IdentityN becomes one node for each of its outputs: output i depends on input
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class FunctionBody:
     def __init__(self, name: str, arguments: Sequence[str], defs: Sequence[Any]) -> None:
         self.name = name
         self.arguments = list(arguments)
-        self.defs = list(defs)
+        self.defs = defs
         self.returns: list[int] = []
         self.return_names: list[str] = []
         self.ops: list[str] = []
@@ -70,6 +71,8 @@ class FunctionBody:
         """Turn the growing lists into arrays; after this no new port can be asked for."""
         self.port_node: Ints = np.asarray(self._port_node, dtype=np.int32)
         self.port_index: Ints = np.asarray(self._port_index, dtype=np.int32)
+        self._ports, self._first, self._place = {}, {}, None
+        self._port_node, self._port_index, self._source = [], [], []
 
     def _number_nodes(self) -> None:
         first: dict[str, int] = {}
@@ -90,38 +93,40 @@ class FunctionBody:
     def _read_nodes(self) -> None:
         inputs: list[list[int]] = []
         controls: list[list[int]] = []
-        port = self.port
+        known, first, producer = self._ports.get, self._first, self._port_node
+        in_order = True
         for node in self.defs:
+            here = len(inputs)
             data: list[int] = []
             control: list[int] = []
             for reference in node.input:
                 if reference[0] == "^":
-                    control.append(self._node_named(reference[1:]))
+                    before = first.get(reference[1:], -2)
+                    control.append(before if before != -2 else self._node_named(reference[1:]))
                 else:
-                    data.append(port(reference))
-            if node.op == "IdentityN":
-                for part in [[one] for one in data] or [[]]:
-                    self.ops.append(node.op)
-                    inputs.append(part)
-                    controls.append(control)
-            else:
-                self.ops.append(node.op)
-                inputs.append(data)
+                    port = known(reference)
+                    data.append(port if port is not None else self._add_port(reference))
+                    before = producer[data[-1]]
+                if before >= here:
+                    in_order = False
+            op = node.op
+            for part in [data] if op != "IdentityN" else [[one] for one in data] or [[]]:
+                self.ops.append(op)
+                inputs.append(part)
                 controls.append(control)
-        self._store(inputs, controls)
+        self._store(inputs, controls, in_order)
 
-    def _store(self, inputs: list[list[int]], controls: list[list[int]]) -> None:
-        order = _find_order(inputs, controls, self._port_node)
-        if order is None:
-            self.source: list[int] = self._source
+    def _store(self, inputs: list[list[int]], controls: list[list[int]], in_order: bool) -> None:
+        if in_order:
+            self.source: list[int] = list(self._source)
         else:
+            order = _sort(inputs, controls, self._port_node)
             self._reorder(order)
             inputs = [inputs[i] for i in order]
         lengths = np.fromiter((len(row) for row in inputs), dtype=np.int32, count=len(inputs))
         self.input_start: Ints = np.zeros(len(inputs) + 1, dtype=np.int32)
         np.cumsum(lengths, out=self.input_start[1:])
-        flat = [port for row in inputs for port in row]
-        self.input_port: Ints = np.asarray(flat, dtype=np.int32)
+        self.input_port: Ints = np.fromiter(chain.from_iterable(inputs), dtype=np.int32, count=int(lengths.sum()))
 
     def _reorder(self, order: list[int]) -> None:
         place = [0] * len(order)
@@ -170,15 +175,8 @@ class FunctionBody:
         return port
 
 
-def _find_order(inputs: list[list[int]], controls: list[list[int]], port_node: list[int]) -> list[int] | None:
-    """An order that respects data and control edges; None if the given one does already."""
-    for i, (row, control) in enumerate(zip(inputs, controls, strict=True)):
-        if any(port_node[port] >= i for port in row) or any(node >= i for node in control):
-            return _sort(inputs, controls, port_node)
-    return None
-
-
 def _sort(inputs: list[list[int]], controls: list[list[int]], port_node: list[int]) -> list[int]:
+    """An order that respects data and control edges."""
     # The old control flow (Enter, NextIteration) makes circles: what is left over is appended as it stands.
     count = len(inputs)
     needs = [0] * count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from functools import cached_property
 from itertools import pairwise
 
@@ -10,43 +11,55 @@ import numpy as np
 from introspect.graph.dataflow import Dataflow, Ints
 
 
+class Rows:
+    """A list of short lists of int32 in two flat arrays; a row is a slice, and costs no memory until it is asked for."""
+
+    def __init__(self, start: Ints, flat: Ints) -> None:
+        self.start = array("i", start.astype(np.int32).tobytes())
+        self.flat = array("i", flat.astype(np.int32).tobytes())
+
+    def __getitem__(self, row: int) -> array[int]:
+        return self.flat[self.start[row] : self.start[row + 1]]
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    def spans(self) -> list[tuple[int, int]]:
+        """(begin, end) in `flat` of each row, for loops that cannot afford a slice."""
+        return list(pairwise(self.start))
+
+
 class Edges:
-    """The edges of a Dataflow as plain lists, which Python walks several times faster than arrays."""
+    """The edges of a Dataflow in both directions, in forms that Python walks faster than numpy's arrays."""
 
     def __init__(self, flow: Dataflow) -> None:
         self.flow = flow
 
     @cached_property
-    def inputs(self) -> list[list[int]]:
+    def inputs(self) -> Rows:
         """Ports that each node reads."""
-        start = self.flow.input_start.tolist()
-        ports = self.flow.input_port.tolist()
-        return [ports[a:b] for a, b in pairwise(start)]
+        return Rows(self.flow.input_start, self.flow.input_port)
 
     @cached_property
-    def outputs(self) -> list[list[int]]:
-        """Ports that each node yields and somebody reads."""
-        made: list[list[int]] = [[] for _ in range(self.flow.nodes)]
-        for port, node in enumerate(self.flow.port_node.tolist()):
-            if node >= 0:
-                made[node].append(port)
-        return made
+    def outputs(self) -> Rows:
+        """Ports that each node yields and somebody reads. Ports are numbered in the order of their nodes."""
+        nodes = np.arange(self.flow.nodes + 1, dtype=np.int32)
+        start = np.searchsorted(self.flow.port_node, nodes).astype(np.int32)
+        return Rows(start, np.arange(self.flow.ports, dtype=np.int32))
 
     @cached_property
-    def producer(self) -> list[int]:
+    def producer(self) -> array[int]:
         """Node that yields each port, -1 for an argument."""
-        nodes: list[int] = self.flow.port_node.tolist()
-        return nodes
+        return array("i", self.flow.port_node.tobytes())
 
     @cached_property
-    def readers(self) -> list[list[int]]:
-        """Nodes that read each port."""
-        found: list[list[int]] = [[] for _ in range(self.flow.ports)]
-        for node, ports in enumerate(self.inputs):
-            for port in ports:
-                if port >= 0:
-                    found[port].append(node)
-        return found
+    def readers(self) -> Rows:
+        """Nodes that read each port, in program order."""
+        lengths = np.diff(self.flow.input_start)
+        node = np.repeat(np.arange(self.flow.nodes, dtype=np.int32), lengths)
+        order = np.argsort(self.flow.input_port, kind="stable")
+        start = np.searchsorted(self.flow.input_port[order], np.arange(self.flow.ports + 1, dtype=np.int32))
+        return Rows(start.astype(np.int32), node[order])
 
 
 def select_nodes(flow: Dataflow, op_types: frozenset[str] | set[str]) -> Ints:
