@@ -15,7 +15,8 @@ targets:
   package.module:factory     a function that returns a compiled model, or (model, data)
   step.capture               a saved capture; needs no TensorFlow
 
-Several targets go into one output: JSON holds an array then, SARIF a run for each.
+Several targets go into one output, with -o too: JSON holds an array then, SARIF a run
+for each, the others one after another; a .pb file holds one report.
 Exit code: 0 clean, 1 findings at or above --fail-on, 2 a target could not be analysed.
 """
 

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -31,17 +32,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(options)
     except IntrospectError as error:
-        if options.debug:
-            raise
-        return complain(str(error))
+        return complain(str(error), options.debug)
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
-def complain(message: str) -> int:
-    """One line on standard error."""
+def complain(message: str, debug: bool = False) -> int:
+    """One line on standard error, with `debug` after the traceback of the error at hand."""
     sys.stdout.flush()
-    print(f"introspect: {' '.join(message.split())}", file=sys.stderr)
+    if debug:
+        traceback.print_exc()
+    from introspect.outlets.setting import make_inert
+
+    print(f"introspect: {make_inert(' '.join(message.split()))}", file=sys.stderr)
     return FAILED
 
 
@@ -148,15 +151,11 @@ def inspect_one(
 
             return inspect_target(target, **gather_options(options), select=select, ignore=ignore)
     except IntrospectError as error:
-        if options.debug:
-            raise
-        complain(f"{target}: {error}" if target not in str(error) else str(error))
+        complain(f"{target}: {error}" if target not in str(error) else str(error), options.debug)
     except (Exception, SystemExit) as error:
         # A module that calls sys.exit when it is imported is caught here, too.
-        if options.debug:
-            raise
         said = f"{type(error).__name__}: {error}".rstrip(": ")
-        complain(f"{target}: could not be inspected ({said}); --debug shows the traceback")
+        complain(f"{target}: could not be inspected ({said}); --debug shows the traceback", options.debug)
     return None
 
 

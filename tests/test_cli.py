@@ -142,8 +142,15 @@ def test_unforeseen_failure_is_one_line_too(calls, capsys, monkeypatch, error):
     code, _, err = run(capsys, "a.keras")
     assert code == 2
     assert re.fullmatch(r"introspect: a\.keras: could not be inspected \(\w+(: \w+)?\); --debug shows .*\n", err)
-    with pytest.raises(type(error)):
-        cli.main(["a.keras", "--debug"])
+    code, _, err = run(capsys, "a.keras", "--debug")
+    assert code == 2
+    assert err.startswith("Traceback (most recent call last):")
+    assert err.splitlines()[-1].startswith("introspect: a.keras: could not be inspected")
+
+
+def test_error_text_acts_on_no_terminal(calls, capsys, monkeypatch):
+    monkeypatch.setattr(api, "inspect_target", lambda *_, **__: (_ for _ in ()).throw(IntrospectError("a\x1b[2Jb")))
+    assert run(capsys, "a.keras")[2] == "introspect: a.keras: a\\x1b[2Jb\n"
 
 
 def test_interrupt_is_quiet(calls, capsys, monkeypatch):

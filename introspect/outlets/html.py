@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from introspect.outlets._base import Options
-from introspect.outlets.html_tree import draw_status, draw_tree, draw_variables
+from introspect.outlets.html_tree import draw_folded, draw_status, draw_tree, draw_variables
 from introspect.outlets.markup import Markup, join, mark_code, tag
 from introspect.outlets.prose import (
     describe_model,
@@ -24,12 +24,13 @@ from introspect.outlets.prose import (
     split_code,
     split_paragraphs,
 )
-from introspect.outlets.setting import count, shorten_device
+from introspect.outlets.setting import count, number, shorten_device
 from introspect.outlets.verdict import capitalise, count_findings, state_verdict, tell_score
 from introspect.records import EvidenceStep, Finding, Report
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 OPEN_NAMES = 8
+MOST_NAMES = 500
 
 
 def render_html(reports: Sequence[Report], options: Options) -> str:
@@ -53,15 +54,17 @@ def read_style() -> str:
     return Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
-def draw_report(report: Report) -> Markup:
-    """One report: verdict, findings, tree, variables."""
+def draw_report(report: Report, most: int | None = None) -> Markup:
+    """One report: verdict, findings, tree, variables; with more than `most` variables the tree is folded text."""
     anchor = f"introspect-{compute_anchor(report)}"
     sections = [draw_head(report)]
     if report.findings:
         names = name_findings(report.findings, anchor)
         cards = map(draw_finding, report.findings, names)
         sections.append(draw_section("Findings", join(*cards)))
-    if report.variables:
+    if most is not None and len(report.variables) > most:
+        sections.append(draw_section("Layers", draw_folded(report)))
+    elif report.variables:
         sections.append(draw_section("Layers", draw_tree(report)))
         sections.append(draw_section("Variables", draw_variables(report, anchor)))
     return tag("article", *sections)
@@ -177,7 +180,9 @@ def draw_names(names: Sequence[str]) -> Markup:
     """Paths as a list, folded where they are many."""
     if not names:
         return Markup()
-    items = tag("ul", *(tag("li", tag("code", name)) for name in names), class_="names")
+    shown = [tag("li", tag("code", name)) for name in names[:MOST_NAMES]]
+    more = len(names) - len(shown)
+    items = tag("ul", *shown, tag("li", f"and {number(more)} more") if more else None, class_="names")
     if len(names) <= OPEN_NAMES:
         return items
     return tag("details", tag("summary", count(len(names), "variable")), items)

@@ -9,6 +9,7 @@ from introspect.outlets.folding import count_open_rows, describe_tally, explain_
 from introspect.outlets.markup import Markup, join, tag
 from introspect.outlets.setting import choose_setting, count, shorten_device
 from introspect.outlets.tree import Branch, Group, build_tree, name_leaf
+from introspect.outlets.tree_lines import lay_tree
 from introspect.outlets.verdict import Status, describe_change, judge_variables
 from introspect.records import Report, VariableReport
 
@@ -39,6 +40,15 @@ def draw_tree(report: Report) -> Markup:
     roots = build_tree(report)
     tight = sum(count_open_rows(root) for root in roots) > MOST_OPEN
     return tag("div", *(draw_branch(root, 0, tight) for root in roots), class_="tree")
+
+
+def draw_folded(report: Report) -> Markup:
+    """The tree as a terminal has it, for a reader that would not bear the whole."""
+    lines = (
+        "".join(span.text for span in line).rstrip() for line in lay_tree(report, choose_setting(Options(width=100)))
+    )
+    tree = tag("pre", tag("code", Markup("\n".join(join(line) for line in lines))))
+    return join(tree, tag("p", "report.save('report.html') shows every variable."))
 
 
 def draw_branch(branch: Branch, depth: int, tight: bool) -> Markup:

@@ -13,7 +13,16 @@ from introspect.outlets.html import POLICY, read_style, render_html
 from introspect.outlets.markup import Markup, join, mark_code, tag
 from introspect.outlets.notebook import PAGE_RULES
 from introspect.records import Measured
-from tests.outlets.reports import GPU, REPORTS, make_healthy, make_report, make_stale, make_variable, make_write
+from tests.outlets.reports import (
+    GPU,
+    REPORTS,
+    make_healthy,
+    make_large,
+    make_report,
+    make_stale,
+    make_variable,
+    make_write,
+)
 
 VOID = {"meta", "br"}
 HARMLESS = {
@@ -163,6 +172,17 @@ def test_notebook_form_leaks_no_style():
     for selectors in re.findall(r"([^{}]+)\{[^}]*\}", style[1]):
         for selector in re.split(r",(?![^(]*\))", selectors):
             assert re.match(r"(:is\([^)]*\]?[^)]*\) )?\.introspect\b", selector.strip()), selector
+
+
+def test_notebook_form_of_a_large_model_is_short():
+    report = make_large(blocks=100)
+    assert len(report.variables) == 3000
+    form = render_notebook(report)
+    assert len(form) < 100_000
+    text = "".join(read(form).text)
+    assert "✗ block_10 … block_99" in text
+    assert "and 2200 more" in text
+    assert "encoder/block_99/dense_9/scale" in "".join(read(render(report)).text)
 
 
 def test_page_has_a_dark_form():
