@@ -75,7 +75,15 @@ class Detacher:
         return self.note(value, tuple(self.detach(item) for item in value))
 
     def copy_wrapped(self, value: Any) -> Any:
-        """TensorFlow's own tracked list or dict (tf_keras): its copy keeps the elements."""
+        """TensorFlow's tracked list: optimizers append to the plain list inside, which others hold as well."""
+        copy = self.note(value, new_empty(value))
+        for name, attribute in vars(value).items():
+            copy.__dict__[name] = self.detach(attribute)
+        list.extend(copy, copy._storage)
+        return copy
+
+    def copy_proxy(self, value: Any) -> Any:
+        """TensorFlow's tracked dict or tuple, a proxy of the plain one."""
         import copy
 
         return self.note(value, copy.copy(value))
@@ -102,7 +110,7 @@ def choose_copier(value: Any) -> Callable[[Detacher, Any], Any] | None:
     """How a value is copied; None for what stays shared: variables, layers, functions, numbers."""
     kind = type(value)
     if kind.__module__ == "tensorflow.python.trackable.data_structures":
-        return Detacher.copy_wrapped
+        return Detacher.copy_wrapped if isinstance(value, list) else Detacher.copy_proxy
     if kind.__name__ == "ObjectIdentityDictionary":
         return Detacher.copy_identities
     for base, copier in (

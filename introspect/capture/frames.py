@@ -14,6 +14,8 @@ from introspect.records import Location
 
 FRAMEWORKS = ("tensorflow", "keras", "tf_keras", "introspect", "absl", "wrapt", "numpy", "optree")
 RAISED = re.compile(r"^\s*(?:[\w.]*\.)?(\w*(?:Error|Exception|Warning)): (.+)$")
+VALUES = re.compile(r",? value=\[.*?\](?=>)|, numpy=.*?(?=>)", re.DOTALL)
+ENDS = re.compile(r"\.? (?:Received|Arguments received|Full shape received|Call arguments)\b")
 
 
 @cache
@@ -63,15 +65,15 @@ def is_standard(file: str) -> bool:
 
 
 def explain_error(error: BaseException) -> str:
-    """What a framework's error says, in one line: class and message without AutoGraph's stack."""
+    """What a framework's error says, in one line: class and message, without AutoGraph's stack and values of variables."""
     name, text = type(error).__name__, str(error)
     for line in text.splitlines():
         found = RAISED.match(line) if "in user code:" in text else None
         if found:
             name, text = found.group(1), found.group(2)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    message = " ".join(lines[:3]) if lines else ""
-    return f"{name}: {message}"[:400] if message else name
+    text = " ".join(VALUES.sub("", text).split())
+    message = next((text[: place.start()] for place in ENDS.finditer(text) if place.start() > 40), text)
+    return f"{name}: {message[:300]}" if message else name
 
 
 def locate_error(error: BaseException) -> Location | None:

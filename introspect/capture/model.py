@@ -4,45 +4,22 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
+from introspect.capture.assembly import Reading, assemble, pair_optimizers
 from introspect.capture.current import find_current
-from introspect.capture.fitend import find_fit_end
-from introspect.capture.framework import KerasName, describe_environment, require_model
+from introspect.capture.framework import KerasName, require_model
 from introspect.capture.guard import preserve
 from introspect.capture.inputs import read_spec
 from introspect.capture.isolation import Attempt, trace_isolated
-from introspect.capture.layers import describe_layers
-from introspect.capture.probe import LiveProbe
-from introspect.capture.record import Capture, CapturedOptimizer, CapturedTrace, StepFailure
-from introspect.capture.rows import Rows, fill_rows
-from introspect.capture.slots import describe_optimizer, find_optimizers, open_optimizer
+from introspect.capture.record import Capture
+from introspect.capture.slots import find_optimizers
 from introspect.capture.step import StepFunctions, find_functions, list_traces
-from introspect.capture.traces import LiveTrace, freeze_trace
+from introspect.capture.traces import LiveTrace
 from introspect.capture.tracing import enter_fit, has_custom_step, make_iterator
-from introspect.capture.variables import VariableTable, bind_captures
 from introspect.errors import NotBuiltError, NotCompiledError
-from introspect.records import ModelSummary, Source
-
-
-@dataclass
-class Plan:
-    """What was found before anything is traced."""
-
-    model: Any
-    keras: KerasName
-    functions: StepFunctions
-    lives: list[LiveTrace]
-    spec: Any | None
-    eager: bool
-    current: Any | None = None
-    """The existing concrete function that the next step uses."""
-    timings: list[tuple[str, float]] = field(default_factory=list)
-
-    @property
-    def source(self) -> Source:
-        return "eager" if self.eager else "compiled" if self.lives else "traced"
+from introspect.records import ModelSummary
 
 
 def capture_model(model: Any, data: Any = None) -> Capture:
@@ -63,36 +40,64 @@ def capture_model(model: Any, data: Any = None) -> Capture:
         StepError: there is no trace, and the step cannot be traced.
     """
     started = time.perf_counter()
-    plan = make_plan(model, data)
-    plan.timings.append(("find", time.perf_counter() - started))
-    if plan.current is not None:
-        return assemble(plan, None, data is not None)
-    with ExitStack() as stack:
-        kept = stack.enter_context(preserve(model))
-        started = time.perf_counter()
-        attempt = trace_isolated(model, plan.keras, plan.spec, bool(plan.lives))
-        attempt.kept.extend(kept)
-        plan.timings.append(("trace", time.perf_counter() - started))
-        return assemble(plan, attempt, data is not None)
-
-
-def make_plan(model: Any, data: Any) -> Plan:
-    """Find the step's functions, its traces, and the one that the data would use."""
     keras = require_model(model)
     require_compiled(model, keras)
     require_variables(model)
+    spec = None if data is None else read_spec(model, data, keras)
+    reading = read_traces(model, keras, spec)
+    reading.data_given = data is not None
+    reading.timings.append(("find", time.perf_counter() - started))
+    if reading.current is not None:
+        return assemble(reading)
+    with ExitStack() as stack:
+        reading.kept = stack.enter_context(preserve(model))
+        started = time.perf_counter()
+        enter_attempt(reading, trace_isolated(model, keras, spec, bool(reading.lives)))
+        reading.timings.append(("trace", time.perf_counter() - started))
+        return assemble(reading)
+
+
+def read_traces(model: Any, keras: KerasName, spec: Any | None) -> Reading:
+    """The traces that exist, and which of them the next step uses; none where it will be traced anew."""
     eager = runs_eagerly(model)
     functions = StepFunctions() if eager else find_functions(model, keras)
     lives = list_traces(functions)
-    spec = None if data is None else read_spec(model, data, keras)
-    plan = Plan(model, keras, functions, lives, spec, eager)
-    if lives and spec is None:
-        plan.current = lives[-1].concrete
-    elif lives:
-        with enter_fit(model, keras):
-            iterator = make_iterator(spec, model.distribute_strategy)
-            plan.current = find_current(functions, iterator, model.distribute_strategy)
-    return plan
+    return Reading(
+        model=model,
+        keras=keras,
+        lives=lives,
+        current=choose_current(model, keras, functions, lives, spec),
+        source="eager" if eager else "compiled" if lives else "traced",
+        summary=summarize_model(model, keras, eager),
+        optimizers=pair_optimizers(find_optimizers(model), {}, model.optimizer),
+    )
+
+
+def choose_current(
+    model: Any, keras: KerasName, functions: StepFunctions, lives: list[LiveTrace], spec: Any | None
+) -> Any | None:
+    """The latest trace, or the one that data of this type would use."""
+    if not lives:
+        return None
+    if spec is None:
+        return lives[-1].concrete
+    with enter_fit(model, keras):
+        iterator = make_iterator(spec, model.distribute_strategy)
+        return find_current(functions, iterator, model.distribute_strategy)
+
+
+def enter_attempt(reading: Reading, attempt: Attempt) -> None:
+    """Add what an isolated trace showed to what was read."""
+    reading.retraces = bool(reading.lives)
+    reading.failure, reading.unknown = attempt.failure, attempt.unknown
+    reading.twins = [attempt.twin.model]
+    copies = {id(real): copy for real, copy in attempt.twin.optimizers}
+    reading.optimizers = [replace(s, copy=copies.get(id(s.real), s.copy)) for s in reading.optimizers]
+    if attempt.concrete is None:
+        reading.current = reading.lives[-1].concrete
+        return
+    reading.lives.append(LiveTrace(attempt.concrete, "fit", "eager" if reading.source == "eager" else "traced"))
+    reading.current = attempt.concrete
 
 
 def require_compiled(model: Any, keras: KerasName) -> None:
@@ -114,92 +119,7 @@ def runs_eagerly(model: Any) -> bool:
     return bool(model.run_eagerly) or tf.config.functions_run_eagerly()
 
 
-def assemble(plan: Plan, attempt: Attempt | None, data_given: bool) -> Capture:
-    """Put the record together; inside the guard where something was traced, as the twin's books are read here."""
-    started = time.perf_counter()
-    lives, current = list(plan.lives), plan.current
-    if attempt is not None and attempt.concrete is not None:
-        lives.append(LiveTrace(attempt.concrete, "fit", "eager" if plan.eager else "traced"))
-        current = attempt.concrete
-    elif current is None:
-        current = lives[-1].concrete
-    pairs = pair_optimizers(plan.model, attempt)
-    twins = [] if attempt is None else [attempt.twin.model]
-    parts = [part for pair in pairs for part in pair]
-    rows = fill_rows(plan.model, [plan.model, *twins], parts, [live.concrete.graph for live in lives])
-    traces = freeze_traces(lives, rows.table, current)
-    optimizers = describe_optimizers(plan.model, pairs, rows)
-    fit_end, end_failure = find_fit_end(plan.model, pick_stand_in(plan.model, pairs), plan.keras, rows.table)
-    failure = name_failure(attempt, rows.table) or end_failure
-    names = rows.table.name_rows()
-    plan.timings.append(("export", time.perf_counter() - started))
-    return Capture(
-        model=summarize_model(plan.model, plan.keras),
-        environment=describe_environment(plan.keras, plan.model.distribute_strategy),
-        variables=tuple(rows.table.rows),
-        layers=describe_layers(rows.tree, plan.keras, names),
-        optimizers=optimizers,
-        traces=traces,
-        source=plan.source,
-        retraces=bool(plan.lives) and attempt is not None,
-        failure=failure,
-        fit_end=fit_end,
-        data_given=data_given,
-        timings=tuple(plan.timings),
-        probes=tuple(LiveProbe(live.concrete.graph, attempt.kept if attempt else ()) for live in lives),
-        step=read_step(plan.model),
-    )
-
-
-def pair_optimizers(model: Any, attempt: Attempt | None) -> list[tuple[Any, Any]]:
-    """Each optimizer with its stand-in: the twin's where the step was traced on a twin, else itself."""
-    copies = {} if attempt is None else {id(real): copy for real, copy in attempt.twin.optimizers}
-    return [(optimizer, copies.get(id(optimizer), optimizer)) for optimizer in find_optimizers(model)]
-
-
-def pick_stand_in(model: Any, pairs: list[tuple[Any, Any]]) -> Any | None:
-    """What stands for `model.optimizer` in the next fit's end: itself once it is built."""
-    for real, copy in pairs:
-        if real is model.optimizer:
-            return real if vars(real).get("built", vars(real).get("_built")) else copy
-    return None
-
-
-def describe_optimizers(model: Any, pairs: list[tuple[Any, Any]], rows: Rows) -> tuple[CapturedOptimizer, ...]:
-    current = {id(part) for part in open_optimizer(model.optimizer)}
-    known = [describe_optimizer(real, copy, rows.table, id(real) in current) for real, copy in pairs]
-    return (*known, *(describe_optimizer(part, part, rows.table, False) for part in rows.optimizers))
-
-
-def freeze_traces(lives: list[LiveTrace], table: VariableTable, current: Any) -> tuple[CapturedTrace, ...]:
-    """Saved forms with ids that count each caller's traces."""
-    counts: dict[str, int] = {}
-    frozen = []
-    for live in lives:
-        counts[live.caller] = counts.get(live.caller, 0) + 1
-        bindings = bind_captures(live.concrete.graph, table)
-        frozen.append(freeze_trace(live, f"{live.caller}/{counts[live.caller]}", bindings, live.concrete is current))
-    return tuple(frozen)
-
-
-def name_failure(attempt: Attempt | None, table: VariableTable) -> StepFailure | None:
-    """The attempt's failure with its variables as rows."""
-    if attempt is None or attempt.failure is None:
-        return None
-    places = [table.find(variable) for variable in attempt.unknown]
-    return replace(attempt.failure, variables=tuple(place for place in places if place is not None))
-
-
-def read_step(model: Any) -> int | None:
-    """`optimizer.iterations` now."""
-    iterations = getattr(getattr(model, "optimizer", None), "_iterations", None)
-    try:
-        return int(iterations.numpy()) if iterations is not None else None
-    except (AttributeError, TypeError, ValueError):
-        return None
-
-
-def summarize_model(model: Any, keras: KerasName) -> ModelSummary:
+def summarize_model(model: Any, keras: KerasName, eager: bool) -> ModelSummary:
     steps = vars(model).get("steps_per_execution", vars(model).get("_steps_per_execution"))
     return ModelSummary(
         name=model.name,
@@ -207,7 +127,7 @@ def summarize_model(model: Any, keras: KerasName) -> ModelSummary:
         keras=keras,
         trainable=bool(model.trainable),
         compiled=True,
-        run_eagerly=runs_eagerly(model),
+        run_eagerly=eager,
         jit_compile=bool(vars(model).get("_jit_compile")),
         steps_per_execution=int(steps.numpy() if hasattr(steps, "numpy") else steps or 1),
         custom_train_step=has_custom_step(model),

@@ -68,7 +68,7 @@ def trim_caller(stack: list[tuple[str, int, str]]) -> list[tuple[str, int, str]]
     for place, (_, _, name) in enumerate(stack):
         if name == TRACE_CALL:
             return stack[place + 1 :]
-    return stack
+    return []
 
 
 def walk_graphs(graph: Any) -> Iterator[tuple[str, Any]]:

@@ -87,7 +87,7 @@ def list_tracked(optimizer: Any, table: VariableTable) -> tuple[int, ...]:
     return tuple(by_id[key] for key in sorted(order, key=order.__getitem__) if key in by_id)
 
 
-def describe_optimizer(real: Any, copy: Any, table: VariableTable, current: bool) -> CapturedOptimizer:
+def describe_optimizer(real: Any, copy: Any, table: VariableTable, current: bool, built: bool) -> CapturedOptimizer:
     """One row; the optimizer's variables must be in the table.
 
     `copy` is the twin's stand-in for it in a trace that introspect made, else the optimizer itself: what it built
@@ -98,8 +98,8 @@ def describe_optimizer(real: Any, copy: Any, table: VariableTable, current: bool
         name=str(getattr(real, "name", None) or getattr(real, "_name", "optimizer")),
         class_name=type(real).__name__,
         learning_rate=read_rate(real),
-        built=is_built(real),
-        tracks=list_tracked(real if is_built(real) else copy, table),
+        built=built,
+        tracks=list_tracked(real if built else copy, table),
         variables=tuple(dict.fromkeys(i for v in owned.values() if (i := table.find(v)) is not None)),
         slots=find_slots(copy, table),
         current=current,

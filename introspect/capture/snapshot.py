@@ -7,17 +7,28 @@ and containers are compared by identity afterwards and only what changed is writ
 
 from __future__ import annotations
 
+import sys
 import threading
 import types
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
+from introspect.capture.frames import rank_file
+from introspect.capture.framework import list_bases
+
 ATOMS = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, types.BuiltinFunctionType, range)
-FOREIGN = ("tensorflow", "numpy", "jax", "jaxlib", "torch", "h5py", "google", "ml_dtypes", "absl", "_thread")
+KERAS = ("keras", "tf_keras")
 GRAPH_CLASSES = ("KerasTensor", "Node", "SymbolicArguments", "Location")
 """Keras' record of functional calls: large, never written by a trace (lists of nodes are restored as lists)."""
+
+PROXIES = ("_DictWrapper", "_TupleWrapper")
+"""TensorFlow's tracked dict and tuple, which pass every write on to the plain one inside."""
+
+WRAPPERS = ("ListWrapper", "List")
+"""TensorFlow's tracked lists: the plain list inside is an attribute."""
 
 
 @dataclass
@@ -76,6 +87,9 @@ def take_snapshot(roots: Iterable[Any]) -> ObjectSnapshot:
 
 def record(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
     """Enter one object into the snapshot; yields what hangs below it."""
+    if type(value).__name__ in PROXIES:
+        yield value.__wrapped__
+        return
     if isinstance(value, (list, deque)):
         if isinstance(value, list):
             snapshot.lists.append((value, list(value)))
@@ -95,6 +109,7 @@ def record(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
         yield value.__func__
     elif isinstance(value, types.FunctionType):
         yield from record_closure(value, snapshot)
+        yield from list_globals(value)
         return
     yield from record_attributes(value, snapshot)
 
@@ -109,6 +124,17 @@ def record_closure(function: types.FunctionType, snapshot: ObjectSnapshot) -> It
         yield content
 
 
+def list_globals(function: types.FunctionType) -> Iterator[Any]:
+    """What a function of the user's reads from its module by name: a loop's optimizer, a teacher model, a list."""
+    if not is_own_module(function.__module__ or ""):
+        return
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        codes.extend(constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+        yield from (function.__globals__[name] for name in code.co_names if name in function.__globals__)
+
+
 def record_attributes(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
     if type(value).__name__ == "ObjectIdentityDictionary":
         yield value._storage
@@ -118,13 +144,28 @@ def record_attributes(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
     attributes = dict(vars(value))
     snapshot.attributes.append((value, attributes))
     yield from attributes.values()
+    for kind in type(value).__mro__:
+        if is_own_module(str(kind.__module__)):
+            yield from (member for member in vars(kind).values() if isinstance(member, types.FunctionType))
 
 
 def has_state(value: Any) -> bool:
     """Whether the object's own attributes are restored: those of Keras and of the user's classes."""
     if isinstance(value, threading.local):
         return True
-    kind = type(value)
+    kind: Any = type(value)
     if not hasattr(value, "__dict__") or kind.__name__ in GRAPH_CLASSES:
         return False
-    return kind.__module__.partition(".")[0] not in FOREIGN
+    if kind.__name__ in WRAPPERS:
+        return True
+    package = str(kind.__module__).partition(".")[0]
+    return package in KERAS or is_own_module(str(kind.__module__)) or any(p in KERAS for p, _ in list_bases(kind))
+
+
+@cache
+def is_own_module(module: str) -> bool:
+    """Whether a module is the user's: neither Python's own nor an installed package; one without a file is."""
+    if module.partition(".")[0] in sys.stdlib_module_names and module != "__main__":
+        return False
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return file is None or rank_file(file) == 2

@@ -1,0 +1,140 @@
+"""What was read of a step, put together as a `Capture`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from introspect.capture.fitend import find_fit_end
+from introspect.capture.framework import KerasName, describe_environment
+from introspect.capture.layers import describe_layers
+from introspect.capture.probe import LiveProbe
+from introspect.capture.record import Capture, CapturedOptimizer, CapturedTrace, StepFailure
+from introspect.capture.rows import Rows, fill_rows
+from introspect.capture.slots import describe_optimizer, is_built, open_optimizer
+from introspect.capture.traces import LiveTrace, freeze_trace
+from introspect.capture.variables import VariableTable, bind_captures
+from introspect.records import ModelSummary, Source
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """An optimizer, and the object whose books tell what the trace did with it."""
+
+    real: Any
+    copy: Any
+    built: bool
+    """Whether the real one was built before introspect traced anything."""
+    current: bool
+    """Whether it is the one that the step is meant to use."""
+
+
+@dataclass
+class Reading:
+    """All that was found alive; nothing of it is plain yet."""
+
+    model: Any | None
+    keras: KerasName
+    lives: list[LiveTrace]
+    current: Any
+    """The concrete function that the next step uses."""
+    source: Source
+    summary: ModelSummary
+    optimizers: list[StandIn]
+    twins: list[Any] = field(default_factory=list)
+    retraces: bool = False
+    failure: StepFailure | None = None
+    unknown: tuple[Any, ...] = ()
+    """Variables that the failure is about."""
+    data_given: bool = False
+    fits: bool = True
+    """Whether the step is run by `fit`, which writes averages at its end."""
+    kept: list[Any] = field(default_factory=list)
+    timings: list[tuple[str, float]] = field(default_factory=list)
+
+
+def assemble(reading: Reading) -> Capture:
+    """The plain record; call it inside the guard of the trace, while the twin's books stand."""
+    started = time.perf_counter()
+    model, keras = reading.model, reading.keras
+    parts = [part for stand_in in reading.optimizers for part in (stand_in.real, stand_in.copy)]
+    models = [part for part in (model, *reading.twins) if part is not None]
+    rows = fill_rows(model, models, parts, [live.concrete.graph for live in reading.lives])
+    traces = freeze_traces(reading.lives, rows.table, reading.current)
+    fit_end, end_failure = ((), None) if not reading.fits else read_fit_end(reading, rows.table)
+    reading.timings.append(("export", time.perf_counter() - started))
+    return Capture(
+        model=reading.summary,
+        environment=describe_environment(keras, getattr(model, "distribute_strategy", None)),
+        variables=tuple(rows.table.rows),
+        layers=describe_layers(rows.tree, keras, rows.table.name_rows()),
+        optimizers=describe_optimizers(reading, rows),
+        traces=traces,
+        source=reading.source,
+        retraces=reading.retraces,
+        failure=name_failure(reading, rows.table) or end_failure,
+        fit_end=fit_end,
+        data_given=reading.data_given,
+        timings=tuple(reading.timings),
+        probes=tuple(LiveProbe(live.concrete.graph, reading.kept) for live in reading.lives),
+        step=read_step(reading.optimizers),
+    )
+
+
+def read_fit_end(reading: Reading, table: VariableTable) -> tuple[Any, StepFailure | None]:
+    """The writes of the next fit's end; the twin's optimizer tells where the real one is not built."""
+    for stand_in in reading.optimizers:
+        if stand_in.real is getattr(reading.model, "optimizer", None):
+            optimizer = stand_in.real if stand_in.built else stand_in.copy
+            return find_fit_end(reading.model, optimizer, reading.keras, table)
+    return (), None
+
+
+def stand_in_for(optimizer: Any, copy: Any, current: bool) -> StandIn:
+    return StandIn(optimizer, copy, is_built(optimizer), current)
+
+
+def pair_optimizers(optimizers: list[Any], twins: dict[int, Any], main: Any) -> list[StandIn]:
+    """Each optimizer with its stand-in: the twin's where there is one, else itself."""
+    current = {id(part) for part in open_optimizer(main)}
+    return [stand_in_for(part, twins.get(id(part), part), id(part) in current) for part in optimizers]
+
+
+def describe_optimizers(reading: Reading, rows: Rows) -> tuple[CapturedOptimizer, ...]:
+    """Those that are known, then those that only the graph knows.
+
+    Of a loop for which no optimizer was named, the ones that its graph uses are the current ones.
+    """
+    known = [describe_optimizer(s.real, s.copy, rows.table, s.current, s.built) for s in reading.optimizers]
+    meant = not reading.fits and not reading.optimizers
+    found = [describe_optimizer(part, part, rows.table, meant, is_built(part)) for part in rows.optimizers]
+    return (*known, *found)
+
+
+def freeze_traces(lives: list[LiveTrace], table: VariableTable, current: Any) -> tuple[CapturedTrace, ...]:
+    """Saved forms with ids that count each caller's traces."""
+    counts: dict[str, int] = {}
+    frozen = []
+    for live in lives:
+        counts[live.caller] = counts.get(live.caller, 0) + 1
+        bindings = bind_captures(live.concrete.graph, table)
+        frozen.append(freeze_trace(live, f"{live.caller}/{counts[live.caller]}", bindings, live.concrete is current))
+    return tuple(frozen)
+
+
+def name_failure(reading: Reading, table: VariableTable) -> StepFailure | None:
+    """The failure with its variables as rows."""
+    if reading.failure is None:
+        return None
+    places = [table.find(variable) for variable in reading.unknown]
+    return replace(reading.failure, variables=tuple(place for place in places if place is not None))
+
+
+def read_step(optimizers: list[StandIn]) -> int | None:
+    """`iterations` of the current optimizer now."""
+    for stand_in in optimizers:
+        iterations: Any = getattr(stand_in.real, "_iterations", None)
+        if stand_in.current and hasattr(iterations, "numpy"):
+            return int(iterations.numpy())
+    return None

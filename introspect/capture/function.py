@@ -1,0 +1,166 @@
+"""From a custom training loop's tf.function to a `Capture`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from introspect.capture.assembly import Reading, StandIn, assemble, pair_optimizers
+from introspect.capture.current import look_up
+from introspect.capture.frames import explain_error, locate_error
+from introspect.capture.framework import KerasName, name_keras, require_backend
+from introspect.capture.guard import preserve
+from introspect.capture.record import Capture, StepFailure
+from introspect.capture.slots import open_optimizer
+from introspect.capture.step import is_function, trace_number
+from introspect.capture.traces import LiveTrace, list_live
+from introspect.capture.twin import forget_build
+from introspect.errors import DataError, IntrospectError, StepError
+from introspect.records import ModelSummary
+
+
+def capture_function(
+    step: Any,
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
+    model: Any = None,
+    optimizer: Any = None,
+) -> Capture:
+    """Read the traces of a tf.function that trains, changing nothing.
+
+    Args:
+        step: a tf.function; a plain function that runs eagerly is traced in isolation.
+        args, kwargs: what it is called with, values or TensorSpecs; the trace that such a call uses is the current one,
+            and where there is none, a copy of the function is traced in isolation.
+        model: whose variables and flags to report; without it, all variables that the graph uses.
+        optimizer: the one that the loop is meant to use; without it, those that the graph uses.
+
+    Raises:
+        IntrospectError: `step` cannot be called.
+        BackendError: Keras runs on another backend than TensorFlow.
+        DataError: the arguments do not fit the function's signature.
+        StepError: there is no trace for the arguments, and none can be made.
+    """
+    started = time.perf_counter()
+    if not callable(step):
+        raise IntrospectError(f"{type(step).__name__} is no function; pass the tf.function that runs one step")
+    keras = name_keras(model) if model is not None else "none"
+    if keras == "keras":
+        require_backend()
+    reading = read_function(step, args, kwargs or {}, model, keras, optimizer)
+    reading.timings.append(("find", time.perf_counter() - started))
+    if reading.current is not None:
+        return assemble(reading)
+    with preserve(model, optimizer, unwrap_function(step), args, kwargs) as kept:
+        reading.kept = kept
+        started = time.perf_counter()
+        trace_function(reading, step, args, kwargs or {})
+        reading.timings.append(("trace", time.perf_counter() - started))
+        return assemble(reading)
+
+
+def read_function(
+    step: Any, args: tuple[Any, ...], kwargs: dict[str, Any], model: Any, keras: KerasName, optimizer: Any
+) -> Reading:
+    """The traces that exist, and which of them the call would use."""
+    import tensorflow as tf
+
+    eager = not is_function(step) or tf.config.functions_run_eagerly()
+    name = name_function(step)
+    concretes = [] if eager else sorted(list_live(step), key=trace_number)
+    return Reading(
+        model=model,
+        keras=keras,
+        lives=[LiveTrace(concrete, name) for concrete in concretes],
+        current=find_called(step, args, kwargs) if concretes else None,
+        source="eager" if eager else "compiled" if concretes else "traced",
+        summary=summarize_function(name, model, keras, eager, bool(getattr(step, "_jit_compile", False))),
+        optimizers=pair_optimizers(open_optimizer(optimizer), {}, optimizer),
+        data_given=bool(args or kwargs),
+        fits=False,
+    )
+
+
+def find_called(step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any | None:
+    try:
+        return look_up(step, args, kwargs)[0]
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{name_function(step)} cannot be called with these arguments: {explain_error(error)}; "
+            "pass args= and kwargs= as the loop does"
+        ) from error
+
+
+def trace_function(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Trace a copy of the function and add it as the current trace; inside the guard only.
+
+    Where the loop's optimizer is built and the trace fails, one that was never built is tried: the guard puts the real
+    one back.
+    """
+    reading.retraces = bool(reading.lives)
+    try:
+        concrete = copy_function(step).get_concrete_function(*args, **kwargs)
+    except Exception as error:
+        concrete = trace_unbuilt(reading.optimizers, step, args, kwargs)
+        kind = "retrace" if concrete is None else "unknown-variable"
+        if concrete is None and not reading.lives:
+            raise StepError(
+                f"{name_function(step)} cannot be traced: {explain_error(error)}; mend the step or its arguments"
+            ) from error
+        name = next((str(s.real.name) for s in reading.optimizers if s.built), None)
+        reading.failure = StepFailure(kind, explain_error(error), optimizer=name, location=locate_error(error))  # type: ignore[arg-type]
+    if concrete is None:
+        reading.current = reading.lives[-1].concrete
+        return
+    source = "eager" if reading.source == "eager" else "traced"
+    reading.lives.append(LiveTrace(concrete, name_function(step), source))  # type: ignore[arg-type]
+    reading.current = concrete
+
+
+def trace_unbuilt(optimizers: list[StandIn], step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any | None:
+    """The trace with optimizers that forgot what they were built with; None where that fails too."""
+    built = [stand_in.real for stand_in in optimizers if stand_in.built]
+    if not built:
+        return None
+    for optimizer in built:
+        forget_build(optimizer)
+    try:
+        return copy_function(step).get_concrete_function(*args, **kwargs)
+    except Exception:
+        return None
+
+
+def copy_function(step: Any) -> Any:
+    """A tf.function of the same Python function and options, with no trace. Seen on TensorFlow 2.19 to 2.21."""
+    import tensorflow as tf
+
+    if not is_function(step):
+        return tf.function(step)
+    clone: Callable[[Any], Any] | None = getattr(step, "_clone", None)
+    return clone(None) if clone is not None else tf.function(step.python_function)
+
+
+def unwrap_function(step: Any) -> Any:
+    """The Python function behind a tf.function, whose closure and globals the guard preserves."""
+    return getattr(step, "python_function", step)
+
+
+def name_function(step: Any) -> str:
+    """The name that the user gave the function."""
+    name = getattr(step, "__name__", None) or getattr(unwrap_function(step), "__name__", None)
+    return str(name or type(step).__name__)
+
+
+def summarize_function(name: str, model: Any, keras: KerasName, eager: bool, jit: bool) -> ModelSummary:
+    return ModelSummary(
+        name=name if model is None else model.name,
+        class_name="tf.function" if model is None else type(model).__name__,
+        keras=keras,
+        trainable=True if model is None else bool(model.trainable),
+        compiled=False,
+        run_eagerly=eager,
+        jit_compile=jit,
+        steps_per_execution=1,
+        custom_train_step=True,
+    )
