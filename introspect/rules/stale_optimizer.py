@@ -32,7 +32,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     if current is None or current.trace.source != "compiled" or capture.model.custom_train_step:
         return
     mine = next((optimizer for optimizer in capture.optimizers if optimizer.current), None)
-    if mine is None or current.trace.caller not in ("fit", "train_on_batch"):
+    if mine is None or not mine.variables or current.trace.caller not in ("fit", "train_on_batch"):
         return
     bound = {binding.variable for binding in current.trace.bindings}
     trains = any(current.updates(index) for index, _, _ in facts.pairs())
