@@ -73,14 +73,17 @@ def test_a_hundred_thousand_variables_are_small_and_quick(record_property: Any) 
     assert len(data) < 4_000_000
 
 
-@given(st.data())
-@settings(max_examples=300, deadline=None)
-def test_a_damaged_byte_is_found(data: st.DataObject) -> None:
-    whole = serde.write_report(make_vgg_series().reports[0])
-    at = data.draw(st.integers(0, len(whole) - 1))
-    flipped = whole[at] ^ data.draw(st.integers(1, 255))
-    with pytest.raises(RecordError):
-        serde.read_report(whole[:at] + bytes([flipped]) + whole[at + 1 :])
+def test_a_damaged_byte_is_found() -> None:
+    report = make_vgg_series().reports[0]
+    whole = serde.write_report(report)
+    found = 0
+    for at in range(len(whole)):
+        for flipped in {whole[at] ^ mask for mask in (0x01, 0x10, 0x80, 0xFF)}:
+            try:
+                assert serde.read_report(whole[:at] + bytes([flipped]) + whole[at + 1 :]) == report
+            except RecordError:
+                found += 1
+    assert found > 3.9 * len(whole)  # deflate has bits that say nothing of the content: codes that no symbol uses
 
 
 def test_a_truncated_report_is_found() -> None:
