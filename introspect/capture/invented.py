@@ -8,7 +8,7 @@ from typing import Any
 from introspect.capture.framework import KerasName
 
 
-def invent_specs(model: Any, keras: KerasName) -> Iterator[Any]:
+def invent_specs(model: Any, keras: KerasName, batch_size: int | None = None) -> Iterator[Any]:
     """Specs of `(x, y)` batches that `fit` may be given, the likeliest first; none where the inputs are not known.
 
     Targets have the outputs' shape, or class indices where the loss takes such; a `train_step` of the user's may take
@@ -22,7 +22,19 @@ def invent_specs(model: Any, keras: KerasName) -> Iterator[Any]:
             for spec in (batch, inputs) if targets is None else (batch,):
                 if spec not in seen:
                     seen.append(spec)
-                    yield spec
+                    yield spec if batch_size is None else size_batch(spec, batch_size)
+
+
+def size_batch(batch: Any, size: int) -> Any:
+    """Specs with their open first size set."""
+    import tensorflow as tf
+
+    def close(spec: Any) -> Any:
+        if not isinstance(spec, tf.TensorSpec) or not spec.shape.rank or spec.shape[0] is not None:
+            return spec
+        return tf.TensorSpec([size, *spec.shape[1:]], spec.dtype)
+
+    return tf.nest.map_structure(close, batch)
 
 
 def invent_inputs(model: Any, keras: KerasName) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +33,9 @@ class Attempt:
     """Python objects that the graphs need alive."""
 
 
-def trace_isolated(model: Any, keras: KerasName, spec: Any | None, traced_before: bool) -> Attempt:
+def trace_isolated(
+    model: Any, keras: KerasName, spec: Any | None, traced_before: bool, batch_size: int | None = None
+) -> Attempt:
     """Trace the step on a twin; inside `guard.preserve` only.
 
     Raises:
@@ -40,7 +43,8 @@ def trace_isolated(model: Any, keras: KerasName, spec: Any | None, traced_before
         StepError: no trace exists (`traced_before` is False), and none can be made.
     """
     before = {id(variable) for variable in model.variables}
-    attempt = try_specs(model, keras, [spec] if spec is not None else None, traced_before)
+    specs = invent_specs(model, keras, batch_size) if spec is None else iter([spec])
+    attempt = try_specs(model, specs, spec is not None, traced_before)
     if any(id(variable) not in before for variable in attempt.twin.model.variables):
         raise NotBuiltError(
             f"model {model.name!r} makes variables when it is first called; call it once on a batch, model(x), first"
@@ -48,10 +52,10 @@ def trace_isolated(model: Any, keras: KerasName, spec: Any | None, traced_before
     return attempt
 
 
-def try_specs(model: Any, keras: KerasName, specs: list[Any] | None, traced_before: bool) -> Attempt:
+def try_specs(model: Any, specs: Iterator[Any], given: bool, traced_before: bool) -> Attempt:
     """The first attempt that gives a trace; made-up specs are tried in turn."""
     first: Exception | None = None
-    for spec in invent_specs(model, keras) if specs is None else specs:
+    for spec in specs:
         try:
             return try_optimizers(model, spec)
         except IntrospectError:
@@ -63,7 +67,7 @@ def try_specs(model: Any, keras: KerasName, specs: list[Any] | None, traced_befo
     if traced_before:
         failure = StepFailure("retrace", explain_error(first), location=locate_error(first))
         return Attempt(twin_model(model), None, failure)
-    hint = "compile the model with a loss that fits its output" if specs is None else "mend the step or the data"
+    hint = "mend the step or the data" if given else "compile it with a loss that fits its output, or pass data="
     raise StepError(
         f"the train step of model {model.name!r} cannot be traced: {explain_error(first)}; {hint}"
     ) from first

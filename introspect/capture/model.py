@@ -13,7 +13,7 @@ from introspect.capture.framework import KerasName, require_model
 from introspect.capture.guard import preserve
 from introspect.capture.inputs import read_spec
 from introspect.capture.isolation import Attempt, trace_isolated
-from introspect.capture.record import Capture
+from introspect.capture.record import Capture, SavedFile
 from introspect.capture.slots import find_optimizers
 from introspect.capture.step import StepFunctions, find_functions, list_traces
 from introspect.capture.traces import LiveTrace
@@ -22,7 +22,9 @@ from introspect.errors import NotBuiltError, NotCompiledError
 from introspect.records import ModelSummary
 
 
-def capture_model(model: Any, data: Any = None) -> Capture:
+def capture_model(
+    model: Any, data: Any = None, *, batch_size: int | None = None, saved: SavedFile | None = None
+) -> Capture:
     """Read a compiled model and its step, changing nothing.
 
     Args:
@@ -30,6 +32,8 @@ def capture_model(model: Any, data: Any = None) -> Capture:
         data: what `fit` will be given (a tf.data set, a PyDataset, `(x, y)` or `(x, y, sample_weight)`); only its type
             is read. Without it the latest trace counts as current, and a first trace is made from specs made up by the
             model's inputs, outputs and loss.
+        batch_size: size of the batches that are made up; without it the size stays open, as for arrays.
+        saved: what the file says that the model was loaded from.
 
     Raises:
         IntrospectError: `model` is no Keras model.
@@ -46,15 +50,17 @@ def capture_model(model: Any, data: Any = None) -> Capture:
     spec = None if data is None else read_spec(model, data, keras)
     reading = read_traces(model, keras, spec)
     reading.data_given = data is not None
+    if saved is not None:
+        reading.summary = replace(reading.summary, file=saved.path)
     reading.timings.append(("find", time.perf_counter() - started))
     if reading.current is not None:
-        return assemble(reading)
+        return replace(assemble(reading), saved=saved)
     with ExitStack() as stack:
         reading.kept = stack.enter_context(preserve(model))
         started = time.perf_counter()
-        enter_attempt(reading, trace_isolated(model, keras, spec, bool(reading.lives)))
+        enter_attempt(reading, trace_isolated(model, keras, spec, bool(reading.lives), batch_size))
         reading.timings.append(("trace", time.perf_counter() - started))
-        return assemble(reading)
+        return replace(assemble(reading), saved=saved)
 
 
 def read_traces(model: Any, keras: KerasName, spec: Any | None) -> Reading:
