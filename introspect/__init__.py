@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from introspect.assertions import assert_frozen, assert_trains
     from introspect.callback import IntrospectCallback
     from introspect.flags import trace_flags
-    from introspect.recompile import recompile
+    from introspect.recompilation import recompile
     from introspect.records import Finding, Report
 
 __version__ = "0.1.0"
@@ -26,7 +26,7 @@ _WHERE = {
     "assert_frozen": "introspect.assertions",
     "IntrospectCallback": "introspect.callback",
     "trace_flags": "introspect.flags",
-    "recompile": "introspect.recompile",
+    "recompile": "introspect.recompilation",
     "Report": "introspect.records",
     "Finding": "introspect.records",
 }
