@@ -9,7 +9,6 @@ from importlib import metadata
 from typing import Any
 
 from tensorboard import plugin_util, version
-from tensorboard.backend import http_util
 from tensorboard.plugins import base_plugin
 from werkzeug.wrappers import Request, Response
 
@@ -29,6 +28,7 @@ from .requests import (
     MAX_VARIABLES,
     guard_route,
     pack_json,
+    respond,
     send_file,
     send_json,
     take_at,
@@ -180,7 +180,7 @@ class IntrospectPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
 
 def _answer_page(page: StaticFile, request: Request) -> Response:
-    return http_util.Respond(request, page.content, page.content_type, expires=page.expires)
+    return respond(request, page.content, page.content_type, expires=page.expires)
 
 
 def _show_runs(log: ReportLog, states: list[RunState], token: str) -> Json:

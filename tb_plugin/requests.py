@@ -48,10 +48,16 @@ def guard_route(answer: Answer) -> Any:
     return application
 
 
+def respond(request: Request, content: str | bytes, content_type: str, **options: Any) -> Response:
+    """An answer with TensorBoard's own headers: no sniffing, no caching, compressed where the browser takes it."""
+    response: Response = http_util.Respond(request, content, content_type, **options)
+    return response
+
+
 def refuse(request: Request, status: int, message: str, headers: list[tuple[str, str]] | None = None) -> Response:
     """An error: one line of plain text."""
     line = " ".join(message.split()) + "\n"
-    return http_util.Respond(request, line, "text/plain", code=status, headers=headers)
+    return respond(request, line, "text/plain", code=status, headers=headers)
 
 
 def pack_json(value: Any) -> bytes:
@@ -62,13 +68,13 @@ def pack_json(value: Any) -> bytes:
 
 def send_json(request: Request, packed: bytes) -> Response:
     """An answer that `pack_json` made."""
-    return http_util.Respond(request, packed, "application/json", content_encoding="gzip")
+    return respond(request, packed, "application/json", content_encoding="gzip")
 
 
 def send_file(request: Request, content: bytes, content_type: str, name: str) -> Response:
     """A download; `name` is ours, never a text from a log."""
     headers = [("Content-Disposition", f'attachment; filename="{name}"')]
-    return http_util.Respond(request, content, content_type, headers=headers)
+    return respond(request, content, content_type, headers=headers)
 
 
 def take_text(request: Request, name: str, limit: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -47,21 +48,26 @@ class Stream:
     def append(self, series: str, place: Callable[[int], int], values: list[Any], look: bool) -> tuple[int, int]:
         """Append one event; where it stands, and its size in bytes.
 
-        After an OSError the file ends in half a record, which readers never pass: the next event begins another file.
+        After a failure the file may end in half a record, which readers never pass: the next event begins another file.
         """
         with self.lock:
             file = self._follow(look)
             last = max(self.base, *self.last.values()) if self.last else self.base
             at = max(place(last), self.last.get(series, self.base) + 1)
             record = events.make_event(at, values)
+            self.last[series] = at
             try:
                 file.write(record)
                 file.flush()
-            except OSError:
-                self.file = None
+            except BaseException:
+                self._abandon(file)
                 raise
-            self.last[series] = at
             return at, len(record)
+
+    def _abandon(self, file: EventFile) -> None:
+        self.file = None
+        with contextlib.suppress(OSError):
+            file.close()
 
     def release(self, user: object) -> None:
         """Close the file when its last user goes."""

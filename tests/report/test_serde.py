@@ -32,7 +32,8 @@ OLD = Path(__file__).parent / "stored"
 def _pack(message: Any, **changes: Any) -> bytes:
     body = message.SerializeToString()
     stored = {"version": 1, "codec": pb.Stored.CODEC_ZLIB, "size": len(body), "body": zlib.compress(body)} | changes
-    return pb.Stored(**stored).SerializeToString()
+    data: bytes = pb.Stored(**stored).SerializeToString()
+    return data
 
 
 def _parse(data: bytes) -> Any:

@@ -36,7 +36,7 @@ class TensorBoard:
         self.url = url
         self.log = log
 
-    def fetch(self, path: str, method: str = "GET", **query: object) -> tuple[int, dict[str, str], bytes]:
+    def fetch(self, path: str, method: str = "GET", **query: Any) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of `path`, relative to the process' root."""
         text = f"?{urlencode(query, doseq=True)}" if query else ""
         try:
@@ -45,11 +45,11 @@ class TensorBoard:
         except HTTPError as error:
             return error.code, dict(error.headers), error.read()
 
-    def ask(self, route: str, method: str = "GET", **query: object) -> tuple[int, dict[str, str], bytes]:
+    def ask(self, route: str, method: str = "GET", **query: Any) -> tuple[int, dict[str, str], bytes]:
         """The same of a route of the plugin."""
         return self.fetch(f"data/plugin/introspect/{route}", method, **query)
 
-    def read(self, route: str, **query: object) -> Any:
+    def read(self, route: str, **query: Any) -> Any:
         """The JSON of a route's answer, which must be 200."""
         status, _, body = self.ask(route, **query)
         assert status == 200, body

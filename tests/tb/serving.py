@@ -34,14 +34,12 @@ class LogClient:
         self._multiplexer.AddRunsFromDirectory(self._root)
         self._multiplexer.Reload()
 
-    def ask(
-        self, route: str, method: str = "GET", headers: dict[str, str] | None = None, **query: object
-    ) -> TestResponse:
+    def ask(self, route: str, method: str = "GET", headers: dict[str, str] | None = None, **query: Any) -> TestResponse:
         """One request; a list stands for a parameter that is given more than once."""
         text = urlencode(query, doseq=True, errors="surrogatepass")
         return self.client.open(f"{self._prefix}{BASE}{route}", method=method, query_string=text, headers=headers)
 
-    def read(self, route: str, **query: object) -> Any:
+    def read(self, route: str, **query: Any) -> Any:
         """The JSON of an answer that must be 200."""
         answer = self.ask(route, **query)
         assert answer.status_code == 200, answer.get_data(as_text=True)

@@ -312,7 +312,7 @@ def make_vgg_series(run: str = "vgg") -> Series:
     after = [_make_vgg_sample(step, step + 490, healthy, True) for step in range(10, 311, 10)]
     still = dataclasses.replace(stale, reason="epoch", step=400, created=START + 120)
     end = dataclasses.replace(healthy, reason="train end", step=310, created=START + 240)
-    events = (
+    events: tuple[Shot | Sample, ...] = (
         Shot(frozen, 0),
         *before[:30],
         Shot(with_norms(stale, before[29]), 3, "trainable of backbone (26 variables) set without a recompile"),
@@ -572,7 +572,7 @@ def dump_answers(root: str, out: str) -> None:
     client = LogClient(root)
     os.makedirs(out, exist_ok=True)
 
-    def save(name: str, route: str, **query: object) -> Any:
+    def save(name: str, route: str, **query: Any) -> Any:
         answer = client.ask(route, **query)
         with open(os.path.join(out, name), "wb") as file:
             file.write(answer.data)

@@ -11,7 +11,11 @@ def test_what_was_used_last_is_kept() -> None:
     made: list[str] = []
 
     def get(text: str) -> str:
-        return cache.get(text, lambda: made.append(text) or text)  # type: ignore[func-returns-value]
+        def make() -> str:
+            made.append(text)
+            return text
+
+        return cache.get(text, make)
 
     for text in ("aa", "bb", "cc", "aa", "dd", "aa", "bb"):
         assert get(text) == text

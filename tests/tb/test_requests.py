@@ -75,7 +75,12 @@ def test_a_request_that_cannot_be_meant_is_400(client: LogClient, route: str, qu
 @pytest.mark.parametrize("run", ["nope", "", "..", "../gan/introspect", "gan/introspect/", "/etc", "%00", "<script>"])
 @pytest.mark.parametrize("route", [route for route in ROUTES if route != "runs"])
 def test_a_run_that_is_not_there_is_404(client: LogClient, route: str, run: str) -> None:
-    query = {"compare": {"with_at": 0}, "norms": {"variable": "x"}, "export": {"format": "csv"}}.get(route, {})
+    needed: dict[str, dict[str, Any]] = {
+        "compare": {"with_at": 0},
+        "norms": {"variable": "x"},
+        "export": {"format": "csv"},
+    }
+    query = needed.get(route, {})
     text = assert_refused(client.ask(route, run=run, **query), 404)
     assert "<script>" not in text
 
@@ -105,7 +110,7 @@ def test_head_is_get_without_the_body(client: LogClient, route: str) -> None:
 
 @pytest.mark.parametrize("route", [*ROUTES, "index.js"])
 def test_every_answer_forbids_sniffing_and_stale_copies(client: LogClient, route: str) -> None:
-    query = {"run": RUN, "with_at": 0, "variable": "generator/dense_0/kernel", "format": "csv"}
+    query: dict[str, Any] = {"run": RUN, "with_at": 0, "variable": "generator/dense_0/kernel", "format": "csv"}
     answer = client.ask(route, **query)
     assert answer.status_code == 200
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -143,7 +148,7 @@ def test_no_other_path_is_served(client: LogClient, path: str) -> None:
     ),
 )
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_request_is_a_fault(client: LogClient, route: str, query: dict[str, str]) -> None:
+def test_no_request_is_a_fault(client: LogClient, route: str, query: dict[str, Any]) -> None:
     assert client.ask(route, **query).status_code in (200, 400, 404)
 
 
