@@ -9,6 +9,7 @@ from typing import Any
 from introspect.capture.fitend import find_fit_end
 from introspect.capture.framework import KerasName, describe_environment
 from introspect.capture.layers import describe_layers
+from introspect.capture.oddities import find_odd_flags
 from introspect.capture.probe import LiveProbe
 from introspect.capture.record import Capture, CapturedOptimizer, CapturedTrace, StepFailure
 from introspect.capture.rows import Rows, fill_rows
@@ -79,6 +80,7 @@ def assemble(reading: Reading) -> Capture:
         timings=tuple(reading.timings),
         probes=tuple(LiveProbe(live.concrete.graph, reading.kept) for live in reading.lives),
         step=read_step(reading.optimizers),
+        odd_flags=find_odd_flags({rows.tree.paths[id(layer)]: layer for layer in rows.tree.layers}),
     )
 
 
