@@ -1,5 +1,7 @@
 """The only folder that touches TensorFlow and Keras; everything it hands on is a plain `Capture`."""
 
+from introspect.capture.archive import is_capture, read_capture, write_capture
+from introspect.capture.frozen import freeze
 from introspect.capture.function import capture_function
 from introspect.capture.loading import LoadedModel, load_batch, load_factory, load_model_file
 from introspect.capture.model import capture_model
@@ -12,8 +14,12 @@ __all__ = [
     "Twin",
     "capture_function",
     "capture_model",
+    "freeze",
+    "is_capture",
     "load_batch",
     "load_factory",
     "load_model_file",
+    "read_capture",
     "twin_model",
+    "write_capture",
 ]

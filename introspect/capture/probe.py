@@ -24,15 +24,20 @@ class LiveProbe:
 
     def location(self, function: str, node: str) -> Location | None:
         """The user's innermost frame of those that made the op; None where only Keras' own code did."""
-        stack = self._stack(function, node)
-        return None if stack is None else pick_frame(reversed(trim_caller(stack)))
+        return self.describe(self._op(function, node))[0]
 
     def made_by_tape(self, function: str, node: str) -> bool | None:
         """Whether a gradient tape's call stands on the stack that made the op."""
-        stack = self._stack(function, node)
-        if stack is None:
-            return None
-        return any(name in TAPE_CALLS and file.endswith(TAPE_FILES) for file, _, name in stack)
+        return self.describe(self._op(function, node))[1]
+
+    def describe(self, op: Any | None) -> tuple[Location | None, bool | None]:
+        """(location, made by a tape) of one op."""
+        frames = getattr(op, "traceback", None)
+        if not frames:
+            return None, None
+        stack = [(frame.filename, frame.lineno, frame.name) for frame in frames]
+        made = any(name in TAPE_CALLS and file.endswith(TAPE_FILES) for file, _, name in stack)
+        return pick_frame(reversed(trim_caller(stack))), made
 
     def rank(self, function: str, node: str, output: int) -> int | None:
         """Static rank of an output."""
@@ -44,11 +49,17 @@ class LiveProbe:
 
     def graph(self, function: str) -> Any | None:
         """The FuncGraph of a function of the library; a nested one is looked for in the graphs that call it."""
-        if function not in self._graphs and not self._searched:
+        if function in self._graphs:
+            return self._graphs[function]
+        return self.graphs().get(function)
+
+    def graphs(self) -> dict[str, Any]:
+        """All FuncGraphs by name; the trace's own is ""."""
+        if not self._searched:
             self._searched = True
             for name, graph in walk_graphs(self.root):
                 self._graphs.setdefault(name, graph)
-        return self._graphs.get(function)
+        return self._graphs
 
     def _op(self, function: str, node: str) -> Any | None:
         graph = self.graph(function)
@@ -56,11 +67,6 @@ class LiveProbe:
             return None if graph is None else graph.get_operation_by_name(node)
         except (KeyError, ValueError):
             return None
-
-    def _stack(self, function: str, node: str) -> list[tuple[str, int, str]] | None:
-        op = self._op(function, node)
-        frames = getattr(op, "traceback", None)
-        return [(f.filename, f.lineno, f.name) for f in frames] if frames else None
 
 
 def trim_caller(stack: list[tuple[str, int, str]]) -> list[tuple[str, int, str]]:

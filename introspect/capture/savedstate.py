@@ -37,13 +37,14 @@ def compare_saved(file: ModelFile, model: Any) -> SavedFile:
     layout = read_layout(optimizer, table)
     if layout is not None and len(saved) <= layout.own < len(expected):
         return SavedFile(file.path, len(saved), len(expected), (), True)
-    names, shapes = [name for name, _ in saved], [shape for _, shape in saved]
+    names = [name for name, _ in saved]
+    shapes: list[Shape] = [shape for _, shape in saved]
     ordered = file.kind == "keras" and len(list_groups(names)) == 1
     fits = shapes == expected if ordered else sorted(shapes) == sorted(expected)
     if file.kind == "h5":
         trained = match_names(names, paths)
     else:
-        weights = [tuple(row.shape) for row in table.rows]
+        weights: list[Shape] = [tuple(row.shape) for row in table.rows]
         trained = pick_paths(match_slots(shapes, weights, layout) if ordered else None, paths)
     return SavedFile(file.path, len(saved), len(expected), trained, fits)
 
