@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from introspect.capture.record import Capture
 from introspect.diagnosis import diagnose
-from introspect.errors import DataError, IntrospectError
+from introspect.errors import IntrospectError
 from introspect.records import Report
 from introspect.rules import RULES, Rule
 
@@ -49,7 +52,7 @@ def inspect(
         capture = capture_function(target, tuple(args), kwargs or {}, model=model, optimizer=optimizer)
         return diagnose(capture, rules)
     capture = capture_model(target, data=data)
-    return diagnose(capture, rules)
+    return finish(target, capture, rules, Wanted(measure, try_fixes, data))
 
 
 def choose_rules(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> tuple[Rule, ...]:
@@ -69,6 +72,66 @@ def _names(word: str, rule: Rule) -> bool:
     return rule.id.startswith(word) or rule.name == word
 
 
-def inspect_target(target: str, **options: Any) -> Report:
-    """As the command line does: a saved model, a saved capture, or `package.module:factory`."""
-    raise DataError(f"{target}: not yet")
+def inspect_target(
+    target: str,
+    *,
+    data_file: str | None = None,
+    batch_size: int | None = None,
+    optimizer: str | None = None,
+    loss: str | None = None,
+    jit_compile: bool | None = None,
+    steps_per_execution: int | None = None,
+    custom_objects: str | None = None,
+    unsafe: bool = False,
+    measure: bool = False,
+    try_fixes: bool = False,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+) -> Report:
+    """As the command line does: a saved model, a saved capture, or `package.module:factory`.
+
+    Raises:
+        IntrospectError: the target could not be loaded or analysed.
+    """
+    from introspect.capture import capture_model, is_capture, load_batch, load_factory, load_model_file, read_capture
+
+    rules = choose_rules(select, ignore)
+    if os.path.isfile(target) and is_capture(target):
+        return diagnose(read_capture(target), rules)
+    data = load_batch(data_file) if data_file is not None else None
+    saved = None
+    if is_factory(target):
+        model, own = load_factory(target)
+        data = own if data is None else data
+    else:
+        given = {"optimizer": optimizer, "loss": loss, "jit_compile": jit_compile}
+        loaded = load_model_file(
+            target, custom_objects=custom_objects, unsafe=unsafe, steps_per_execution=steps_per_execution, **given
+        )
+        model, saved = loaded.model, loaded.saved
+    capture = capture_model(model, data=data)
+    if saved is not None:
+        capture = replace(capture, saved=saved, model=replace(capture.model, file=target))
+    return finish(model, capture, rules, Wanted(measure, try_fixes, data, batch_size))
+
+
+def is_factory(target: str) -> bool:
+    """Whether the target names a factory: `module:name` and no file of that name."""
+    module, colon, name = target.rpartition(":")
+    return bool(colon) and name.isidentifier() and not os.path.exists(target) and "/" not in module
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was asked for beside the reading of the graph."""
+
+    measure: bool = False
+    try_fixes: bool = False
+    data: Any = None
+    batch_size: int | None = None
+
+
+def finish(model: Any, capture: Capture, rules: Sequence[Rule], wanted: Wanted) -> Report:
+    """The report of a capture, with what was asked for beside it."""
+    report = diagnose(capture, rules)
+    return report
