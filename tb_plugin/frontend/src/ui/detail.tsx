@@ -1,0 +1,171 @@
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import { fetchNorms } from "../api/client";
+import { formatCount, plural } from "../model/format";
+import type { Finding, Report } from "../model/report";
+import { text } from "../model/report";
+import type { Rollup } from "../model/rollup";
+import { ancestorsOf, pathOfNode, type Tree, variablesBelow } from "../model/tree";
+import { useLoaded } from "../state/hooks";
+import type { Selection } from "../state/link";
+import { FindingCard, FindingLine } from "./finding_card";
+import { GradientPath } from "./flow_path";
+import { Icon } from "./icons";
+import { NormPlot } from "./norm_plot";
+import { Overview } from "./overview";
+import { BreakingPath, type Fact, Facts, Section } from "./pieces";
+import { MeasuredFacts, Slots, VariableFacts, VariableStatus, Writes } from "./variable_detail";
+
+const NORM_VARIABLES = 48;
+
+export interface DetailProps {
+  report: Report;
+  tree: Tree;
+  selection: Selection | null;
+  finding: number | null;
+  /** The run's token, so that the plot grows with the log; null where the run holds no norms. */
+  normsToken: string | null;
+  onSelect: (selection: Selection | null) => void;
+  onFilter: (finding: number | null) => void;
+}
+
+/** The pane beside the table: what is chosen, or the report as a whole. */
+export function Detail(props: DetailProps) {
+  const { report, tree, selection } = props;
+  const chosen = useMemo(() => findChosen(report, tree, selection), [report, tree, selection?.kind, selection?.name]);
+  const box = useRef<HTMLElement>(null);
+  useEffect(() => box.current?.scrollTo(0, 0), [selection?.kind, selection?.name]);
+  return (
+    <aside class="detail" aria-label="Details" ref={box} tabIndex={0}>
+      {selection && (
+        <div class="detail-head">
+          <button type="button" class="button bare" onClick={() => props.onSelect(null)} aria-label="Back to the overview" title="Back to the overview (Escape)">
+            <Icon name="previous" />
+          </button>
+          <h2>{selection.kind === "finding" ? "Finding" : <BreakingPath path={selection.name || "outside all layers"} />}</h2>
+        </div>
+      )}
+      {!selection && <Overview {...props} />}
+      {selection && !chosen && <p class="muted">This report has no such {selection.kind}.</p>}
+      {chosen?.kind === "finding" && <FullFinding {...props} finding={chosen.finding} />}
+      {chosen?.kind === "variable" && <VariableDetail {...props} row={chosen.row} />}
+      {chosen?.kind === "layer" && <LayerDetail {...props} node={chosen.node} />}
+    </aside>
+  );
+}
+
+type Chosen = { kind: "finding"; finding: Finding } | { kind: "variable"; row: number } | { kind: "layer"; node: number };
+
+function findChosen(report: Report, tree: Tree, selection: Selection | null): Chosen | null {
+  if (selection?.kind === "variable") {
+    const row = report.rowOf.get(selection.name);
+    return row === undefined ? null : { kind: "variable", row };
+  }
+  if (selection?.kind === "layer") {
+    const node = selection.name === "" ? tree.outside : tree.nodeOfLayer.get(selection.name);
+    return node === undefined ? null : { kind: "layer", node };
+  }
+  const finding = selection ? report.findings[Number(selection.name)] : undefined;
+  return finding ? { kind: "finding", finding } : null;
+}
+
+function FullFinding(props: Omit<DetailProps, "finding"> & { finding: Finding }) {
+  return (
+    <FindingCard
+      report={props.report}
+      finding={props.finding}
+      filtered={false}
+      onFilter={props.onFilter}
+      onVariable={(name) => props.onSelect({ kind: "variable", name })}
+    />
+  );
+}
+
+function VariableDetail(props: DetailProps & { row: number }) {
+  const { report, row } = props;
+  const path = report.paths[row] as string;
+  const layer = text(report, report.wire.variables.layer[row] as number);
+  const candidates = useMemo(() => {
+    const node = layer === null ? undefined : props.tree.nodeOfLayer.get(layer);
+    return node === undefined ? [] : [node, ...ancestorsOf(props.tree, node)].map((one) => new Set([pathOfNode(props.tree, one)]));
+  }, [props.tree, layer]);
+  const onLayer = (name: string) => props.onSelect({ kind: "layer", name });
+  return (
+    <>
+      <VariableStatus report={report} row={row} />
+      {(report.findingsOf.get(row) ?? []).map((finding) => (
+        <FindingLine key={finding.index} finding={finding} onOpen={(index) => props.onSelect({ kind: "finding", name: String(index) })} />
+      ))}
+      <GradientPath report={report} candidates={candidates} onLayer={onLayer} />
+      <NormSection key={path} run={report.wire.run} token={props.normsToken} paths={[path]} />
+      <VariableFacts report={report} row={row} onLayer={onLayer} />
+      <MeasuredFacts report={report} row={row} />
+      <Writes report={report} row={row} />
+      <Slots report={report} row={row} />
+    </>
+  );
+}
+
+function LayerDetail(props: DetailProps & { node: number }) {
+  const { report, tree, node } = props;
+  const rows = useMemo(() => variablesBelow(tree, node), [tree, node]);
+  const candidates = useMemo(() => {
+    const below = new Set(rows.map((row) => text(report, report.wire.variables.layer[row] as number) ?? ""));
+    return [new Set([pathOfNode(tree, node)]), below, ...ancestorsOf(tree, node).map((one) => new Set([pathOfNode(tree, one)]))];
+  }, [tree, node]);
+  const findings = useMemo(() => [...new Set(rows.flatMap((row) => report.findingsOf.get(row) ?? []))], [rows]);
+  return (
+    <>
+      <LayerFacts report={report} tree={tree} node={node} sum={tree.rollups[node] as Rollup} />
+      {findings.map((finding) => (
+        <FindingLine key={finding.index} finding={finding} onOpen={(index) => props.onSelect({ kind: "finding", name: String(index) })} />
+      ))}
+      {node !== tree.outside && <GradientPath report={report} candidates={candidates} onLayer={(name) => props.onSelect({ kind: "layer", name })} />}
+      <NormSection key={node} run={report.wire.run} token={props.normsToken} paths={rows.map((row) => report.paths[row] as string)} />
+    </>
+  );
+}
+
+function LayerFacts({ report, tree, node, sum }: { report: Report; tree: Tree; node: number; sum: Rollup }) {
+  const { layers } = report.wire;
+  const of = (part: number) => `${formatCount(part)} of ${formatCount(sum.variables)}`;
+  const own: Fact[] =
+    node === tree.outside
+      ? []
+      : [
+          ["class", text(report, layers.class_name[node] as number)],
+          ["own flag", layers.trainable[node] === 1 ? "trainable" : "frozen"],
+          ["built", layers.built[node] === 1 ? null : "not yet"],
+        ];
+  return (
+    <Section title="Layer">
+      <Facts
+        facts={[
+          ...own,
+          ["variables", formatCount(sum.variables)],
+          ["trainable by flag", of(sum.trainable)],
+          ["expected to train", of(sum.expected)],
+          ["reached by a gradient", of(sum.reached)],
+          ["updated", of(sum.yes)],
+          ["in some traces", sum.some > 0 ? of(sum.some) : null],
+          ["unknown", sum.unknown > 0 ? of(sum.unknown) : null],
+          ["slots", sum.slots > 0 ? `${formatCount(sum.slotsUpdated)} of ${formatCount(sum.slots)} updated` : null],
+        ]}
+      />
+    </Section>
+  );
+}
+
+function NormSection({ run, token, paths }: { run: string; token: string | null; paths: readonly string[] }) {
+  const few = paths.length > 0 && paths.length <= NORM_VARIABLES;
+  const key = few && token !== null ? JSON.stringify([run, token, ...paths]) : null;
+  const { data, error } = useLoaded(key, () => fetchNorms(run, paths));
+  if (token === null || paths.length === 0) return null;
+  return (
+    <Section title="Norms over time" aside={paths.length > 1 ? `${plural(paths.length, "variable")} together` : undefined}>
+      {!few && <p class="muted">Choose a layer of at most {NORM_VARIABLES} variables to see their norms.</p>}
+      {few && error && <p class="muted">{error.message}</p>}
+      {few && data && <NormPlot series={data} />}
+      {data?.some((one) => one.truncated) && <p class="muted">A sample of the log, the newest in it.</p>}
+    </Section>
+  );
+}
