@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from introspect.arguments import build_parser
 from introspect.errors import IntrospectError
+from introspect.nativelog import silence_native_log
 
 if TYPE_CHECKING:
     from introspect.outlets import Options, Outlet
@@ -179,6 +180,8 @@ def gather_options(options: argparse.Namespace) -> dict[str, Any]:
 def keep_quiet(debug: bool) -> Iterator[None]:
     """Keep standard output for the report: what a model's code prints goes to standard error, warnings nowhere."""
     with contextlib.ExitStack() as stack:
+        if not debug:
+            stack.enter_context(silence_native_log())
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         if not debug:
             stack.enter_context(warnings.catch_warnings())
