@@ -13,8 +13,8 @@ from introspect.evidence.gradients import sources_of
 from introspect.evidence.scopes import LayerScopes
 from introspect.evidence.ways import Way, WayFinder
 from introspect.expectation import LayerTree
-from introspect.history import tell_history
-from introspect.records import Flow, Location, VariableReport
+from introspect.history import FlagHistory, find_history
+from introspect.records import EvidenceStep, Flow, Location, VariableReport
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,19 @@ class Facts:
         cuts = frozenset(node for index in self.without_gradient for node in self.way_to_loss(index).cuts)
         return draw_flow(self.current, self._finder, self.scopes, cuts)
 
+    def flag_history(self, indices: Sequence[int], frozen: bool) -> FlagHistory | None:
+        """Where the flags were written and the step was made, if `trace_flags` recorded it."""
+        return find_history(self.capture, self.tree, indices, frozen)
+
     def tell_flag_history(self, indices: Sequence[int], frozen: bool) -> str | None:
-        """Where the flag was written and where the step was compiled, if `trace_flags` recorded it."""
-        return tell_history(self.capture, self.tree, indices, frozen)
+        """The same in words."""
+        history = self.flag_history(indices, frozen)
+        return history.tell() if history else None
+
+    def flag_steps(self, indices: Sequence[int], frozen: bool) -> tuple[EvidenceStep, ...]:
+        """The same as evidence."""
+        history = self.flag_history(indices, frozen)
+        return history.list_steps() if history else ()
 
     def pairs(self) -> Iterator[tuple[int, CapturedVariable, VariableReport]]:
         """(index in the capture, captured variable, row) of each row."""

@@ -2,28 +2,104 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from introspect.capture.record import Capture, FlagWrite
 from introspect.expectation import LayerTree
+from introspect.records import EvidenceStep
+
+MOST_NAMES = 2
 
 
-def tell_history(capture: Capture, tree: LayerTree, indices: Sequence[int], frozen: bool) -> str | None:
-    """"set to True at finetune.py:41, after the step was compiled at finetune.py:30"; None where nothing is known."""
+@dataclass(frozen=True, slots=True)
+class FlagHistory:
+    """The writes that the step missed, and what made the step before them."""
+
+    writes: tuple[FlagWrite, ...]
+    """The last effective one of each target, in order; at least one."""
+    compiled: FlagWrite | None
+    traced: FlagWrite | None
+
+    def tell(self) -> str:
+        """ "base.trainable was set to True at finetune.py:41, after the step was compiled at finetune.py:30; …"."""
+        text = f"{_name_targets(self.writes)} set to {self.writes[-1].value}{_name_places(self.writes)}"
+        made = [
+            f"{word}{_name_places([event])}"
+            for word, event in (("compiled", self.compiled), ("traced", self.traced))
+            if event is not None
+        ]
+        if made:
+            text += f", after the step was {' and '.join(made)}"
+        return text + "; the step holds the flags of before."
+
+    def list_steps(self) -> tuple[EvidenceStep, ...]:
+        """Each place as evidence."""
+        steps = [
+            EvidenceStep(f"the step was {word} here", location=event.location, trace=event.target or None)
+            for word, event in (("compiled", self.compiled), ("traced", self.traced))
+            if event is not None and event.location is not None
+        ]
+        steps += [
+            EvidenceStep(f"{write.target}.trainable was set to {write.value} here", location=write.location)
+            for write in self.writes[-MOST_NAMES:]
+            if write.location is not None
+        ]
+        return tuple(steps)
+
+
+def find_history(capture: Capture, tree: LayerTree, indices: Sequence[int], frozen: bool) -> FlagHistory | None:
+    """What `trace_flags` recorded of variables whose flags say `frozen` now, and of their layers; None for nothing.
+
+    Writes before the current trace was made explain nothing: the trace has seen them. tf_keras goes by the flags of
+    `compile`, whenever it traces.
+    """
+    traced = _find_trace(capture)
+    compiles = [w for w in capture.flag_writes if w.kind == "compile"]
+    made = compiles[-1:] if capture.model.keras == "tf_keras" else [traced] if traced else []
+    since = made[0].order if made else -1
+    targets = _list_targets(capture, tree, indices)
+    last: dict[str, FlagWrite] = {}
+    for write in capture.flag_writes:
+        missed = write.kind == "trainable" and write.effective and write.order > since
+        if missed and write.value != frozen and write.target in targets:
+            last.pop(write.target, None)
+            last[write.target] = write
+    if not last:
+        return None
+    first = min(write.order for write in last.values())
+    compiled = next((w for w in reversed(compiles) if w.order < first), None)
+    return FlagHistory(tuple(last.values()), compiled, traced if traced and traced.order < first else None)
+
+
+def _find_trace(capture: Capture) -> FlagWrite | None:
+    current = {trace.id for trace in capture.traces if trace.current}
+    return next((w for w in reversed(capture.flag_writes) if w.kind == "trace" and w.target in current), None)
+
+
+def _list_targets(capture: Capture, tree: LayerTree, indices: Sequence[int]) -> set[str]:
+    """Paths whose flags rule these variables: their own, their layers', their containers'."""
     targets = {capture.variables[index].path for index in indices}
     for index in indices:
         for owner in capture.variables[index].owners:
             targets.update(layer.path for layer in tree.ancestors(owner))
-    writes = [w for w in capture.flag_writes if w.kind == "trainable" and w.target in targets and w.value != frozen]
-    if not writes:
-        return None
-    last = writes[-1]
-    text = f"{last.target}.trainable was set to {last.value}{_place(last)}"
-    compiled = [w for w in capture.flag_writes if w.kind in ("compile", "trace") and w.order < last.order]
-    if compiled:
-        text += f", after the step was {'compiled' if compiled[-1].kind == 'compile' else 'traced'}{_place(compiled[-1])}"
-    return text + "; the step holds the flags of before."
+    return targets
 
 
-def _place(write: FlagWrite) -> str:
-    return f" at {write.location}" if write.location is not None else ""
+def _name_targets(writes: Sequence[FlagWrite]) -> str:
+    names = " and ".join(f"{write.target}.trainable" for write in writes[:MOST_NAMES])
+    more = f" and {len(writes) - MOST_NAMES} more" if len(writes) > MOST_NAMES else ""
+    return f"{names}{more} {'was' if len(writes) == 1 else 'were'}"
+
+
+def _name_places(events: Sequence[FlagWrite]) -> str:
+    places = [
+        f"{posixpath.basename(event.location.file.replace(chr(92), '/'))}:{event.location.line}"
+        for event in events
+        if event.location is not None
+    ]
+    unique = list(dict.fromkeys(places))
+    if not unique:
+        return ""
+    return f" at {unique[0]}" if len(unique) == 1 else f" from {unique[0]} to {unique[-1]}"

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from introspect.capture.fitend import find_fit_end
+from introspect.capture.flags import recorded_writes
 from introspect.capture.framework import KerasName, describe_environment
 from introspect.capture.layers import describe_layers
 from introspect.capture.oddities import find_odd_flags
 from introspect.capture.probe import LiveProbe
-from introspect.capture.record import Capture, CapturedOptimizer, CapturedTrace, StepFailure
+from introspect.capture.record import Capture, CapturedOptimizer, CapturedTrace, FlagWrite, StepFailure
 from introspect.capture.rows import Rows, fill_rows
 from introspect.capture.slots import describe_optimizer, is_built, open_optimizer
 from introspect.capture.traces import LiveTrace, freeze_trace
@@ -81,7 +82,14 @@ def assemble(reading: Reading) -> Capture:
         probes=tuple(LiveProbe(live.concrete.graph, reading.kept) for live in reading.lives),
         step=read_step(reading.optimizers),
         odd_flags=find_odd_flags({rows.tree.paths[id(layer)]: layer for layer in rows.tree.layers}),
+        flag_writes=read_flag_writes(reading, rows, traces),
     )
+
+
+def read_flag_writes(reading: Reading, rows: Rows, traces: tuple[CapturedTrace, ...]) -> tuple[FlagWrite, ...]:
+    """What `trace_flags` has recorded of this model and these traces."""
+    ids = {id(live.concrete): trace.id for live, trace in zip(reading.lives, traces, strict=True)}
+    return recorded_writes(reading.model, rows.tree.paths, rows.table.name_rows(), ids)
 
 
 def read_fit_end(reading: Reading, table: VariableTable) -> tuple[Any, StepFailure | None]:

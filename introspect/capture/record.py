@@ -168,10 +168,12 @@ class FlagWrite:
 
     kind: Literal["trainable", "compile", "trace"]
     target: str
-    """Path of the layer or variable; "" for compile."""
+    """Path of the layer or variable; the trace's id for trace; "" for compile."""
     value: bool | None
     order: int
     location: Location | None
+    effective: bool = True
+    """False where the flag had the value already, which Keras 3 takes for no assignment at all."""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,10 @@ def _report(facts: Facts, current: TraceEvidence, moved: list[int]) -> Finding:
         fix=f"{RECOMPILE}\n# if it goes on: call the layer with training=False"
         if stale
         else "call the layer with training=False",
-        evidence=tuple(s for index in moved[:3] for s in write_steps(facts, current, index, current.writes[index][:1])),
+        evidence=(
+            *facts.flag_steps(moved, frozen=True),
+            *(s for index in moved[:3] for s in write_steps(facts, current, index, current.writes[index][:1])),
+        ),
     )
 
 

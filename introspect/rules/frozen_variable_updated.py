@@ -83,7 +83,7 @@ def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int])
         ),
         cause=_explain(facts, current, kind, indices),
         fix=_mend(facts, current, kind),
-        evidence=tuple(_evidence(facts, current, indices)),
+        evidence=(*facts.flag_steps(indices, frozen=True), *_evidence(facts, current, indices)),
     )
 
 

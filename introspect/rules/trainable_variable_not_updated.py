@@ -66,7 +66,7 @@ def _report(facts: Facts, current: TraceEvidence, left_out: list[int]) -> Findin
         ).rstrip(),
         cause=cause,
         fix=RECOMPILE,
-        evidence=tuple(_evidence(facts, current, left_out)),
+        evidence=(*facts.flag_steps(left_out, frozen=False), *_evidence(facts, current, left_out)),
     )
 
 
