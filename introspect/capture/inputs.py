@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 
 from introspect.capture.framework import KerasName, descends
+from introspect.capture.guard import save_keras, save_random, save_tf_keras
 from introspect.errors import DataError
 
 DEFAULT_BATCH = 32
@@ -24,14 +24,14 @@ def read_spec(model: Any, data: Any, keras: KerasName) -> Any:
     if is_dataset(data):
         return data.element_spec
     if is_indexed(data):
-        return protect_random(lambda: read_item(model, data, keras))
+        return protect_state(lambda: read_item(model, data, keras))
     if hasattr(data, "__next__") or is_loader(data):
         raise DataError(
             f"data is a {type(data).__name__}, and a look at it would take a batch away; "
             "pass one batch as arrays, data=(x, y), or a tf.data set"
         )
     x, y, weights = split_arrays(data)
-    return protect_random(lambda: read_arrays(model, x, y, weights, keras))
+    return protect_state(lambda: read_arrays(model, x, y, weights, keras))
 
 
 def is_dataset(data: Any) -> bool:
@@ -110,16 +110,14 @@ def read_item(model: Any, data: Any, keras: KerasName) -> Any:
         raise DataError(f"the first item of {type(data).__name__} cannot be read: {first_line(error)}") from error
 
 
-def protect_random(read: Callable[[], Any]) -> Any:
-    """Call `read` and put Python's and numpy's random state back: an item may be augmented at random."""
-    import numpy as np
-
-    python_state, numpy_state = random.getstate(), np.random.get_state()
+def protect_state(read: Callable[[], Any]) -> Any:
+    """Call `read` and put random state and Keras' name counters back: an item may be augmented at random."""
+    restores = (*save_random(), *save_keras(), *save_tf_keras())
     try:
         return read()
     finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
+        for restore in restores:
+            restore()
 
 
 def first_line(error: BaseException) -> str:

@@ -1,0 +1,68 @@
+"""Every optimizer that Keras 3 ships with every setting that changes what a step writes.
+
+Each cell is three situations: a layer frozen on purpose before the first fit (healthy), a second fit with the step that
+exists (healthy), another layer frozen without compiling (stale).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import pytest
+
+from tests.matrix.models import dense_model, freeze, make_data
+from tests.oracle import Asked, ask
+
+pytestmark = pytest.mark.tf
+
+OPTIMIZERS: dict[str, Callable[..., Any]] = {
+    "SGD": lambda **k: keras.optimizers.SGD(0.05, **k),
+    "SGD-momentum": lambda **k: keras.optimizers.SGD(0.05, momentum=0.9, **k),
+    "SGD-nesterov": lambda **k: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True, **k),
+    "RMSprop": lambda **k: keras.optimizers.RMSprop(0.05, **k),
+    "RMSprop-centered": lambda **k: keras.optimizers.RMSprop(0.05, momentum=0.5, centered=True, **k),
+    "Adam": lambda **k: keras.optimizers.Adam(0.05, **k),
+    "Adam-amsgrad": lambda **k: keras.optimizers.Adam(0.05, amsgrad=True, **k),
+    "AdamW": lambda **k: keras.optimizers.AdamW(0.05, **k),
+    "Adadelta": lambda **k: keras.optimizers.Adadelta(0.5, **k),
+    "Adagrad": lambda **k: keras.optimizers.Adagrad(0.05, **k),
+    "Adamax": lambda **k: keras.optimizers.Adamax(0.05, **k),
+    "Adafactor": lambda **k: keras.optimizers.Adafactor(0.05, **k),
+    "Nadam": lambda **k: keras.optimizers.Nadam(0.05, **k),
+    "Ftrl": lambda **k: keras.optimizers.Ftrl(0.05, **k),
+    "Lion": lambda **k: keras.optimizers.Lion(0.05, **k),
+    "Lamb": lambda **k: keras.optimizers.Lamb(0.05, **k),
+    "Muon": lambda **k: keras.optimizers.Muon(0.05, **k),
+    "ScheduleFreeAdamW": lambda **k: keras.optimizers.ScheduleFreeAdamW(0.05, **k),
+    "LossScaleOptimizer": lambda **k: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.05, **k)),
+}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "weight_decay": {"weight_decay": 0.01},
+    "clipnorm": {"clipnorm": 0.5},
+    "clipvalue": {"clipvalue": 0.1},
+    "global_clipnorm": {"global_clipnorm": 0.5},
+    "ema": {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 1},
+    "ema-end": {"use_ema": True, "ema_momentum": 0.9},
+    "accumulation": {"gradient_accumulation_steps": 2},
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizer(name: str, setting: str) -> None:
+    """Frozen on purpose, trained, then frozen too late."""
+    keras.backend.clear_session()
+    model, data = dense_model(normalize=True), make_data()
+    model.get_layer("a").trainable = False
+    model.compile(OPTIMIZERS[name](**SETTINGS[setting]), "mse")
+    accumulates = setting == "accumulation"
+    asked = Asked(numeric=accumulates, kinds={"norm/moving_*": "statistics", "c/*": "gradient"})
+    assert ask(model, data, asked).faults == []
+    assert ask(model, data, asked).faults == []
+    freeze("b")(model, data)
+    misaligned = setting == "ema-end"
+    stale = Asked(numeric=accumulates, arguable=misaligned, rules=("INT101",), kinds={"b/*": "gradient"})
+    assert ask(model, data, stale).faults == []
