@@ -134,4 +134,8 @@ class Wanted:
 def finish(model: Any, capture: Capture, rules: Sequence[Rule], wanted: Wanted) -> Report:
     """The report of a capture, with what was asked for beside it."""
     report = diagnose(capture, rules)
+    if wanted.try_fixes:
+        from introspect.fixes import try_fixes
+
+        report = try_fixes(model, report, wanted.data, wanted.batch_size)
     return report

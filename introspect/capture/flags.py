@@ -143,7 +143,8 @@ def watch_layer(original: Any) -> Any:
     @functools.wraps(original)
     def __setattr__(self: Any, name: str, value: Any) -> None:  # noqa: N807
         if name == "_trainable":
-            getattr(_written, "layers", set()).add(id(self))
+            written: set[int] = getattr(_written, "layers", set())
+            written.add(id(self))
         writer = find_writer(sys._getframe(1)) if name == "trainable" and _listeners else None
         if writer is None:
             original(self, name, value)

@@ -10,10 +10,9 @@ from introspect.capture.framework import KerasName, require_model
 from introspect.capture.model import require_compiled
 from introspect.capture.renew import Renewal
 from introspect.capture.slots import is_built, open_optimizer
+from introspect.capture.tracing import has_custom_step
 from introspect.capture.variables import unwrap_variable
 from introspect.errors import IntrospectError, VersionError
-
-OWN_STEPS = ("keras.src.backend.tensorflow.trainer", "tf_keras.src.engine.training")
 
 
 def recompile_model(model: Any, keep_state: bool) -> None:
@@ -109,19 +108,13 @@ def choose_tracked(model: Any, old: Any, renewal: Renewal) -> list[Any]:
     Slots for variables that it never meets cost memory and change nothing.
     """
     trained = list(model.trainable_variables)
-    if has_plain_step(model) and old is model.optimizer:
+    if not has_custom_step(model) and old is model.optimizer:
         return trained
     mine = list_keys(old)
     others = {key for other, _ in renewal.pairs for key in list_keys(other)} - mine
     wanted = [v for v in trained if key_of(v) in mine or key_of(v) not in others]
     kept = {key_of(v) for v in wanted}
     return wanted + [v for v in model.variables if key_of(v) in mine - kept]
-
-
-def has_plain_step(model: Any) -> bool:
-    """Whether `train_step` is Keras' own, which trains all trainable variables with `model.optimizer`."""
-    step = vars(model).get("train_step", type(model).train_step)
-    return getattr(step, "__module__", "") in OWN_STEPS
 
 
 def list_keys(optimizer: Any) -> set[Any]:

@@ -1,0 +1,267 @@
+"""A fix that is called verified is one that mends the model when it is really applied, and no other."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import introspect
+from introspect.records import Report
+from tests.fixes.steps import make_data, make_model, path_of, same, step_moves, train, values
+
+pytestmark = pytest.mark.tf
+
+
+def freeze_late(library: str = "keras") -> Any:
+    model = make_model(library)
+    model.compile("adam", "mse")
+    train(model, 1)
+    model.get_layer("d2").trainable = False
+    return model
+
+
+def unfreeze_late(library: str = "keras") -> Any:
+    model = make_model(library)
+    model.get_layer("d1").trainable = False
+    model.compile("adam", "mse")
+    train(model, 1)
+    model.get_layer("d1").trainable = True
+    return model
+
+
+def freeze_norm_late() -> Any:
+    model = make_model(norm=True)
+    model.compile("sgd", "mse")
+    train(model, 1)
+    model.get_layer("bn").trainable = False
+    return model
+
+
+def reuse_optimizer(library: str = "keras") -> Any:
+    model = unfreeze_late(library)
+    model.compile(model.optimizer, "mse")
+    return model
+
+
+def load_and_unfreeze(folder: Path) -> Any:
+    import keras
+
+    model = make_model()
+    model.get_layer("d1").trainable = False
+    model.compile("adam", "mse")
+    train(model, 1)
+    model.save(folder / "frozen.keras")
+    model = keras.models.load_model(folder / "frozen.keras")
+    model.trainable = True
+    model.get_layer("d1").trainable = True
+    return model
+
+
+def cut_gradient() -> Any:
+    import keras
+    import tensorflow as tf
+
+    class Cut(keras.layers.Layer):  # type: ignore[misc,name-defined]
+        def call(self, x: Any) -> Any:
+            return tf.stop_gradient(x)
+
+    keras.utils.set_random_seed(7)
+    inputs = keras.Input((4,))
+    hidden = Cut()(keras.layers.Dense(3, name="d1")(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(2, name="d2")(hidden), name="net")
+    model.compile("sgd", "mse")
+    train(model, 1)
+    return model
+
+
+def cut_and_unfreeze_late() -> Any:
+    """Both faults: the variables left out of the step would get no gradient from a new one either."""
+    model = cut_gradient()
+    model.get_layer("d1").trainable = False
+    model.compile("sgd", "mse")
+    train(model, 1)
+    model.get_layer("d1").trainable = True
+    return model
+
+
+def assign_optimizer() -> Any:
+    import keras
+
+    model = make_model()
+    model.compile("adam", "mse")
+    train(model, 1)
+    model.optimizer = keras.optimizers.Adam(0.5)
+    return model
+
+
+def ignore_flags() -> Any:
+    """A train_step of its own that takes all weights: compiling again cannot mend it."""
+    import keras
+    import tensorflow as tf
+
+    class Stubborn(keras.Model):  # type: ignore[misc,name-defined]
+        def train_step(self, data: Any) -> Any:
+            x, y = data[:2]
+            with tf.GradientTape() as tape:
+                error = tf.reduce_mean(tf.square(self(x) - y))
+            weights = self.weights
+            self.optimizer.apply_gradients(zip(tape.gradient(error, weights), weights, strict=True))
+            return {"loss": error}
+
+    plain = make_model()
+    model = Stubborn(plain.inputs, plain.outputs, name="net")
+    model.compile("sgd", "mse")
+    train(model, 1)
+    model.get_layer("d2").trainable = False
+    return model
+
+
+def mix_traces() -> Any:
+    model = make_model()
+    model.compile("sgd", "mse")
+    model.train_on_batch(*make_data())
+    model.get_layer("d2").trainable = False
+    x, y = make_data()
+    model.train_on_batch(x[:4], y[:4])
+    return model
+
+
+SCENARIOS: list[tuple[Callable[..., Any], str, bool]] = [
+    (freeze_late, "INT101", True),
+    (unfreeze_late, "INT103", True),
+    (freeze_norm_late, "INT102", True),
+    (reuse_optimizer, "INT201", True),
+    (cut_gradient, "INT104", False),
+    (cut_and_unfreeze_late, "INT104", False),
+    (assign_optimizer, "INT203", True),
+    (ignore_flags, "INT101", False),
+    (mix_traces, "INT106", True),
+]
+
+
+def judge_applied(report: Report, rule: str, model: Any) -> bool:
+    """What the finding names does what its flag says, in one real step after `recompile`."""
+    (finding,) = [f for f in report.findings if f.rule == rule]
+    introspect.recompile(model, keep_optimizer_state=False)
+    moved = step_moves(model)
+    trained = {path_of(v) for v in model.trainable_variables}
+    return all((path in moved) == (path in trained) for path in finding.variables)
+
+
+@pytest.mark.parametrize(("make", "rule", "mends"), SCENARIOS, ids=lambda part: getattr(part, "__name__", None))
+def test_verified_is_what_applying_it_shows(make: Callable[[], Any], rule: str, mends: bool) -> None:
+    report = introspect.inspect(make(), try_fixes=True)
+    (finding,) = [f for f in report.findings if f.rule == rule]
+    assert finding.verified == judge_applied(report, rule, make()) == mends
+    result = finding.fix_result
+    assert result is not None
+    wanted = [p for p in finding.variables if report.variable(p).expected]
+    assert set(result.still_not) == (set() if mends else set(wanted))
+    if wanted and mends:
+        assert set(result.trains) == set(wanted)
+
+
+@pytest.mark.parametrize(
+    ("make", "rule"), [(freeze_late, "INT101"), (unfreeze_late, "INT103"), (reuse_optimizer, "INT201")]
+)
+def test_tf_keras(make: Callable[[str], Any], rule: str) -> None:
+    report = introspect.inspect(make("tf_keras"), try_fixes=True)
+    (finding,) = [f for f in report.findings if f.rule == rule]
+    assert finding.verified
+    assert judge_applied(report, rule, make("tf_keras"))
+
+
+def test_load_and_unfreeze(tmp_path: Path) -> None:
+    report = introspect.inspect(load_and_unfreeze(tmp_path), try_fixes=True)
+    (finding,) = [f for f in report.findings if f.rule == "INT201"]
+    assert finding.verified
+    assert finding.fix_result is not None
+    assert len(finding.fix_result.trains) == 2
+    assert judge_applied(report, "INT201", load_and_unfreeze(tmp_path))
+
+
+def make_misaligned() -> Any:
+    import keras
+
+    model = make_model()
+    model.get_layer("d1").trainable = False
+    model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "mse")
+    train(model, 1)
+    model.get_layer("d2").trainable = False
+    return model
+
+
+def test_averages() -> None:
+    """The end of fit: each variable ends as its own average once the fix is applied."""
+    report = introspect.inspect(make_misaligned(), try_fixes=True)
+    wrong = [f for f in report.findings if f.rule in ("INT205", "INT202")]
+    assert wrong
+    assert all(f.verified for f in wrong)
+    model = make_misaligned()
+    introspect.recompile(model)
+    train(model, 2)
+    averages = model.optimizer._model_variables_moving_average
+    assert same(values(model.trainable_variables), values(averages))
+
+
+def test_reports_without_a_fault_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from introspect.capture import trial
+
+    monkeypatch.setattr(trial, "capture_recompiled", None)
+    model = make_model()
+    model.compile("sgd", "mse")
+    train(model, 1)
+    report = introspect.inspect(model, try_fixes=True)
+    assert report.ok
+    assert "fixes" not in dict(report.timings)
+
+
+def test_what_cannot_be_tried_says_why() -> None:
+    model = unfreeze_late()
+    bad = (np.zeros((8, 5), "float32"), np.zeros((8, 2), "float32"))
+    report = introspect.inspect(model, data=bad, try_fixes=True)
+    (finding,) = [f for f in report.findings if f.rule == "INT202"]
+    assert not finding.verified
+    assert finding.fix_result is not None
+    assert "cannot be traced" in finding.fix_result.note
+
+
+@pytest.mark.parametrize("make", [unfreeze_late, freeze_norm_late, reuse_optimizer, cut_gradient, make_misaligned])
+def test_the_model_is_not_touched(make: Callable[[], Any]) -> None:
+    model = make()
+    before = record_state(model)
+    introspect.inspect(model, try_fixes=True)
+    after = record_state(model)
+    assert before == after
+
+
+def record_state(model: Any) -> list[Any]:
+    """All that a trial could disturb."""
+    from keras.src.backend.common import global_state
+    from tensorflow.python.eager import context
+
+    optimizer = model.optimizer
+    function = model.train_function
+    cells = {} if function is None else dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))
+    traces = len(cells["multi_step_on_iterator"].cell_contents._function_cache._primary) if cells else 0
+    return [
+        [a.tobytes() for a in values(model.variables)],
+        [a.tobytes() for a in values(optimizer.variables)],
+        [id(v) for v in (*model.variables, *optimizer.variables, *optimizer._trainable_variables)],
+        [bool(v.trainable) for v in model.variables],
+        [(layer.name, layer.trainable, layer.built) for layer in model._flatten_layers()],
+        [id(metric) for metric in model.metrics],
+        sorted(vars(model)),
+        [id(value) for _, value in sorted(vars(optimizer).items()) if not isinstance(value, list)],
+        id(function),
+        traces,
+        random.getstate(),
+        np.random.get_state()[1].tobytes(),
+        context.context()._rng.getstate() if context.context()._rng is not None else None,
+        sorted(global_state.get_global_attribute("object_name_uids", {}).items()),
+    ]
