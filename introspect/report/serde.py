@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 import zlib
 from collections.abc import Iterable
 from itertools import accumulate, pairwise
@@ -15,11 +16,15 @@ from google.protobuf.message import DecodeError
 
 from introspect.errors import RecordError
 from introspect.records import Environment, ModelSummary, Report, Source
-from introspect.report import report_pb2 as pb
 from introspect.report.check import check_columns
 from introspect.report.columns import Columns, ReportColumns, build_report, fill_column, flatten_report
 from introspect.report.metadata import Counts, Mark
 from introspect.report.tables import HAS_OFFSETS, TABLES, Column, Kind
+
+with warnings.catch_warnings():
+    # protobuf 6 warns of gencode of version 5, and 7 does not; it is that old for TensorFlow 2.19, which has version 5.
+    warnings.filterwarnings("ignore", message="Protobuf gencode version")
+    from introspect.report import report_pb2 as pb
 
 VERSION = 1
 STORED_LIMIT = 64 << 20
