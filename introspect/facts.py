@@ -58,7 +58,13 @@ class Facts:
 
     @cached_property
     def _finder(self) -> WayFinder | None:
-        return WayFinder(self.current) if self.current is not None else None
+        return WayFinder(self.current, self._losses) if self.current is not None else None
+
+    @cached_property
+    def _losses(self) -> frozenset[int]:
+        """Where Keras 3 notes the loss."""
+        variables = enumerate(self.capture.variables)
+        return frozenset(i for i, one in variables if one.role == "metric" and one.path == "loss/total")
 
     @cached_property
     def _ways(self) -> dict[int, Way]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from introspect.graph.differentiable import DIFFERENTIABLE, NO_VALUE, is_discrete
+from introspect.evidence.scan import TO_OUTPUT
+from introspect.evidence.slopes import FAR, Slope, Terrain
 
 if TYPE_CHECKING:
     from introspect.evidence.collect import TraceEvidence
 
 WayKind = Literal["open", "cut", "unused", "unread", "unclear"]
+
+MOST_OTHERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,12 @@ class Way:
     cuts: tuple[int, ...] = ()
     path: tuple[int, ...] = ()
     """Nodes from the read to where the backward pass touches the value."""
+    suspects: tuple[int, ...] = ()
+    """Nodes of an open way whose gradient the user wrote; each may hand nothing back."""
+    ends: tuple[int, ...] = ()
+    """Where the value of an unused variable goes no further."""
+    touched: bool = True
+    """Whether the backward pass itself reads the value; else the loss was found by its name or by what joins it."""
 
     @property
     def open(self) -> bool:
@@ -40,35 +48,35 @@ class WayFinder:
     """Answers for one trace.
 
     The tape touches a value (reads it to compute a gradient) only where the value's op lies on a differentiable way
-    to the loss; so a way to a touched value is a way to the loss.
+    to the loss; so a way to a touched value is a way to the loss. The gradients of sums and means read no value: what
+    only they use is searched for at the loss itself.
     """
 
-    def __init__(self, evidence: TraceEvidence) -> None:
+    def __init__(self, evidence: TraceEvidence, losses: frozenset[int] = frozenset()) -> None:
+        """`losses`: variables in which the step notes its loss."""
         self.evidence = evidence
         self.flow = evidence.flow
+        self.losses = losses
+        self.terrain = Terrain(evidence)
+
+    @property
+    def passes(self) -> list[bool]:
+        """[op types] whether a tape carries a gradient through it."""
+        return self.terrain.obstacles.passes
 
     @cached_property
     def touched(self) -> bytearray:
         """[ports] 1 where the backward pass reads the value of a forward op."""
         marked, edges = self.evidence.marked, self.evidence.edges
+        carries = self.terrain.obstacles.carries
         found = bytearray(self.flow.ports)
         for node in range(self.flow.nodes):
-            if marked[node] and self.carries[self.flow.op[node]]:
+            if marked[node] and carries[self.flow.op[node]]:
                 for port in edges.inputs[node]:
                     if port >= 0:
                         producer = edges.producer[port]
                         found[port] = producer < 0 or not marked[producer]
         return found
-
-    @cached_property
-    def passes(self) -> list[bool]:
-        """[op types] whether a tape carries a gradient through it."""
-        return [name in DIFFERENTIABLE for name in self.flow.op_types]
-
-    @cached_property
-    def carries(self) -> list[bool]:
-        """[op types] whether its result holds its input's value."""
-        return [name not in NO_VALUE for name in self.flow.op_types]
 
     def find(self, variable: int) -> Way:
         """The way of one variable."""
@@ -77,64 +85,55 @@ class WayFinder:
         reads = [n for n in reads if any(evidence.edges.readers[p] for p in evidence.edges.outputs[n])]
         if not reads:
             return Way("unread")
-        found = self._search(reads)
-        if found is None:
-            return Way("unused")
-        cuts = tuple(node for node in found if self._cuts(node))
-        return Way("cut", self._first_cuts(found, cuts), tuple(found)) if cuts else Way("open", (), tuple(found))
+        for touched in (True, False):
+            slope = self._to_touched if touched else self._to_loss
+            best = min(reads, key=lambda node: slope.cost[node])
+            if slope.cost[best] < FAR:
+                return self._describe(best, slope, touched)
+        return Way("unused", ends=self._find_ends(reads))
 
-    def _search(self, reads: list[int]) -> list[int] | None:
-        """A way with the fewest cuts (0-1 breadth first); None where none leads to a touched value."""
-        cost = dict.fromkeys(reads, 0)
-        before: dict[int, int] = {}
-        queue = deque(reads)
-        done: set[int] = set()
-        while queue:
-            node = queue.popleft()
-            if node in done:
-                continue
-            done.add(node)
-            if any(self.touched[port] for port in self.evidence.edges.outputs[node]):
-                return self._trail(node, before)
-            for reader in self._next(node):
-                step = int(self._cuts(reader))
-                if cost[node] + step < cost.get(reader, 1 << 30):
-                    cost[reader] = cost[node] + step
-                    before[reader] = node
-                    (queue.append if step else queue.appendleft)(reader)
-        return None
+    def find_others(self, way: Way) -> tuple[int, ...]:
+        """Further cuts, on ways that do not pass those of `way`."""
+        others: list[int] = []
+        for _ in range(MOST_OTHERS if way.touched and way.cuts else 0):
+            slope = self.terrain.descend(self._touched_ports(), frozenset((*way.cuts, *others)))
+            if slope.cost[way.path[0]] >= FAR:
+                break
+            others += self.terrain.list_cuts(way.path[0], slope)
+        return tuple(others)
 
-    def _next(self, node: int) -> Iterator[int]:
-        """Ops of the forward pass that carry the value on."""
-        edges, marked, accesses = self.evidence.edges, self.evidence.marked, self.evidence.resources.accesses
-        for port in edges.outputs[node]:
-            for reader in edges.readers[port]:
-                writes = reader in accesses and accesses[reader].effect != "read"
-                if not marked[reader] and not writes and self.carries[self.flow.op[reader]]:
-                    yield reader
+    def _describe(self, start: int, slope: Slope, touched: bool) -> Way:
+        trail = slope.follow(start)
+        cuts = self.terrain.list_cuts(start, slope)
+        if cuts:
+            return Way("cut", cuts, tuple(trail), touched=touched)
+        own = [n for n in trail if self.terrain.obstacles.has_own_gradient(n) and n not in self._trained]
+        return Way("open", (), tuple(trail), tuple(own), touched=touched)
 
-    def _trail(self, node: int, before: dict[int, int]) -> list[int]:
-        trail = [node]
-        while node in before:
-            node = before[node]
-            trail.append(node)
-        return trail[::-1]
+    @cached_property
+    def _to_touched(self) -> Slope:
+        return self.terrain.descend(self._touched_ports())
 
-    def _cuts(self, node: int) -> bool:
-        if not self.passes[self.flow.op[node]]:
-            return True
-        return self.flow.op_types[self.flow.op[node]] == "Cast" and self._is_discrete(node)
+    def _touched_ports(self) -> Iterator[int]:
+        return (port for port, found in enumerate(self.touched) if found)
 
-    def _is_discrete(self, node: int) -> bool:
-        return is_discrete(self.flow.op_type(node), self.flow.body_of(node).def_of(int(self.flow.local[node])).attr)
+    @cached_property
+    def _to_loss(self) -> Slope:
+        """Ways to where the step notes its loss; else to what a trained variable's value joins on its way out."""
+        accesses = self.evidence.resources.accesses.values()
+        noted = [a for a in accesses if a.effect != "read" and a.places and a.places[0][0] in self.losses]
+        if noted:
+            return self.terrain.descend(port for access in noted for port in access.values)
+        outputs, goes = self.evidence.edges.outputs, self.evidence.goes
+        return self.terrain.descend(p for node in self._trained for p in outputs[node] if goes[p] & TO_OUTPUT)
 
-    def _first_cuts(self, trail: list[int], cuts: tuple[int, ...]) -> tuple[int, ...]:
-        """Leave out what follows a cut only because the values are integers by then."""
-        kept: list[int] = []
-        discrete = False
-        wanted = set(cuts)
-        for node in trail:
-            if node in wanted and not discrete:
-                kept.append(node)
-            discrete = self._is_discrete(node)
-        return tuple(kept)
+    @cached_property
+    def _trained(self) -> frozenset[int]:
+        """Nodes by which the value of a variable that gets a gradient comes, on a differentiable way."""
+        evidence = self.evidence
+        reads = (node for variable, nodes in evidence.reads.items() if evidence.updates(variable) for node in nodes)
+        return frozenset(self.terrain.walk((node for node in reads if not evidence.marked[node]), smooth=True))
+
+    def _find_ends(self, reads: list[int]) -> tuple[int, ...]:
+        nodes = self.terrain.walk(reads)
+        return tuple(sorted(node for node in nodes if next(self.terrain.after(node), None) is None))

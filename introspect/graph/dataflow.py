@@ -101,6 +101,14 @@ class Dataflow:
         """Name of a node in its function."""
         return self.body_of(node).name_of(int(self.local[node]))
 
+    def output_of(self, port: int) -> tuple[str, int]:
+        """Which output of its op a port is: (name of the output argument, number in it); a plain GraphDef has no names."""
+        node = int(self.port_node[port])
+        body = self.body_of(node)
+        first = int(np.searchsorted(self.port_node, node))
+        local = int(np.flatnonzero(body.port_node == self.local[node])[port - first])
+        return body.port_name[local], int(body.port_index[local])
+
     def frame_of(self, node: int) -> Frame:
         """The frame in which a node stands."""
         return self.frames[int(self.frame[node])]

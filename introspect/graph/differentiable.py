@@ -425,9 +425,18 @@ DIFFERENTIABLE = frozenset(
 
 NO_VALUE = frozenset(
     {"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike", "VariableShape", "BroadcastGradientArgs", "Assert"}
-    | {"TensorListLength", "TensorListElementShape", "VarIsInitializedOp", "NoOp", "CheckNumerics"}
+    | {"TensorListLength", "TensorListElementShape", "VarIsInitializedOp", "NoOp"}
 )
 """Ops whose result does not hold the value of their input."""
+
+INTEGER_OUTPUTS: dict[str, frozenset[tuple[str, int]]] = {
+    "TopK": frozenset({("indices", 0), ("", 1)}),
+    "TopKV2": frozenset({("indices", 0), ("", 1)}),
+    "ApproxTopK": frozenset({("indices", 0), ("", 1)}),
+    "MaxPoolWithArgmax": frozenset({("argmax", 0), ("", 1)}),
+    "IsotonicRegression": frozenset({("segments", 0), ("", 1)}),
+}
+"""Outputs that are indices, of ops whose first output carries a gradient: (name, number), in a plain GraphDef ("", number)."""
 
 _COUNTS = frozenset(
     [
@@ -447,7 +456,17 @@ _COUNTS = frozenset(
         "IsFinite",
         "Bucketize",
         "Where",
+        "InTopK",
         "InTopKV2",
+        "RiscBinaryComparison",
+        "RiscIsFinite",
+        "ToBool",
+        "AsString",
+        "StringFormat",
+        "CTCGreedyDecoder",
+        "CTCBeamSearchDecoder",
+        "NearestNeighbors",
+        "NonMaxSuppressionV5",
         "ApproximateEqual",
         "All",
         "Any",
@@ -470,10 +489,13 @@ def is_discrete(op_type: str, attributes: Any) -> bool:
     """
     if op_type in _COUNTS:
         return True
-    for name in ("DstT", "Tparams", "dtype", "T"):
+    for name in _RESULT_TYPES:
         if name in attributes:
             return attributes[name].type not in _FLOATS
     return False
 
+
+_RESULT_TYPES = ("DstT", "output_type", "output_dtype", "out_type", "type", "Tout", "Toutput", "Tparams", "dtype", "T")
+"""Attributes that name the type of an op's first output, the surest first."""
 
 _FLOATS = frozenset({0, 1, 2, 8, 14, 18, 19, 20, 21, 24, 25, 26, 27, 28})
