@@ -50,7 +50,7 @@ def inspect(
         from introspect.capture import capture_function
 
         capture = capture_function(target, tuple(args), kwargs or {}, model=model, optimizer=optimizer)
-        return diagnose(capture, rules)
+        return checked(diagnose(capture, rules))
     capture = capture_model(target, data=data)
     return finish(target, capture, rules, Wanted(measure, try_fixes, data))
 
@@ -133,9 +133,18 @@ class Wanted:
 
 def finish(model: Any, capture: Capture, rules: Sequence[Rule], wanted: Wanted) -> Report:
     """The report of a capture, with what was asked for beside it."""
-    report = diagnose(capture, rules)
+    report = checked(diagnose(capture, rules))
     if wanted.try_fixes:
         from introspect.fixes import try_fixes
 
         report = try_fixes(model, report, wanted.data, wanted.batch_size)
+    return report
+
+
+def checked(report: Report) -> Report:
+    """The report, unless the versions are untried and introspect does not read them right."""
+    if report.environment.warnings:
+        from introspect.selfcheck import require_sound
+
+        require_sound(report)
     return report

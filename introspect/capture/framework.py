@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from functools import cache
 from typing import Any, Literal, cast
 
+from introspect.capture.versions import list_untried
 from introspect.errors import BackendError, IntrospectError
 from introspect.records import Environment
 
@@ -75,13 +76,15 @@ def describe_environment(keras: KerasName, strategy: object | None = None) -> En
     import tensorflow as tf
 
     devices = tuple(device.name for device in tf.config.list_logical_devices())
+    version = keras_version(keras)
     return Environment(
         introspect=introspect_version(),
         tensorflow=tf.__version__,
-        keras=keras_version(keras),
+        keras=version,
         python=platform.python_version(),
         devices=devices,
         strategy=name_strategy(strategy),
+        warnings=list_untried({"tensorflow": tf.__version__, keras: version}),
     )
 
 
