@@ -53,6 +53,8 @@ class Reading:
     fits: bool = True
     """Whether the step is run by `fit`, which writes averages at its end."""
     kept: list[Any] = field(default_factory=list)
+    built: frozenset[int] | None = None
+    """Identities of the optimizers that were built before introspect traced; None where it traced nothing."""
     timings: list[tuple[str, float]] = field(default_factory=list)
 
 
@@ -118,7 +120,11 @@ def describe_optimizers(reading: Reading, rows: Rows) -> tuple[CapturedOptimizer
     """
     known = [describe_optimizer(s.real, s.copy, rows.table, s.current, s.built) for s in reading.optimizers]
     meant = not reading.fits and not reading.optimizers
-    found = [describe_optimizer(part, part, rows.table, meant, is_built(part)) for part in rows.optimizers]
+    built = reading.built
+    found = [
+        describe_optimizer(part, part, rows.table, meant, is_built(part) and (built is None or id(part) in built))
+        for part in rows.optimizers
+    ]
     return (*known, *found)
 
 

@@ -24,6 +24,10 @@ OWNED = (
 SCHEDULES = ("keras.src.optimizers.schedules", "tf_keras.src.optimizers.schedules")
 
 
+COPY_MARK = "_introspect_copy"
+"""Attribute of every copy: a search among all live objects passes over those that an earlier look has left behind."""
+
+
 class Detacher:
     """Copies each object once, so that what is shared among the originals is shared among the copies."""
 
@@ -52,6 +56,7 @@ class Detacher:
         copy = self.note(value, object.__new__(type(value)))
         for name, attribute in vars(value).items():
             copy.__dict__[name] = self.detach(attribute)
+        copy.__dict__[COPY_MARK] = True
         return copy
 
     def copy_list(self, value: list[Any]) -> Any:

@@ -16,6 +16,7 @@ from introspect.capture.slots import open_optimizer
 from introspect.capture.step import is_function, trace_number
 from introspect.capture.traces import LiveTrace, list_live
 from introspect.capture.twin import forget_build
+from introspect.capture.untracked import list_built
 from introspect.errors import DataError, IntrospectError, StepError
 from introspect.records import ModelSummary
 
@@ -52,6 +53,7 @@ def capture_function(
     reading.timings.append(("find", time.perf_counter() - started))
     if reading.current is not None:
         return assemble(reading)
+    reading.built = list_built()
     with preserve(model, optimizer, unwrap_function(step), args, kwargs) as kept:
         reading.kept = kept
         started = time.perf_counter()

@@ -13,10 +13,11 @@ DEFAULT_BATCH = 32
 """The batch size of `fit` where none is given: arrays of a multiple of it give batches of static size."""
 
 
-def read_spec(model: Any, data: Any, keras: KerasName) -> Any:
+def read_spec(model: Any, data: Any, keras: KerasName, batch_size: int | None = None) -> Any:
     """The structure of TypeSpecs that `fit(data)` would iterate over.
 
-    `data` is a tf.data set, a PyDataset (tf_keras: Sequence), or arrays: `x`, `(x, y)` or `(x, y, sample_weight)`.
+    `data` is a tf.data set, a PyDataset (tf_keras: Sequence), or arrays: `x`, `(x, y)` or `(x, y, sample_weight)`;
+    `batch_size` is as `fit` is given it, and counts for arrays only.
 
     Raises:
         DataError: a look would take from the data (a generator), or Keras cannot read it.
@@ -31,7 +32,7 @@ def read_spec(model: Any, data: Any, keras: KerasName) -> Any:
             "pass one batch as arrays, data=(x, y), or a tf.data set"
         )
     x, y, weights = split_arrays(data)
-    return protect_state(lambda: read_arrays(model, x, y, weights, keras))
+    return protect_state(lambda: read_arrays(model, (x, y, weights), batch_size or DEFAULT_BATCH, keras))
 
 
 def is_dataset(data: Any) -> bool:
@@ -59,19 +60,20 @@ def split_arrays(data: Any) -> tuple[Any, Any, Any]:
     return x, y, weights
 
 
-def read_arrays(model: Any, x: Any, y: Any, weights: Any, keras: KerasName) -> Any:
+def read_arrays(model: Any, arrays: tuple[Any, Any, Any], batch_size: int, keras: KerasName) -> Any:
     """Ask Keras' own adapter about a few rows: a whole number of batches has a static size, any other has none."""
-    rows = count_rows((x, y, weights))
-    few = DEFAULT_BATCH if rows and rows % DEFAULT_BATCH == 0 else 1
-    x, y, weights = (take_rows(part, few) for part in (x, y, weights))
+    rows = count_rows(arrays)
+    few = batch_size if rows and rows % batch_size == 0 else 1
+    x, y, weights = (take_rows(part, few) for part in arrays)
+    settings = {"x": x, "y": y, "sample_weight": weights, "batch_size": batch_size}
     try:
         if keras == "tf_keras":
             from tf_keras.src.engine.data_adapter import get_data_handler
 
-            return get_data_handler(x=x, y=y, sample_weight=weights, model=model)._dataset.element_spec
+            return get_data_handler(model=model, **settings)._dataset.element_spec
         from keras.src.trainers.data_adapters import get_data_adapter
 
-        return get_data_adapter(x=x, y=y, sample_weight=weights).get_tf_dataset().element_spec
+        return get_data_adapter(**settings).get_tf_dataset().element_spec
     except Exception as error:
         raise DataError(f"fit() cannot take this data: {first_line(error)}; pass arrays as data=(x, y)") from error
 

@@ -18,8 +18,9 @@ from introspect.capture.slots import find_optimizers
 from introspect.capture.step import StepFunctions, find_functions, list_traces
 from introspect.capture.traces import LiveTrace
 from introspect.capture.tracing import enter_fit, has_custom_step, make_iterator
+from introspect.capture.untracked import list_built
 from introspect.errors import NotBuiltError, NotCompiledError
-from introspect.records import ModelSummary
+from introspect.records import ModelSummary, Source
 
 
 def capture_model(
@@ -32,7 +33,7 @@ def capture_model(
         data: what `fit` will be given (a tf.data set, a PyDataset, `(x, y)` or `(x, y, sample_weight)`); only its type
             is read. Without it the latest trace counts as current, and a first trace is made from specs made up by the
             model's inputs, outputs and loss.
-        batch_size: size of the batches that are made up; without it the size stays open, as for arrays.
+        batch_size: as `fit` is given it, for arrays and for batches that are made up.
         saved: what the file says that the model was loaded from.
 
     Raises:
@@ -47,7 +48,7 @@ def capture_model(
     keras = require_model(model)
     require_compiled(model, keras)
     require_variables(model)
-    spec = None if data is None else read_spec(model, data, keras)
+    spec = None if data is None else read_spec(model, data, keras, batch_size)
     reading = read_traces(model, keras, spec)
     reading.data_given = data is not None
     if saved is not None:
@@ -56,6 +57,7 @@ def capture_model(
     if reading.current is not None:
         return replace(assemble(reading), saved=saved)
     with ExitStack() as stack:
+        reading.built = list_built()
         reading.kept = stack.enter_context(preserve(model))
         started = time.perf_counter()
         enter_attempt(reading, trace_isolated(model, keras, spec, bool(reading.lives), batch_size))
@@ -67,7 +69,7 @@ def read_traces(model: Any, keras: KerasName, spec: Any | None) -> Reading:
     """The traces that exist, and which of them the next step uses; none where it will be traced anew."""
     eager = runs_eagerly(model)
     functions = StepFunctions() if eager else find_functions(model, keras)
-    lives = list_traces(functions)
+    lives = list_traces(functions, uses_xla(model))
     return Reading(
         model=model,
         keras=keras,
@@ -102,7 +104,8 @@ def enter_attempt(reading: Reading, attempt: Attempt) -> None:
     if attempt.concrete is None:
         reading.current = reading.lives[-1].concrete
         return
-    reading.lives.append(LiveTrace(attempt.concrete, "fit", "eager" if reading.source == "eager" else "traced"))
+    source: Source = "eager" if reading.source == "eager" else "traced"
+    reading.lives.append(LiveTrace(attempt.concrete, "fit", source, uses_xla(reading.model)))
     reading.current = attempt.concrete
 
 
@@ -125,6 +128,11 @@ def runs_eagerly(model: Any) -> bool:
     return bool(model.run_eagerly) or tf.config.functions_run_eagerly()
 
 
+def uses_xla(model: Any) -> bool:
+    """What `compile` resolved `jit_compile` to; reading the property would resolve it."""
+    return bool(vars(model).get("_jit_compile"))
+
+
 def summarize_model(model: Any, keras: KerasName, eager: bool) -> ModelSummary:
     steps = vars(model).get("steps_per_execution", vars(model).get("_steps_per_execution"))
     return ModelSummary(
@@ -134,7 +142,7 @@ def summarize_model(model: Any, keras: KerasName, eager: bool) -> ModelSummary:
         trainable=bool(model.trainable),
         compiled=True,
         run_eagerly=eager,
-        jit_compile=bool(vars(model).get("_jit_compile")),
+        jit_compile=uses_xla(model),
         steps_per_execution=int(steps.numpy() if hasattr(steps, "numpy") else steps or 1),
         custom_train_step=has_custom_step(model),
     )

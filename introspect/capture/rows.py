@@ -8,12 +8,13 @@ from typing import Any
 
 from introspect.capture.framework import KerasName, descends, name_keras
 from introspect.capture.layers import LayerTree, list_seeds, walk_layers
+from introspect.capture.record import Role
 from introspect.capture.slots import list_variables
-from introspect.capture.untracked import Claims, Lost, claim_variables, find_unknown
-from introspect.capture.variables import Entry, VariableTable
+from introspect.capture.untracked import Claims, claim_variables, find_unknown
+from introspect.capture.variables import Entry, VariableTable, is_variable
 
-COUNTERS = ("_train_counter", "_test_counter", "_predict_counter")
-"""tf_keras' own step counters; the train step writes the first."""
+COUNTERS = ("_train_counter", "_test_counter", "_predict_counter", "_steps_per_execution")
+"""tf_keras' own step counters, which the train step writes and reads."""
 
 
 @dataclass
@@ -63,7 +64,7 @@ def list_metric_variables(model: Any, keras: KerasName) -> list[Any]:
     metrics = [*model.metrics, *(value for value in vars(model).values() if is_metric(value))]
     variables = [variable for metric in metrics for variable in metric.variables]
     if keras == "tf_keras":
-        variables += [value for name in COUNTERS if (value := vars(model).get(name)) is not None]
+        variables += [value for name in COUNTERS if is_variable(value := vars(model).get(name))]
     return variables
 
 
@@ -94,5 +95,5 @@ def add_claimed(variable: Any, claims: Claims, table: VariableTable, state: Vari
     else:
         layer = claims.layers.get(key)
         owners = (str(layer.name),) if layer is not None else ()
-        trainable = not isinstance(variable, Lost) and bool(named.trainable)
-        table.add(named, Entry("model" if alone else "untracked", trainable, owners, key in claims.seeds))
+        role: Role = "model" if alone else "untracked"
+        table.add(named, Entry(role, bool(named.trainable), owners, key in claims.seeds))

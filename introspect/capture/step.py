@@ -68,13 +68,15 @@ def is_function(value: Any) -> bool:
     return hasattr(value, "_function_cache") and hasattr(value, "get_concrete_function")
 
 
-def list_traces(functions: StepFunctions) -> list[LiveTrace]:
-    """All traces that a next step can use, in the order they were traced.
+def list_traces(functions: StepFunctions, jit: bool = False) -> list[LiveTrace]:
+    """All traces that a next step can use, in the order they were traced; `jit` says that the model is set to use XLA.
 
     The inner function's traces that an outer one calls belong to that one; the others were made by `train_on_batch`.
     """
-    outer = [LiveTrace(f, "fit") for function in (functions.outer, *functions.others) for f in live_traces(function)]
-    inner = [LiveTrace(f, "train_on_batch") for f in live_traces(functions.inner)]
+    jit = bool(functions.inner._jit_compile) if functions.inner is not None else jit
+    holders = (functions.outer, *functions.others)
+    outer = [LiveTrace(f, "fit", jit=jit) for function in holders for f in live_traces(function)]
+    inner = [LiveTrace(f, "train_on_batch", jit=jit) for f in live_traces(functions.inner)]
     batch = [live for live in inner if not any(calls_function(other.concrete, live.concrete) for other in outer)]
     return sorted(outer + batch, key=lambda live: trace_number(live.concrete))
 

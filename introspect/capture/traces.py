@@ -17,6 +17,8 @@ class LiveTrace:
     concrete: Any
     caller: str
     source: Source = "compiled"
+    jit: bool = False
+    """Whether XLA compiles the step inside; the trace's own attribute tells for itself only."""
 
 
 def list_live(function: Any) -> list[Any]:
@@ -80,7 +82,7 @@ def freeze_trace(live: LiveTrace, trace_id: str, bindings: tuple[Binding, ...], 
         control_outputs=tuple(op.name for op in graph.control_outputs),
         current=current,
         source=live.source,
-        jit=is_jit(live.concrete),
+        jit=live.jit or is_jit(live.concrete),
     )
 
 
@@ -106,6 +108,8 @@ def describe_spec(spec: Any) -> str:
     for attribute in ("element_spec", "_element_spec"):
         if hasattr(spec, attribute):
             return describe_spec(getattr(spec, attribute))
+    if hasattr(spec, "_value_specs"):  # one for each replica
+        return describe_spec(spec._value_specs[0])
     if hasattr(spec, "dtype") and hasattr(spec, "shape"):
         rank_known = spec.shape.rank is not None
         sizes = ", ".join("?" if size is None else str(size) for size in spec.shape) if rank_known else "..."

@@ -10,7 +10,7 @@ import weakref
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from introspect.capture.detach import Detacher
+from introspect.capture.detach import COPY_MARK, Detacher
 from introspect.capture.framework import KerasName, name_keras
 from introspect.capture.slots import find_optimizers
 
@@ -47,6 +47,7 @@ def twin_model(model: Any, optimizers: OptimizerState = "carried") -> Twin:
         for _, copy in pairs:
             forget_build(copy)
     twin.__dict__["_run_eagerly"] = False
+    twin.__dict__[COPY_MARK] = True
     if keras == "tf_keras":
         carry_compiled_flags(model, twin)
     return Twin(twin, keras, pairs)

@@ -7,8 +7,9 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from introspect.capture.detach import COPY_MARK
 from introspect.capture.framework import list_bases
-from introspect.capture.slots import is_optimizer, list_variables
+from introspect.capture.slots import is_built, is_optimizer, list_variables
 from introspect.capture.variables import (
     VariableTable,
     list_captures,
@@ -29,18 +30,6 @@ KINDS = (
 """Class names of Keras 3 and tf_keras, and the field of `Claims` for each; a tf_keras metric is a layer too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A variable whose Python object is gone; only its handle is left in the graph."""
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-    handle: Any
-    device: str | None
-    trainable: bool = False
-
-
 @dataclass
 class Claims:
     """Owners of variables, found among all live Python objects, by the identity of the tf.Variable."""
@@ -54,20 +43,45 @@ class Claims:
 
 
 def find_unknown(graphs: Iterable[Any], tables: tuple[VariableTable, ...]) -> list[Any]:
-    """tf.Variables that the graphs capture and that no table has a row for, in the order of the graphs; each once."""
+    """tf.Variables that the graphs capture and that no table has a row for, in the order of the graphs; each once.
+
+    A graph notes the variables that it reads. One that it only writes is searched for among all live objects; what is
+    not found there is no variable but a table, an iterator, or a token by which TensorFlow orders collectives.
+    """
+    missing: dict[int, Any] = {}
     found: dict[int, Any] = {}
     for graph in graphs:
-        missing = [
-            (outside, inside)
-            for outside, inside in list_captures(graph)
-            if all(table.find_handle(outside) is None for table in tables)
-        ]
-        touched = index_handles(graph) if missing else {}
-        for outside, inside in missing:
-            variable = touched[id(outside)] if id(outside) in touched else describe_lost(outside, inside)
-            if variable is not None:
-                found.setdefault(id(outside) if isinstance(variable, Lost) else id(variable), variable)
-    return list(found.values())
+        touched = index_handles(graph)
+        for outside, _ in list_captures(graph):
+            if id(outside) not in missing and all(table.find_handle(outside) is None for table in tables):
+                missing[id(outside)] = outside
+                found[id(outside)] = touched.get(id(outside))
+    lost = {key for key, variable in found.items() if variable is None and is_variable_handle(missing[key])}
+    found.update(search_handles(lost))
+    known = {id(variable): variable for variable in found.values() if variable is not None}
+    return list(known.values())
+
+
+def search_handles(wanted: set[int]) -> dict[int, Any]:
+    """Live tf.Variables by the identity of their handles; one pass over the garbage collector's objects."""
+    if not wanted:
+        return {}
+    kinds: dict[type, bool] = {}
+    found = {}
+    for value in gc.get_objects():
+        kind = type(value)
+        if kind not in kinds:
+            kinds[kind] = ("tensorflow", "BaseResourceVariable") in list_bases(cast(Hashable, kind))
+        if kinds[kind] and id(read_handle(value)) in wanted:
+            found[id(read_handle(value))] = find_container(value)
+    tokens = list_tokens() if found else set()
+    return {key: variable for key, variable in found.items() if id(variable) not in tokens}
+
+
+def list_tokens() -> set[int]:
+    """Identities of the variables by which TensorFlow orders collectives. Seen on TensorFlow 2.19 to 2.21."""
+    launchers = (value for value in gc.get_objects() if type(value).__name__ == "CollectiveReplicaLauncher")
+    return {id(vars(launcher).get("_ordering_token")) for launcher in launchers}
 
 
 def index_handles(graph: Any) -> dict[int, Any]:
@@ -90,18 +104,10 @@ def find_container(variable: Any) -> Any:
     return variable if whole is None else whole
 
 
-def describe_lost(outside: Any, inside: Any) -> Lost | None:
-    """What a handle says of its variable; None where the resource is no variable (a table, an iterator)."""
-    data = getattr(outside, "_handle_data", None)
-    if data is None or not getattr(data, "is_set", False) or not data.shape_and_type:
-        return None
-    import tensorflow as tf
-
-    shape = tf.TensorShape(data.shape_and_type[0].shape)
-    sizes = tuple(shape) if shape.rank is not None else ()
-    dtype = tf.dtypes.as_dtype(data.shape_and_type[0].dtype).name
-    name = inside.name.partition(":")[0].removesuffix("/resource")
-    return Lost(name, sizes, dtype, outside, getattr(outside, "device", None))
+def is_variable_handle(handle: Any) -> bool:
+    """Whether a resource says of what shape and dtype its value is, as those of variables do."""
+    data = getattr(handle, "_handle_data", None)
+    return bool(data is not None and getattr(data, "is_set", False) and data.shape_and_type)
 
 
 def claim_variables(variables: Iterable[Any]) -> Claims:
@@ -109,7 +115,7 @@ def claim_variables(variables: Iterable[Any]) -> Claims:
 
     One pass over the garbage collector's objects, some hundred milliseconds on a large heap: only where it is needed.
     """
-    wanted = {id(variable) for variable in variables if not isinstance(variable, Lost)}
+    wanted = {id(variable) for variable in variables}
     claims = Claims()
     if not wanted:
         return claims
@@ -119,11 +125,24 @@ def claim_variables(variables: Iterable[Any]) -> Claims:
         if kind not in kinds:
             kinds[kind] = classify(kind)
         label = kinds[kind]
-        if label is not None:
+        if label is not None and COPY_MARK not in vars(value):
             for raw in held_variables(value, label):
                 if id(raw) in wanted:
                     getattr(claims, label).setdefault(id(raw), value)
     return claims
+
+
+def list_built() -> frozenset[int]:
+    """Identities of all live optimizers that are built, for what a trace may build meanwhile."""
+    kinds: dict[type, bool] = {}
+    built = set()
+    for value in gc.get_objects():
+        kind = type(value)
+        if kind not in kinds:
+            kinds[kind] = classify(kind) == "optimizers"
+        if kinds[kind] and is_built(value):
+            built.add(id(value))
+    return frozenset(built)
 
 
 def classify(kind: type) -> str | None:
