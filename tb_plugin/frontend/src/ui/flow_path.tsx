@@ -165,7 +165,7 @@ function Node({ node, x, y, onLayer, onOpen }: NodeProps) {
     node.folded.length > 0
       ? {
           role: "button" as const,
-          tabIndex: 0,
+          tabindex: 0,
           "aria-label": `Show the ${node.label} between`,
           onKeyDown: (event: KeyboardEvent) => {
             if (event.key !== "Enter" && event.key !== " ") return;

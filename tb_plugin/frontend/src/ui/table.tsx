@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { readCells } from "../model/cells";
 import type { Norms } from "../model/rollup";
 import type { Rows } from "../model/rows";
@@ -59,12 +59,12 @@ export function Table(props: Props) {
     wantsFocus.current = true;
     reveal(index);
   };
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!wantsFocus.current) return;
     wantsFocus.current = false;
     ref.current?.querySelector<HTMLElement>('[role="row"][tabindex="0"]')?.focus({ preventScroll: true });
   });
-  useEffect(() => {
+  useLayoutEffect(() => {
     const index = rows.indexOf(selected);
     if (index < 0) return;
     setActiveNode(selected);
