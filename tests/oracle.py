@@ -42,7 +42,8 @@ class Truth:
     var_flag: bool
     layer_flag: tuple[bool, ...]
     tracked: bool
-    seed: bool
+    aside: bool
+    """A seed or a counter, which no flag is about."""
 
 
 @dataclass
@@ -81,6 +82,8 @@ class Asked:
         kinds: `{path pattern: kind}` of writes that must be reported.
         rules: ids of rules that must report, error, warning or info.
         extra: variables beyond `model.variables` that the step may use.
+        averaged: path patterns of target networks that the step itself averages; a finding of any severity will do.
+        zero: path patterns of variables whose gradient arrives and is 0 by mathematics.
         data: whether the data is given to inspect.
     """
 
@@ -90,6 +93,8 @@ class Asked:
     arrived: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[str, ...] = ()
+    averaged: tuple[str, ...] = ()
+    zero: tuple[str, ...] = ()
     extra: Callable[[Any], list[Any]] = lambda model: []
     data: bool = True
 
@@ -162,12 +167,12 @@ def _measure(model: Any, data: Any, asked: Asked, step: Step) -> tuple[dict[str,
         given = [kind for pattern, kind in asked.arrived.items() if fnmatchcase(path, pattern)]
         truth[path] = Truth(
             flag=key in flags if key in tracked else bool(variable.trainable),
-            moves=before[path] != _bits(variable),
+            moves=before[path] != _bits(variable) or any(fnmatchcase(path, pattern) for pattern in asked.zero),
             gradient=given[0] if given else arrived.get(key, "none"),
             var_flag=bool(variable.trainable),
             layer_flag=tuple(bool(layer.trainable) for layer in owners.get(key, ())),
             tracked=key in tracked,
-            seed=key in seeds,
+            aside=key in seeds or _bits_kind(variable) in "iub",
         )
     _MOVED.clear()
     _MOVED.update({_name(v): bits != _bits(v) for v, bits in states.values()})
@@ -204,7 +209,6 @@ def _compare(outcome: Outcome, report: Report, asked: Asked) -> None:
 def _compare_row(
     outcome: Outcome, path: str, truth: Truth, row: VariableReport, now: bool, several: bool, asked: Asked
 ) -> None:
-    arrives = truth.gradient in ("dense", "sparse")
     if row.expected != truth.flag:
         outcome.fault(path, f"expected {row.expected}, flag {truth.flag}")
     unknown = "unknown" in (row.updated, row.gradient)
@@ -216,8 +220,18 @@ def _compare_row(
     written = row.updated in ("yes", "some") or any(write.kind != "initial" for write in row.writes)
     if truth.moves and not written:
         outcome.fault(path, f"moves, reported {row.updated} without a write")
-    if unknown:
-        return
+    if not unknown:
+        _compare_gradient(outcome, path, truth, row, now, several)
+        if not truth.moves and not asked.numeric:
+            _compare_still(outcome, path, row, several)
+        _compare_kinds(outcome, path, row, asked)
+        _compare_slots(outcome, path, row, now)
+
+
+def _compare_gradient(
+    outcome: Outcome, path: str, truth: Truth, row: VariableReport, now: bool, several: bool
+) -> None:
+    arrives = truth.gradient != "none"
     if now != arrives:
         outcome.fault(
             path, f"gradient {truth.gradient}, the current trace {'updates' if now else 'does not update'} it"
@@ -226,9 +240,9 @@ def _compare_row(
         outcome.fault(path, f"gradient {truth.gradient}, reported {row.gradient}")
     if row.updated == ("no" if arrives else "yes") or (row.updated == "some" and not several):
         outcome.fault(path, f"gradient {truth.gradient}, updated {row.updated}")
-    if not truth.moves and not asked.numeric:
-        _compare_still(outcome, path, row, several)
-    _compare_kinds(outcome, path, row, asked)
+
+
+def _compare_slots(outcome: Outcome, path: str, row: VariableReport, now: bool) -> None:
     for slot in row.slots if now else ():
         if _MOVED.get(_plain(slot.path)) and slot.updated not in ("yes", "some"):
             outcome.fault(path, f"slot {slot.name} moves, reported {slot.updated}")
@@ -269,8 +283,9 @@ def _compare_findings(outcome: Outcome, path: str, truth: Truth, named: bool, me
         return
     if asked.numeric or asked.arguable or truth.flag == (truth.moves or arrives):
         return
-    by_design = truth.moves and not arrives and not truth.flag and (truth.seed or all(truth.layer_flag))
-    if not by_design and not named:
+    by_design = truth.moves and not arrives and not truth.flag and (truth.aside or all(truth.layer_flag))
+    averaged = any(fnmatchcase(path, pattern) for pattern in asked.averaged)
+    if not by_design and not (mentioned if averaged else named):
         outcome.fault(path, f"flag {truth.flag}, moves {truth.moves}, gradient {truth.gradient}: no finding")
 
 
@@ -293,9 +308,11 @@ def _compare_whole(outcome: Outcome, loud: list[Any], asked: Asked) -> None:
 def _is_healthy(outcome: Outcome, asked: Asked) -> bool:
     if asked.numeric:
         return not asked.rules
-    for truth in outcome.truth.values():
+    for path, truth in outcome.truth.items():
+        if any(fnmatchcase(path, pattern) for pattern in asked.averaged):
+            continue
         arrives = truth.gradient != "none"
-        by_design = truth.moves and not arrives and not truth.flag and (truth.seed or all(truth.layer_flag))
+        by_design = truth.moves and not arrives and not truth.flag and (truth.aside or all(truth.layer_flag))
         if not truth.tracked and truth.var_flag:
             return False
         if truth.flag != truth.moves and not by_design:
@@ -348,6 +365,12 @@ def _bits(variable: Any) -> tuple[bytes, ...]:
     raw = recording.raw_of(variable)
     copies = getattr(raw, "_values", None) or (raw,)
     return tuple(np.asarray(copy.numpy()).tobytes() for copy in copies)
+
+
+def _bits_kind(variable: Any) -> str:
+    """numpy's letter for the kind of dtype: f, i, u, b, or V for bfloat16."""
+    name = str(getattr(variable.dtype, "name", variable.dtype))
+    return "V" if "bfloat16" in name or "float8" in name else np.dtype(name).kind
 
 
 def _walk_layers(layer: Any, seen: dict[int, Any]) -> None:

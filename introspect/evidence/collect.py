@@ -74,7 +74,7 @@ def collect_trace(capture: Capture, trace: CapturedTrace, probe: Probe | None) -
     marked = marks.mark(flow)
     evidence = _scan(capture, trace, probe, flow, edges, resources, marked)
     unproven = _unproven(capture, evidence)
-    if unproven and marks.extend(flow, edges, marked, unproven):
+    if unproven and marks.extend(flow, edges, marked, unproven, _link_memory(evidence)):
         evidence = _scan(capture, trace, probe, flow, edges, resources, marked)
     return _with_counts(evidence, graph)
 
@@ -93,6 +93,16 @@ def _unproven(capture: Capture, evidence: TraceEvidence) -> list[int]:
         for write in evidence.writes.get(variable, ())
         if write.kind in ("statistics", "other", "average") and capture.variables[variable].role != "metric"
     ]
+
+
+def _link_memory(evidence: TraceEvidence) -> dict[int, list[int]]:
+    """From each read of what only the update uses (slots, accumulators) to the ops that write it."""
+    return {
+        node: [write.node for write in evidence.writes.get(variable, ())]
+        for variable, nodes in evidence.reads.items()
+        if variable not in evidence.forward
+        for node in nodes
+    }
 
 
 def _scan(

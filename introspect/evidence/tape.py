@@ -54,8 +54,12 @@ class TapeMarks:
         pairs = zip(flow.frame.tolist(), flow.local.tolist(), strict=True)
         return bytearray(whole[frame] or table_of[frame][local] for frame, local in pairs)
 
-    def extend(self, flow: Dataflow, edges: Edges, marked: bytearray, writes: list[int]) -> bool:
+    def extend(
+        self, flow: Dataflow, edges: Edges, marked: bytearray, writes: list[int], memory: dict[int, list[int]]
+    ) -> bool:
         """Mark ops of gradients that no name shows, on the way back from `writes`; whether any was found.
+
+        `memory` leads from a read of a slot or an accumulator to the ops that write it.
 
         Asking the stack costs a tenth of a millisecond an op: all ops near the write are asked (a custom gradient's
         own), further off only those with which a gradient can begin.
@@ -77,8 +81,8 @@ class TapeMarks:
                 marked[node] = 1
                 found = True
                 continue
-            for port in edges.inputs[node]:
-                before = edges.producer[port] if port >= 0 else -1
+            producers = [edges.producer[port] for port in edges.inputs[node] if port >= 0]
+            for before in (*producers, *memory.get(node, ())):
                 if before >= 0 and before not in seen:
                     seen.add(before)
                     queue.append(before)

@@ -14,6 +14,9 @@ from tests.oracle import PLAIN, Asked, Step, ask, fit_once
 Act = Callable[[Any, Any], Any]
 
 
+FREEZE_B = freeze("b")
+
+
 @dataclass(frozen=True)
 class Cell:
     """One way of training.
@@ -28,7 +31,7 @@ class Cell:
 
     build: Callable[[], Built]
     asked: Asked = PLAIN
-    act: Act | None = freeze("b")
+    act: Act | None = FREEZE_B
     after: Asked | None = None
     step: Step = fit_once
 

@@ -32,7 +32,7 @@ def plain(
 
 
 def unrolled() -> Built:
-    model, data = plain(steps_per_execution=3)()
+    model, _ = plain(steps_per_execution=3)()
     model.unrolled_steps_per_execution = 3
     return model, make_data(rows=6, batch=2)
 
