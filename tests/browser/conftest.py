@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from tests.browser.tab import Tab
 from tests.tb.processes import TensorBoard, run_tensorboard
 from tests.tb.synthetic import SERIES, write_series

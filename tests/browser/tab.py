@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlparse
 
 if TYPE_CHECKING:
-    from playwright.sync_api import ConsoleMessage, Frame, Locator, Page, Request
+    from playwright.sync_api import ConsoleMessage, Dialog, Frame, Locator, Page, Request
 
 IFRAME = "iframe[src*='name=introspect']"
 WATCH_POLICY = """
@@ -36,11 +36,15 @@ class Tab:
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", self._on_request)
-        page.on("dialog", lambda dialog: (self.errors.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("dialog", self._on_dialog)
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.errors.append(message.text)
+
+    def _on_dialog(self, dialog: Dialog) -> None:
+        self.errors.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
     def _on_request(self, request: Request) -> None:
         self.requests.append(request.url)

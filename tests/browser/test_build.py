@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.browser.conftest import FRONTEND, require
 
 STATIC = FRONTEND.parent / "static"

@@ -6,6 +6,7 @@ import statistics
 import time
 
 import pytest
+
 from tests.browser.conftest import Open, Shelf
 from tests.browser.tab import Tab, expect
 

@@ -51,7 +51,10 @@ def test_a_report_appears_while_training_goes_on(open_tab: Open, tmp_path: Path)
 
 def test_nothing_is_asked_while_the_tab_is_hidden(open_tab: Open, shelf: Shelf) -> None:
     tab = open_tab(shelf.serve("vgg", "gan", "two_replicas", "cut")).ready()
-    count = lambda: sum(url.endswith("/runs") for url in tab.requests)  # noqa: E731
+
+    def count() -> int:
+        return sum(url.endswith("/runs") for url in tab.requests)
+
     hide = "frame => { frame.style.maxHeight = 0; frame.style.visibility = 'hidden' }"
     before = count()
     tab.page.wait_for_timeout(3500)

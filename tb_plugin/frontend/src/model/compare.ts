@@ -1,5 +1,5 @@
 import type { CompareAnswer, Counts } from "../api/wire";
-import { plural } from "./format";
+import { formatDevice, plural } from "./format";
 
 export interface Change {
   variable: string;
@@ -22,14 +22,24 @@ export function readChanges(answer: CompareAnswer): Change[] {
   return Array.from({ length: changes.rows }, (_, i) => ({
     variable: strings[changes.variable[i] as number] ?? "",
     field: strings[changes.field[i] as number] ?? "",
-    before: strings[changes.before[i] as number] ?? null,
-    after: strings[changes.after[i] as number] ?? null,
+    before: readValue(strings[changes.before[i] as number]),
+    after: readValue(strings[changes.after[i] as number]),
   }));
+}
+
+const readValue = (value: string | null | undefined): string | null => (value?.startsWith("/job:") ? formatDevice(value) : (value ?? null));
+
+/** Fields in the order in which they matter. */
+const WEIGHT = ["updated", "gradient", "expected", "trainable", "writes", "optimizer", "slots"];
+
+function weigh(field: string): number {
+  const place = WEIGHT.indexOf(field);
+  return place < 0 ? WEIGHT.length : place;
 }
 
 export const groupKey = (change: Change): string => JSON.stringify([change.field, change.before, change.after]);
 
-/** The same change of many variables told once, the commonest first. */
+/** The same change of many variables told once; what matters most first, then the commonest. */
 export function groupChanges(changes: readonly Change[]): ChangeGroup[] {
   const groups = new Map<string, ChangeGroup>();
   for (const change of changes) {
@@ -38,7 +48,7 @@ export function groupChanges(changes: readonly Change[]): ChangeGroup[] {
     if (group) group.count++;
     else groups.set(key, { key, field: change.field, before: change.before, after: change.after, count: 1 });
   }
-  return [...groups.values()].sort((a, b) => b.count - a.count || a.field.localeCompare(b.field));
+  return [...groups.values()].sort((a, b) => weigh(a.field) - weigh(b.field) || b.count - a.count);
 }
 
 /** What changed, in one sentence. */

@@ -82,7 +82,7 @@ function NameCell({ tree, node, level, query, grouped, open, onToggle }: Props) 
     onToggle(node);
   };
   return (
-    <div role="rowheader" class="cell cell-name" aria-colindex={1} style={{ paddingLeft: `${8 + (level - 1) * 16}px` }} title={path || label}>
+    <div role="rowheader" class="cell cell-name" aria-colindex={1} style={{ paddingLeft: `${grouped ? 8 + (level - 1) * 16 : 16}px` }} title={path || label}>
       {open !== null ? (
         <span class={open ? "twist open" : "twist"} onClick={toggle}>
           <Icon name="chevron" size={14} />
