@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from introspect.errors import IntrospectError
+from introspect.errors import IntrospectError, IntrospectWarning, MismatchError
 
 if TYPE_CHECKING:
     from introspect.api import inspect
@@ -35,6 +35,8 @@ __all__ = [
     "Finding",
     "IntrospectCallback",
     "IntrospectError",
+    "IntrospectWarning",
+    "MismatchError",
     "Report",
     "assert_frozen",
     "assert_trains",

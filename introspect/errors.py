@@ -1,4 +1,4 @@
-"""The errors that introspect raises.
+"""The errors that introspect raises, and its warning.
 
     IntrospectError
     ├── LoadError            a file or factory that cannot be loaded
@@ -9,10 +9,20 @@
     ├── BackendError         Keras runs on a backend that has no TensorFlow graph
     ├── VersionError         an internal of TensorFlow or Keras is not where it was seen
     ├── GraphError           a graph that does not hold together
-    └── RecordError          a saved capture or report that cannot be read
+    ├── RecordError          a saved capture or report that cannot be read
+    └── MismatchError        the callback found an error, and was told to raise; carries the report
+
+    IntrospectWarning        what the callback finds, where it is told to warn
 
 Each message is one line: what failed, on what, and what to do.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from introspect.records import Report
 
 
 class IntrospectError(Exception):
@@ -53,3 +63,18 @@ class GraphError(IntrospectError):
 
 class RecordError(IntrospectError):
     """A saved capture or report cannot be read."""
+
+
+class MismatchError(IntrospectError):
+    """The step does not do what the flags say; `report` tells all of it."""
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.report)
+
+
+class IntrospectWarning(UserWarning):
+    """What `IntrospectCallback` finds while training goes on."""

@@ -62,7 +62,7 @@ def _judge(finding: Finding, trial: Report) -> Finding:
     trains = tuple(row.path for row in wanted or trial.variables if row.updated == "yes")
     still_not = tuple(row.path for row in wanted if row.updated != "yes")
     verified = not left and all(_agrees(row) for row in named)
-    note = _say_mended(named) if verified else _say_left(left, named)
+    note = _say_mended(named) if verified else _say_left(finding, left, named)
     return replace(finding, verified=verified, fix_result=FixResult(trains, still_not, note))
 
 
@@ -83,14 +83,18 @@ def _agrees(row: VariableReport) -> bool:
 
 def _say_mended(named: Sequence[VariableReport]) -> str:
     frozen = sum(not row.expected for row in named)
+    said = "compiled again, with a new optimizer"
     if not frozen:
-        return "compiled again on a copy, with a new optimizer"
-    rest = "1 variable named here stays as it is" if frozen == 1 else f"{frozen} variables named here stay as they are"
-    return f"compiled again on a copy, with a new optimizer, and the {rest}"
+        return said
+    return f"{said}; {'1 variable stays as it is' if frozen == 1 else f'{frozen} variables stay as they are'}"
 
 
-def _say_left(left: Sequence[Finding], named: Sequence[VariableReport]) -> str:
-    if left:
-        return f"compiling again does not mend it: {left[0].cause or left[0].message}"
+def _say_left(finding: Finding, left: Sequence[Finding], named: Sequence[VariableReport]) -> str:
+    said = "compiling again does not mend it"
     reasons = [row.reason for row in named if row.reason and row.updated == "unknown"]
-    return f"the step compiled again cannot be judged: {reasons[0]}" if reasons else "compiling again does not mend it"
+    if reasons:
+        return f"{said}, as far as can be told: {reasons[0]}"
+    causes = [other.cause or other.message for other in left]
+    if not causes or causes[0] == finding.cause:
+        return f"{said}; the code has to change"
+    return f"{said}: {causes[0]}"

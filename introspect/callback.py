@@ -1,0 +1,208 @@
+"""`IntrospectCallback`: says during training when what trains is not what the flags say."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from introspect.errors import IntrospectError
+from introspect.following import Follower
+from introspect.records import Report
+from introspect.telling import OnMismatch, Teller
+
+if TYPE_CHECKING:
+    from introspect.capture.watch import Watch
+
+Every = int | Literal["epoch"] | None
+_LOG = logging.getLogger("introspect")
+
+
+class IntrospectCallback:
+    """A callback of Keras 3 and tf_keras that reads the compiled step when it is traced and whenever it changes.
+
+    After the first reading a batch costs microseconds until something changes: a flag, a compile, a trace, the
+    optimizer. It is looked for before each batch and at the end of each epoch, so that a flag which a callback flips
+    without effect is told before the next step runs. An internal failure is logged once, and training goes on.
+
+    Args:
+        log_dir: what `tensorboard --logdir` is given; reports go to `<log_dir>/introspect` on change and at the end of
+            `fit`, by the chief worker alone. None writes nothing.
+        on_mismatch: what becomes of a finding, once for as long as it lasts. "warn" issues an `IntrospectWarning`,
+            "log" writes to the logger `introspect`, "raise" raises `MismatchError` for errors and warns of warnings.
+        every: read again though nothing has changed: "epoch", or after so many batches; None for never.
+        measure: run one step on a copy at each reading, each epoch where `every` is None, for the norms of gradients
+            and updates.
+
+    Attributes:
+        report: the latest report, None before the first; its `reason` says why it was made.
+        reports: those made on a change, at an epoch if `every` is so, and at an end; oldest first.
+
+    Raises:
+        IntrospectError: an argument is none of these.
+    """
+
+    def __new__(cls, *_: Any, **__: Any) -> IntrospectCallback:
+        from introspect.capture.callbacks import bind_callback
+
+        return cast("IntrospectCallback", object.__new__(cls if hasattr(cls, "unbound") else bind_callback(cls)))
+
+    def __init__(
+        self,
+        log_dir: str | None = None,
+        on_mismatch: OnMismatch = "warn",
+        every: Every = None,
+        measure: bool = False,
+    ) -> None:
+        self.every = check_every("epoch" if measure and every is None else every)
+        self.params: dict[str, Any] | None = None
+        self._follower = Follower(log_dir, measure, Teller(on_mismatch))
+        self._supports_tf_logs = True
+        self._chief_worker_only = False
+        self._failed = False
+        self._model: Any = None
+        self._watch: Watch | None = None
+        self._epoch: int | None = None
+        self._ran = self._looked = False
+        self._batches = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kind = getattr(type(self), "unbound", type(self))
+        copy = {**self.__dict__, "_model": None, "_watch": None}
+        return object.__new__ if kind is type(self) else make_unbound, (kind,), copy
+
+    @property
+    def report(self) -> Report | None:
+        """The latest report."""
+        return self._follower.report
+
+    @property
+    def reports(self) -> list[Report]:
+        """The reports kept, oldest first."""
+        return self._follower.reports
+
+    @property
+    def on_mismatch(self) -> OnMismatch:
+        """What becomes of a finding."""
+        return self._follower.teller.on_mismatch
+
+    @property
+    def model(self) -> Any:
+        """The model in training."""
+        return self._model
+
+    @model.setter
+    def model(self, model: Any) -> None:
+        self._model = model
+
+    def set_model(self, model: Any) -> None:
+        """Called by Keras."""
+        self._model = model
+
+    def set_params(self, params: dict[str, Any] | None) -> None:
+        """Called by Keras."""
+        self.params = params
+
+    def inspect(self, model: Any, step: Any = None, **options: Any) -> Report | None:
+        """The report of a model in a loop of one's own, to be asked after each step: it reads again on a change alone.
+
+        Args:
+            model: the model, compiled where `train_on_batch` trains it.
+            step: a tf.function of one's own that trains it; `options` are then `args`, `kwargs` and `optimizer` of
+                `introspect.inspect`.
+
+        Returns:
+            The latest report of this model; None where reading it failed, which is logged once.
+
+        Raises:
+            MismatchError: as `on_mismatch` says.
+        """
+        self._guard(lambda: self._follow(model, step))
+        watch = self._watch
+        if watch is None:
+            return None
+        self._batches += 1
+        due = self._take_due() or (None if watch.read else "asked")
+        if due or watch.has_moved():
+            self._guard(lambda: self._follower.look(watch, None, due, step, options))
+        return watch.report
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Called by Keras."""
+        self._epoch, self._ran = None, False
+        self._follower.teller.forget()
+        self._guard(lambda: self._follow(self._model))
+        if self._watch is not None:
+            self._guard(self._watch.note_fit)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Called by Keras."""
+        self._epoch, self._looked = epoch, False
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Called by Keras before each batch; whatever was traced, flipped or compiled before is seen here."""
+        watch = self._watch
+        if watch is None or not self._ran:  # before its first step it is not known which trace this fit will use
+            self._ran = True
+            return
+        self._batches += 1
+        due = self._take_due() if isinstance(self.every, int) else None
+        if due or not self._looked or watch.has_moved():
+            self._looked = True
+            self._guard(lambda: self._follower.look(watch, self._epoch, due))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Called by Keras."""
+        watch = self._watch
+        if watch is not None and self._ran:
+            due = "epoch" if self.every == "epoch" else None
+            self._guard(lambda: self._follower.look(watch, epoch, due))
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Called by Keras; a loop of one's own may call it at its end."""
+        watch = self._watch
+        if watch is not None:
+            self._guard(lambda: self._follower.end(watch, self._epoch))
+            watch.note_end()
+        self._guard(self._follower.close)
+        self._watch = None
+
+    def _implements_train_batch_hooks(self) -> bool:
+        return True
+
+    def _implements_test_batch_hooks(self) -> bool:
+        return False
+
+    def _implements_predict_batch_hooks(self) -> bool:
+        return False
+
+    def _follow(self, model: Any, step: Any = None) -> None:
+        self._model, self._watch = model, None
+        self._watch = self._follower.enter(model, step)
+
+    def _take_due(self) -> str | None:
+        if not isinstance(self.every, int) or self._batches < self.every:
+            return None
+        self._batches = 0
+        return "interval"
+
+    def _guard(self, act: Callable[[], object]) -> None:
+        """Do something of introspect's own, which may fail and not harm; then tell what it found, which may raise."""
+        try:
+            act()
+        except Exception:
+            if not self._failed:
+                _LOG.warning("introspect: the callback failed; training goes on, this is said once", exc_info=True)
+            self._failed = True
+        self._follower.teller.tell()
+
+
+def check_every(every: Every) -> Every:
+    if every is None or every == "epoch" or (isinstance(every, int) and every > 0):
+        return every
+    raise IntrospectError(f"every={every!r} is no interval; pass 'epoch' or a number of batches")
+
+
+def make_unbound(kind: type[IntrospectCallback]) -> IntrospectCallback:
+    """An instance without state, of a class bound to the Keras that is loaded."""
+    return kind.__new__(kind)

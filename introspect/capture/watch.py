@@ -1,0 +1,255 @@
+"""Whether anything about a model's step has changed since it was last read: microseconds a batch, no graph looked at."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from introspect.capture.framework import KerasName, name_keras
+from introspect.capture.model import runs_eagerly
+from introspect.capture.slots import find_optimizers
+from introspect.capture.step import StepFunctions, find_functions, is_function
+from introspect.records import Report
+
+SLICE = 128
+"""Flags that are compared at each batch; all are at the beginning and end of an epoch."""
+
+read_flag = attrgetter("trainable")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Why the step should be read again."""
+
+    reason: str
+    detail: str | None = None
+
+
+class Watch:
+    """What one model's step looked like when it was last read.
+
+    Holds neither the model nor its functions alive. `step` is a tf.function of the user's that trains `model`, in
+    place of `model.train_function`.
+    """
+
+    def __init__(self, model: Any | None, step: Any | None = None) -> None:
+        self.keras: KerasName = name_keras(model)
+        self.read = False
+        """Whether `settle` was ever called."""
+        self.report: Report | None = None
+        """The latest of this model."""
+        self.entry_flags: Mapping[Any, bool] = {}
+        """tf_keras: flags that `fit` has put aside for those of `compile`."""
+        self._model = make_reference(model)
+        self._step = make_reference(step)
+        self._function = self._optimizer = make_reference(None)
+        self._sizes: tuple[tuple[Any, int], ...] = ()
+        self._traces = self._slots = self._cursor = 0
+        self._objects: list[Any] = []
+        self._flags: list[bool] = []
+        self._meant: list[bool] = []
+
+    @property
+    def model(self) -> Any | None:
+        """The model while it lives."""
+        return self._model()
+
+    def is_of(self, model: Any | None, step: Any | None) -> bool:
+        """Whether this watch is of the same live objects."""
+        return self._model() is model and self._step() is step
+
+    def has_moved(self) -> bool:
+        """Whether something has changed: identities, counts of traces, and a slice of the flags, in turn."""
+        model = self._model()
+        if model is not None and (
+            getattr(model, "train_function", None) is not self._function()
+            or getattr(model, "optimizer", None) is not self._optimizer()
+        ):
+            return True
+        for function, size in self._sizes:
+            if (live := function()) is None or len(live._function_cache._primary) != size:
+                return True
+        if not self._flags:
+            return False
+        start = self._cursor
+        self._cursor = start + SLICE if start + SLICE < len(self._flags) else 0
+        return list(map(read_flag, self._list_objects(start, start + SLICE))) != self._flags[start : start + SLICE]
+
+    def find_change(self) -> Change | None:
+        """What has changed, all flags compared; None also while a new step is not traced yet."""
+        model = self._model()
+        functions = self._find_functions(model)
+        traces = sum(count_traces(function) for function in list_functions(functions))
+        if not traces and not self._is_eager(model):
+            return None
+        if not self.read:
+            return Change("first trace")
+        if model is not None and getattr(model, "train_function", None) is not self._function():
+            return Change("recompiled", self._tell_flags())
+        flipped = self._tell_flags()
+        if flipped:
+            return Change("flag changed", flipped)
+        if traces != self._traces:
+            return Change("new trace")
+        if getattr(model, "optimizer", None) is not self._optimizer():
+            return Change("optimizer replaced")
+        return Change("new optimizer variable") if count_slots(model) != self._slots else None
+
+    def settle(self) -> None:
+        """Take what is so now as what was read."""
+        model = self._model()
+        functions = list_functions(self._find_functions(model))
+        self.read = True
+        self._function = make_reference(getattr(model, "train_function", None))
+        self._optimizer = make_reference(getattr(model, "optimizer", None))
+        self._sizes = tuple((weakref.ref(function), count_traces(function)) for function in functions)
+        self._traces = sum(size for _, size in self._sizes)
+        self._slots = count_slots(model)
+        self._objects = [weakref.ref(value) for value in list_flagged(model, self.keras)]
+        self._flags = list(map(read_flag, self._list_objects()))
+        self._meant = self._read_meant()
+        self._cursor = 0
+
+    def note_fit(self) -> None:
+        """At the beginning of `fit`: in tf_keras the flags that count are not the ones that the layers show."""
+        if self.keras == "tf_keras" and (model := self._model()) is not None:
+            self.entry_flags = find_entry_flags(model)
+
+    def note_end(self) -> None:
+        """At the end of `fit`."""
+        self.entry_flags = {}
+
+    def _find_functions(self, model: Any | None) -> StepFunctions:
+        step = self._step()
+        if step is not None:
+            return StepFunctions(outer=step if is_function(step) else None)
+        return StepFunctions() if model is None else find_functions(model, self.keras)
+
+    def _is_eager(self, model: Any | None) -> bool:
+        step = self._step()
+        return not is_function(step) if step is not None else model is not None and runs_eagerly(model)
+
+    def _list_objects(self, start: int = 0, end: int | None = None) -> list[Any]:
+        found = [reference() for reference in self._objects[start:end]]
+        return [value if value is not None else GONE for value in found]
+
+    def _read_meant(self) -> list[bool]:
+        """The flags as the user left them."""
+        objects = self._list_objects()
+        flags = list(map(read_flag, objects))
+        if not self.entry_flags:
+            return flags
+        compiled = self._model()._compiled_trainable_state
+        return [choose_flag(o, flag, compiled, self.entry_flags) for o, flag in zip(objects, flags, strict=True)]
+
+    def _tell_flags(self) -> str | None:
+        """Which flags differ from those that were read: `d1 → True, d2 → True and 3 more`."""
+        now = self._read_meant()
+        if now == self._meant:
+            return None
+        pairs = zip(self._list_objects(), self._meant, now, strict=True)
+        flipped = [(value, after) for value, before, after in pairs if before != after]
+        layers = [pair for pair in flipped if hasattr(pair[0], "_flatten_layers")]
+        names = [f"{name_flagged(value)} → {after}" for value, after in layers or flipped]
+        return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+class Gone:
+    """Stands for an object that is no more."""
+
+    trainable = False
+    name = "(gone)"
+
+
+GONE = Gone()
+
+
+def make_reference(value: Any) -> Any:
+    """A weak reference; one to nothing for None."""
+    return (lambda: None) if value is None else weakref.ref(value)
+
+
+def list_functions(functions: StepFunctions) -> list[Any]:
+    """The tf.functions of a step that have a trace cache. Seen on TensorFlow 2.19 to 2.21."""
+    found = (functions.outer, functions.inner, *functions.others)
+    return [function for function in found if getattr(function, "_function_cache", None) is not None]
+
+
+def count_traces(function: Any) -> int:
+    return len(function._function_cache._primary)
+
+
+def count_slots(model: Any | None) -> int:
+    """How many variables the model's optimizers own."""
+    if model is None:
+        return 0
+    return sum(len(vars(optimizer).get("_variables") or ()) for optimizer in find_optimizers(model))
+
+
+def count_steps(model: Any | None) -> int | None:
+    """`optimizer.iterations` now."""
+    iterations = getattr(getattr(model, "optimizer", None), "iterations", None)
+    try:
+        return None if iterations is None else int(iterations)
+    except (TypeError, ValueError):
+        return None
+
+
+def is_chief(model: Any | None) -> bool:
+    """Whether this process writes for all workers of the model's strategy."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return bool(getattr(getattr(strategy, "extended", None), "should_save_summary", True))
+
+
+def list_flagged(model: Any | None, keras: KerasName) -> list[Any]:
+    """Everything whose flag may rule what trains: layers, and in Keras 3 variables."""
+    if model is None or keras == "none":
+        return []
+    layers = list(model._flatten_layers())
+    return layers if keras == "tf_keras" else [*layers, *model.variables]
+
+
+def name_flagged(value: Any) -> str:
+    """A layer's name, a variable's path."""
+    return str(value.name if hasattr(value, "_flatten_layers") else getattr(value, "path", value.name))
+
+
+def choose_flag(layer: Any, flag: bool, compiled: Mapping[Any, bool], entry: Mapping[Any, bool]) -> bool:
+    """The flag of now where it was set during `fit`, else that of before `fit`."""
+    if layer not in compiled or compiled[layer] != flag:
+        return flag
+    return entry.get(layer, flag)
+
+
+def find_entry_flags(model: Any) -> Mapping[Any, bool]:
+    """The flags that tf_keras' running `fit` will put back at its end; empty where it has changed none.
+
+    `RespectCompiledTrainableState` keeps them and nothing leads to it but the stack of `fit`, so the collector is asked.
+    Seen on tf_keras 2.19 to 2.21; elsewhere nothing is found.
+    """
+    compiled = getattr(model, "_compiled_trainable_state", None)
+    for holder in gc.get_referrers(compiled) if compiled is not None else ():
+        state = holder if isinstance(holder, dict) else getattr(holder, "__dict__", {})
+        if state.get("_should_set_trainable") and state.get("_model") is model:
+            return weakref.WeakKeyDictionary(state.get("_current_trainable_state") or {})
+    return {}
+
+
+@contextmanager
+def meant_flags(model: Any, entry: Mapping[Any, bool]) -> Iterator[None]:
+    """tf_keras inside of `fit`: the flags as the user left them, for as long as the model is read."""
+    if not entry:
+        yield
+        return
+    live, compiled = model._get_trainable_state(), model._compiled_trainable_state
+    meant = {layer: choose_flag(layer, flag, compiled, entry) for layer, flag in live.items()}
+    model._set_trainable_state(meant)
+    try:
+        yield
+    finally:
+        model._set_trainable_state(live)

@@ -1,0 +1,141 @@
+"""What the callback does when the step may have changed: read it, keep the report, write it, tell what is wrong."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from introspect.records import Report
+from introspect.telling import Teller
+
+if TYPE_CHECKING:
+    from introspect.capture.watch import Change, Watch
+    from introspect.report.writer import ReportWriter
+
+MOST = 1000
+"""Reports that are kept in memory."""
+
+
+class Follower:
+    """Follows the steps of one or more models; one reading for each change.
+
+    Args:
+        log_dir: where reports are written, by the chief worker; None for nowhere.
+        measure: add numbers of one real step to each reading.
+        teller: who tells what is found.
+    """
+
+    def __init__(self, log_dir: str | None, measure: bool, teller: Teller) -> None:
+        self.log_dir = log_dir
+        self.measure = measure
+        self.teller = teller
+        self.reports: list[Report] = []
+        self.report: Report | None = None
+        self._watches: list[Watch] = []
+        self._writer: ReportWriter | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_watches": []}
+
+    def enter(self, model: Any, step: Any = None) -> Watch:
+        """The watch of a model (and of the tf.function that trains it); those whose model is gone are forgotten."""
+        from introspect.capture.watch import Watch
+
+        self._watches = [watch for watch in self._watches if watch.model is not None]
+        for watch in self._watches:
+            if watch.is_of(model, step):
+                return watch
+        self._watches.append(Watch(model, step))
+        return self._watches[-1]
+
+    def look(
+        self,
+        watch: Watch,
+        epoch: int | None,
+        due: str | None = None,
+        step: Any = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        """Read the step if it has changed, or if a reading is due: "epoch", "interval", "asked"."""
+        change = watch.find_change()
+        if change is None and due is None:
+            if watch.report is not None:
+                self.teller.note(watch.report, id(watch), epoch)
+            return
+        before = watch.report
+        report = self._read(watch, change, due, step, options or {})
+        if change is not None or due != "interval" or before is None or report.diff(before):
+            self._keep(report, watch, epoch, change.detail if change is not None else None)
+        elif self.measure:
+            self._write_norms(report, watch)
+
+    def end(self, watch: Watch, epoch: int | None) -> None:
+        """The last report of a training, written whatever happened; the step is read again only if it has changed."""
+        from introspect.capture.watch import count_steps
+
+        if watch.find_change() is not None:
+            self.look(watch, epoch)
+        if watch.report is not None:
+            last = replace(watch.report, reason="train end", step=count_steps(watch.model), created=time.time())
+            self._keep(last, watch, epoch, None, last=True)
+
+    def close(self) -> None:
+        """Close the file that reports are written to; a later one opens another."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _read(self, watch: Watch, change: Change | None, due: str | None, step: Any, options: dict[str, Any]) -> Report:
+        from introspect.api import inspect
+        from introspect.capture.watch import meant_flags
+
+        model, before = watch.model, watch.report
+        watch.settle()  # first, so that a reading that fails is not tried at each batch
+        with meant_flags(model, watch.entry_flags):
+            if step is None:
+                report = inspect(model, measure=self.measure, **options)
+            else:
+                report = inspect(step, model=model, measure=self.measure, **({"args": ()} | options))
+        reason = change.reason if change is not None else due
+        if reason == "new trace" and before is not None and has_new_signature(before, report):
+            reason = "new batch signature"
+        watch.report = self.report = replace(report, reason=reason)
+        return watch.report
+
+    def _keep(self, report: Report, watch: Watch, epoch: int | None, detail: str | None, last: bool = False) -> None:
+        self.report = watch.report = report
+        self.reports.append(report)
+        del self.reports[:-MOST]
+        self.teller.note(report, id(watch), epoch)
+        writer = self._open(watch)
+        if writer is not None:
+            writer.append(report, epoch=epoch, detail=detail, last=last)
+
+    def _write_norms(self, report: Report, watch: Watch) -> None:
+        from introspect.report.norms import NormSample
+
+        writer, rows = self._open(watch), [row.measured for row in report.variables]
+        if writer is None or not any(rows):
+            return
+        names = ("gradient_norm", "update_norm", "weight_norm", "zero_fraction")
+        norms: Any = {name: [None if row is None else getattr(row, name) for row in rows] for name in names}
+        writer.append_norms(NormSample(tuple(row.path for row in report.variables), report.step, **norms))
+
+    def _open(self, watch: Watch) -> ReportWriter | None:
+        """The writer; None where nothing is to be written, or another worker writes."""
+        from introspect.capture.watch import is_chief
+
+        if self.log_dir is None or not is_chief(watch.model):
+            return None
+        if self._writer is None:
+            from introspect.capture.files import TensorFlowFiles
+            from introspect.report.writer import ReportWriter
+
+            self._writer = ReportWriter(self.log_dir, TensorFlowFiles())
+        return self._writer
+
+
+def has_new_signature(before: Report, after: Report) -> bool:
+    """Whether a trace of the later report was made for batches that no earlier trace was made for."""
+    known = {trace.signature for trace in before.traces}
+    return any(trace.signature not in known for trace in after.traces)

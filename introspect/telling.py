@@ -1,0 +1,103 @@
+"""How findings reach the user while training goes on: as warnings, in the log, or as an error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from introspect.errors import IntrospectError, IntrospectWarning, MismatchError
+from introspect.records import Finding, Report
+
+OnMismatch = Literal["warn", "raise", "log"]
+WAYS: tuple[OnMismatch, ...] = ("warn", "raise", "log")
+TOLD = ("error", "warning")
+"""Severities that are told; the rest stands in the report."""
+
+_LOG = logging.getLogger("introspect")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One finding in words, and whether training must stop for it."""
+
+    text: str
+    report: Report
+    grave: bool
+
+
+class Teller:
+    """Tells each finding once, for as long as it lasts.
+
+    Raises:
+        IntrospectError: `on_mismatch` is none of "warn", "raise" and "log".
+    """
+
+    def __init__(self, on_mismatch: OnMismatch) -> None:
+        if on_mismatch not in WAYS:
+            raise IntrospectError(f"on_mismatch={on_mismatch!r} is not known; pass one of {', '.join(WAYS)}")
+        self.on_mismatch = on_mismatch
+        self._told: dict[Hashable, set[Hashable]] = {}
+        self._waiting: list[Message] = []
+
+    def note(self, report: Report, model: Hashable, epoch: int | None) -> None:
+        """Keep what is new in a report until `tell`; `model` says whose report it is, `epoch` counts from 0."""
+        told = self._told.get(model, set())
+        findings = {(f.rule, f.variables): f for f in report.findings if f.severity in TOLD}
+        self._told[model] = set(findings)
+        for key, finding in findings.items():
+            if key not in told:
+                grave = finding.severity == "error" and self.on_mismatch == "raise"
+                self._waiting.append(Message(describe_mismatch(finding, report, epoch), report, grave))
+
+    def forget(self) -> None:
+        """Where errors are raised, each training raises them anew."""
+        if self.on_mismatch == "raise":
+            self._told.clear()
+
+    def tell(self) -> None:
+        """Tell what waits.
+
+        Raises:
+            MismatchError: an error waits, and errors are to be raised.
+        """
+        waiting, self._waiting = self._waiting, []
+        for message in waiting:
+            if message.grave:
+                continue
+            if self.on_mismatch == "log":
+                _LOG.warning("introspect: %s", message.text)
+            else:
+                warn(message.text)
+        for message in waiting:
+            if message.grave:
+                raise MismatchError(message.text, message.report)
+
+
+def describe_mismatch(finding: Finding, report: Report, epoch: int | None) -> str:
+    """Rule, model, epoch as Keras prints it, message, cause and fix, in one line."""
+    when = "" if epoch is None else f", epoch {epoch + 1}"
+    parts = [f"{finding.rule} {finding.name} ({report.model.name}{when}): {finding.message}", finding.cause]
+    if finding.fix:
+        parts.append(f"Fix: {finding.fix}")
+    return " ".join(part.replace("\n", " ") for part in parts if part)
+
+
+def warn(text: str) -> None:
+    """Warn at the user's own line that trains, each time: a filter by place would show the first of them alone."""
+    from introspect.capture.frames import pick_frame
+
+    place = pick_frame(walk_frames())
+    file, line = (place.file, place.line) if place is not None else ("introspect", 1)
+    warnings.warn_explicit(text, IntrospectWarning, file, line)
+
+
+def walk_frames() -> Iterator[tuple[str, int, str]]:
+    """The stack, innermost frame first."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        yield frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+        frame = frame.f_back  # type: ignore[assignment]
