@@ -176,6 +176,126 @@ class FlagWrite:
     """False where the flag had the value already, which Keras 3 takes for no assignment at all."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedOp:
+    """One op of a trace in the graphs that the executor ran, after placement, Grappler and partitioning."""
+
+    function: str
+    """As in `Probe`: "" for the trace's own graph."""
+    node: str
+    path: str
+    """Its name there: the calls, branches and loops around it, then the name."""
+    device: str
+    cluster: str | None = None
+    """Name of the call that XLA compiled as a whole, where it stands in one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A tensor that is sent from one device to another at each run: the op that made it, and the ends."""
+
+    function: str
+    node: str
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class CapturedPlacement:
+    """Where the ops of one trace ran, read from the executed graphs.
+
+    About two thirds of the ops are found; the others were folded, fused or pruned before anything ran.
+    """
+
+    trace: str
+    """`CapturedTrace.id`."""
+    ops: tuple[PlacedOp, ...]
+    transfers: tuple[Transfer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TapCall:
+    """A call on the way to a function: the op's name, and which of its functions (a branch; 1 for a loop's body)."""
+
+    node: str
+    branch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """A value in a trace, by the names of the GraphDef, in one of the places that its function is called from."""
+
+    calls: tuple[TapCall, ...]
+    """From the trace's own graph inwards; empty for a value of that graph."""
+    function: str
+    node: str
+    argument: str
+    """Name of the op's output list; "" in the trace's own graph."""
+    index: int
+    """In that list; in the trace's own graph, among all outputs of the op."""
+
+
+@dataclass(frozen=True, slots=True)
+class GradientPoint:
+    """Where a variable's gradient can be taken in a trace."""
+
+    variable: int
+    ends: tuple[Tap, ...]
+    """Last values of the backward pass on the way to the variable."""
+    joined: tuple[Tap, ...]
+    """Values that only join or reduce these (replicas, all-reduce) and that every way passes, in order."""
+    indices: tuple[Tap, ...]
+    """The rows that the values belong to, where the gradient is sparse."""
+    joined_indices: tuple[Tap, ...]
+    reduced: bool
+    """Whether gradients of several replicas are reduced on the way."""
+    asked: tuple[Tap, ...]
+    """What is added to the variable or subtracted from it."""
+    scale: float | None = None
+    """A constant that the gradient is divided by as it leaves the backward pass: a fixed loss scale."""
+    scale_variable: int | None = None
+    """The variable that the loss is multiplied by before the backward pass."""
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What a measurement of one trace looks at; made from the evidence."""
+
+    trace: str
+    points: tuple[GradientPoint, ...]
+    written: tuple[tuple[int, int], ...]
+    """(variable, replica) of all memory that the step writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredVariable:
+    """Numbers of one variable in one real step on a copy; None where the step does not say."""
+
+    variable: int
+    weight_norm: float | None
+    update_norm: float | None
+    changed: bool | None
+    """Whether any element would change."""
+    gradient_norm: float | None = None
+    """Loss scaling taken out; under a strategy of the gradient summed over the replicas."""
+    zero_fraction: float | None = None
+    finite: bool | None = None
+    asked_norm: float | None = None
+    """L2 norm of what the step adds or subtracts, before the variable's dtype rounds the sum; 0 where it ran none."""
+
+
+@dataclass(frozen=True)
+class CapturedMeasure:
+    """Numbers of one real step, taken on copies of all that it writes."""
+
+    trace: str
+    batch: Literal["given", "invented"]
+    rows: tuple[MeasuredVariable, ...]
+    loss_scale: float | None = None
+    seconds: float = 0.0
+    """What the step on the copy took, its first run included."""
+
+
 @dataclass(frozen=True)
 class Capture:
     """All facts of one model at one moment."""
@@ -203,3 +323,9 @@ class Capture:
     version: int = RECORD_VERSION
     odd_flags: tuple[tuple[str, str, bool], ...] = ()
     """(layer path, attribute, value) of attributes that look like a misspelt flag."""
+    placements: tuple[CapturedPlacement, ...] = ()
+    """Of traces whose executed graph was read."""
+    measure: CapturedMeasure | None = None
+    """Of the current trace, where one real step was run on a copy."""
+    warnings: tuple[str, ...] = ()
+    """What could not be done though it was asked for, one line each."""
