@@ -8,6 +8,7 @@ from typing import Any
 from introspect.capture.framework import KerasName
 from introspect.capture.record import FitEndWrite, StepFailure
 from introspect.capture.slots import list_tracked, open_optimizer
+from introspect.capture.snapshot import take_snapshot
 from introspect.capture.variables import VariableTable
 
 
@@ -40,8 +41,12 @@ def list_trained(model: Any, keras: KerasName) -> list[Any]:
         return list(model.trainable_weights)
     from tf_keras.src.engine.training_utils import RespectCompiledTrainableState
 
-    with RespectCompiledTrainableState(model):
-        return list(model.trainable_variables)
+    flags = take_snapshot(vars(layer) for layer in model._flatten_layers())
+    try:
+        with RespectCompiledTrainableState(model):
+            return list(model.trainable_variables)
+    finally:
+        flags.restore()
 
 
 def split_parts(optimizer: Any, trained: list[Any]) -> Iterator[tuple[Any, list[Any]]]:

@@ -18,11 +18,20 @@ def invent_specs(model: Any, keras: KerasName, batch_size: int | None = None) ->
     for inputs in invent_inputs(model, keras):
         outputs = invent_outputs(model, keras, inputs)
         for targets in invent_targets(model, outputs):
-            batch = (inputs,) if targets is None else (inputs, targets)
-            for spec in (batch, inputs) if targets is None else (batch,):
+            batch = freeze_lists((inputs,) if targets is None else (inputs, targets))
+            for spec in (batch, batch[0]) if targets is None else (batch,):
                 if spec not in seen:
                     seen.append(spec)
                     yield spec if batch_size is None else size_batch(spec, batch_size)
+
+
+def freeze_lists(structure: Any) -> Any:
+    """Lists as tuples, as tf.data has them."""
+    if isinstance(structure, dict):
+        return {key: freeze_lists(part) for key, part in structure.items()}
+    if isinstance(structure, (list, tuple)):
+        return tuple(freeze_lists(part) for part in structure)
+    return structure
 
 
 def size_batch(batch: Any, size: int) -> Any:

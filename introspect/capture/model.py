@@ -17,7 +17,7 @@ from introspect.capture.record import Capture, SavedFile
 from introspect.capture.slots import find_optimizers
 from introspect.capture.step import StepFunctions, find_functions, list_traces
 from introspect.capture.traces import LiveTrace
-from introspect.capture.tracing import enter_fit, has_custom_step, make_iterator
+from introspect.capture.tracing import enter_strategy, has_custom_step, make_iterator
 from introspect.capture.untracked import list_built
 from introspect.errors import NotBuiltError, NotCompiledError
 from introspect.records import ModelSummary, Source
@@ -89,7 +89,7 @@ def choose_current(
         return None
     if spec is None:
         return lives[-1].concrete
-    with enter_fit(model, keras):
+    with enter_strategy(model, keras):
         iterator = make_iterator(spec, model.distribute_strategy)
         return find_current(functions, iterator, model.distribute_strategy)
 

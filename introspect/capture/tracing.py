@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from introspect.capture.framework import KerasName
@@ -26,17 +26,22 @@ def trace_twin(twin: Twin, spec: Any) -> Any:
 
 
 def enter_fit(model: Any, keras: KerasName) -> Any:
-    """What `fit` stands in while it calls the step: for tf_keras the strategy's scope and the flags of `compile()`."""
-    if keras == "keras":
-        return nullcontext()
-    from contextlib import ExitStack
+    """What `fit` stands in while it traces the step: for tf_keras the strategy's scope and the flags of `compile()`.
 
-    from tf_keras.src.engine.training_utils import RespectCompiledTrainableState
-
+    The flags are written and written back, so enter it inside the guard only.
+    """
     stack = ExitStack()
-    stack.enter_context(model.distribute_strategy.scope())
-    stack.enter_context(RespectCompiledTrainableState(model))
+    if keras == "tf_keras":
+        from tf_keras.src.engine.training_utils import RespectCompiledTrainableState
+
+        stack.enter_context(enter_strategy(model, keras))
+        stack.enter_context(RespectCompiledTrainableState(model))
     return stack
+
+
+def enter_strategy(model: Any, keras: KerasName) -> Any:
+    """The strategy's scope, in which tf_keras calls the step; Keras 3 calls it outside."""
+    return model.distribute_strategy.scope() if keras == "tf_keras" else nullcontext()
 
 
 def prebuild_optimizer(model: Any, keras: KerasName) -> None:
