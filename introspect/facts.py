@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from introspect.capture.record import Capture, CapturedVariable
@@ -75,8 +76,77 @@ class Facts:
         if self._finder is None:
             return Way("unclear")
         if index not in self._ways:
-            self._ways[index] = self._finder.find(index)
+            self._ways[index] = self._weigh(index, self._finder.find(index))
         return self._ways[index]
+
+    def _weigh(self, index: int, way: Way) -> Way:
+        """An open way is none where the optimizer was given the variable, and no gradient for it."""
+        if not way.open:
+            return way
+        handed_over = any(index in optimizer.tracks for optimizer in self.capture.optimizers)
+        if way.suspects and (handed_over or self.capture.model.keras == "tf_keras"):
+            return replace(way, kind="cut", cuts=way.suspects[-1:], touched=False)
+        if not way.touched and handed_over:
+            return replace(way, kind="unclear" if self._losses else "unused")
+        return way
+
+    def other_cuts(self, way: Way) -> tuple[int, ...]:
+        """Nodes that cut ways beside those that `way.cuts` cut."""
+        return self._finder.find_others(way) if self._finder is not None else ()
+
+    def is_used_for_shape(self, way: Way) -> bool:
+        """Whether the shape of an unused value is used all the same."""
+        return self._finder is not None and self._finder.is_used_for_shape(way)
+
+    def outermost_uncalled(self, layer: str) -> str:
+        """The outermost container around a layer that the current trace does not run."""
+        found = layer
+        for outer in self.tree.ancestors(layer):
+            if outer.parent is None or self.is_called(outer.path):
+                break
+            found = outer.path
+        return found
+
+    @property
+    def flags_of_compile(self) -> bool:
+        """Whether the flags of the last compile rule, even in a step traced now: tf_keras' own train step."""
+        return self.capture.model.keras == "tf_keras" and not self.capture.model.custom_train_step
+
+    @cached_property
+    def left_out(self) -> tuple[int, ...]:
+        """Variables that only a step from before their flags were set keeps still."""
+        if self.current is None or not (self.current.trace.source == "compiled" or self.flags_of_compile):
+            return ()
+        watched = (index for index in self.without_gradient if self.capture.variables[index].watched)
+        return tuple(index for index in watched if self.way_to_loss(index).open)
+
+    @cached_property
+    def newer(self) -> tuple[int, ...]:
+        """Variables that seem to have been made after the step was traced."""
+        if self.current is None or self.current.trace.source != "compiled":
+            return ()
+        return tuple(i for i in self.without_gradient if self.way_to_loss(i).kind == "unread" and self._is_newer(i))
+
+    def _is_newer(self, index: int) -> bool:
+        """The optimizer was built without it, and the step runs its layer without it, or should run its layer."""
+        built = [optimizer for optimizer in self.capture.optimizers if optimizer.built]
+        if not built or any(index in optimizer.tracks for optimizer in built):
+            return False
+        layer = self.tree.by_path.get(self.capture.variables[index].layer or "")
+        if layer is None:
+            return False
+        parent = self.tree.by_path.get(layer.parent or "")
+        return self.is_called(layer.path) or (parent is not None and parent.class_name == "Sequential")
+
+    def is_called(self, layer: str) -> bool:
+        """Whether the current trace holds ops in the layer's name scope, or below it."""
+        return layer in self._called
+
+    @cached_property
+    def _called(self) -> frozenset[str]:
+        bodies = self.current.flow.bodies if self.current is not None else ()
+        found = {self.scopes.layer_of(node.name) for body in bodies for node in body.defs}
+        return frozenset(layer.path for path in found for layer in self.tree.ancestors(path))
 
     @staticmethod
     def moves_otherwise(current: TraceEvidence, index: int) -> bool:
@@ -98,6 +168,20 @@ class Facts:
         owned = {slot for optimizer in self.capture.optimizers for slot in optimizer.variables}
         nodes = [write.node for write in current.writes.get(index, ()) if write.kind == "average"]
         return any(place in owned for place in sources_of(current, nodes))
+
+    def layers_around(self, index: int) -> list[str]:
+        """Paths of the layers that hold a variable, the one directly below the model first."""
+        path = self.capture.variables[index].layer
+        around = [layer.path for layer in self.tree.ancestors(path)]
+        if len(around) > 1:
+            return around[-2::-1]
+        return around or ([path] if path is not None else [])
+
+    @cached_property
+    def weights_below(self) -> Counter[str]:
+        """By layer path: how many variables it and its layers hold that were made to train."""
+        weights = (i for i, one in enumerate(self.capture.variables) if one.role == "model" and one.watched)
+        return Counter(path for index in weights for path in self.layers_around(index))
 
     def locate(self, evidence: TraceEvidence, function: str, node: str) -> Location | None:
         """The user's file and line that made an op, where that is known."""

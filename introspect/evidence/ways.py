@@ -102,6 +102,13 @@ class WayFinder:
             others += self.terrain.list_cuts(way.path[0], slope)
         return tuple(others)
 
+    def is_used_for_shape(self, way: Way) -> bool:
+        """Whether ops that ask for a value's shape alone read where the value ends."""
+        edges, carries = self.evidence.edges, self.terrain.obstacles.carries
+        readers = {reader for node in way.ends for port in edges.outputs[node] for reader in edges.readers[port]}
+        forward = [reader for reader in readers if not self.evidence.marked[reader]]
+        return bool(forward) and not any(carries[self.flow.op[reader]] for reader in forward)
+
     def _describe(self, start: int, slope: Slope, touched: bool) -> Way:
         trail = slope.follow(start)
         cuts = self.terrain.list_cuts(start, slope)

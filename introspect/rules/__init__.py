@@ -11,6 +11,7 @@ from introspect.rules import (
     misspelt_flag,
     next_step_fails,
     no_gradient,
+    optimizer_does_not_know_variable,
     saved_optimizer,
     slot_not_updated,
     stale_optimizer,
@@ -22,8 +23,8 @@ from introspect.rules import (
 from introspect.rules._base import HEADINGS, Rule
 
 RULES: tuple[Rule, ...] = (
-    next_step_fails.UNKNOWN,
-    next_step_fails.FAILS,
+    optimizer_does_not_know_variable.RULE,
+    next_step_fails.RULE,
     frozen_variable_updated.RULE,
     frozen_layer_statistics_updated.RULE,
     trainable_variable_not_updated.RULE,

@@ -26,7 +26,8 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
-from introspect.rules._wording import count, name_some
+from introspect.rules._groups import of_layers
+from introspect.rules._wording import agree, count, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -35,17 +36,24 @@ def check(facts: Facts) -> Iterator[Finding]:
     if not wrong:
         return
     variables = facts.capture.variables
-    paths = facts.paths_of([end.target for end in wrong])
+    targets, number = [end.target for end in wrong], len(wrong)
+    paths = facts.paths_of(targets)
     yield Finding(
         rule=RULE.id,
         name=RULE.name,
         severity="warning",
         certainty="proven",
         variables=paths,
-        layers=facts.layers_of([end.target for end in wrong]),
-        message=f"The end of fit overwrites {count(len(wrong), 'variable')} with another one's average: {name_some(paths)}.",
-        cause="Keras pairs the variables that train now with the averages of those that trained when the optimizer was built.",
-        fix="model.compile(...) with a new optimizer instance after the flags are set",
+        layers=facts.layers_of(targets),
+        message=(
+            f"The end of fit overwrites {count(number, 'variable')}{of_layers(facts, targets)} with "
+            f"{agree(number, 'the average of another one', 'averages of others')}: {name_some(paths)}."
+        ),
+        cause=(
+            "With use_ema, Keras 3 pairs the variables that train now, one after the other, with the averages of those that "
+            "trained when the optimizer was built, and compares neither names nor shapes. Flags were changed in between."
+        ),
+        fix="model.compile(optimizer=…, loss=…, metrics=…)  # with a new optimizer, after the flags are set",
         evidence=tuple(
             EvidenceStep(note=f"{variables[e.target].path} is given the average of {variables[e.averaged].path}")
             for e in wrong[:3]

@@ -26,18 +26,26 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
+from introspect.rules._groups import of_layers
 from introspect.rules._steps import write_steps
-from introspect.rules._wording import agree, count, name_some, of_layers
+from introspect.rules._wording import agree, count, name_some
 
 _WORDS = {
     "decay": "weight decay",
     "constraint": "a constraint",
-    "average": "an average",
-    "statistics": "the forward pass",
+    "average": "an average of other variables or of earlier values",
+    "statistics": "an assign of the forward pass",
     "accumulate": "gradients of other variables",
-    "other": "Python",
+    "other": "an assign whose value the graph does not explain",
     "state": "the step itself",
     "fit end": "the average that fit writes back at its end",
+}
+
+_CAUSES = {
+    "decay": "Weight decay is applied to each variable that the optimizer is given, whatever its gradient.",
+    "average": "The train step itself assigns it: a target network, a momentum encoder.",
+    "statistics": "A layer assigns it when it is called in training.",
+    "fit end": "With use_ema the optimizer keeps an average of each variable that it was built with, and fit writes it back.",
 }
 
 
@@ -91,11 +99,11 @@ def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int],
         variables=paths,
         layers=layers,
         message=(
-            f"{count(number, what)}{of_layers(layers)} {agree(number, 'changes', 'change')} without a gradient, by "
+            f"{count(number, what)}{of_layers(facts, indices)} {agree(number, 'changes', 'change')} without a gradient, by "
             f"{_WORDS.get(kind, kind)}: {name_some(paths)}."
         ),
-        cause="The step writes them with a value that does not depend on their gradient.",
-        fix="nothing, where this is meant",
+        cause=_CAUSES.get(kind, "The step writes a value that does not depend on the variable's gradient."),
+        fix="Nothing, where this is meant.",
         evidence=tuple(s for i in indices[:2] for s in write_steps(facts, current, i, current.writes.get(i, ())[:1])),
     )
 

@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
+from introspect.rules._groups import shorten, write_layer
 from introspect.rules._wording import agree, count, name_some
 
 
@@ -49,20 +50,31 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def _report(facts: Facts, path: str, indices: list[int], trains: bool) -> Finding:
-    number = len(indices)
+    number, tf_keras = len(indices), facts.capture.model.keras == "tf_keras"
+    name, code = shorten(facts, path), write_layer(facts, path)
     paths = facts.paths_of(indices)
     if trains:
         message = (
-            f"{path}.trainable is False, and {count(number, 'variable')} below it {agree(number, 'trains', 'train')}"
+            f"{name}.trainable is False, and {count(number, 'variable')} below it {agree(number, 'trains', 'train')} all the "
+            "same"
         )
         cause = (
-            "Keras 3 goes by the variables' own flags; the container's was set before these existed, or before theirs."
+            f"Keras 3 hands a container's flag down when it is set, and asks the variables alone afterwards. "
+            f"{agree(number, 'This one was', 'These were')} made, or made trainable, after {name} was frozen."
         )
-        fix = f"{path}: set trainable = True and then False again after its layers exist, then compile"
+        fix = (
+            f"# to freeze all below it, once its layers exist (setting the value that a flag already has does nothing):\n"
+            f"{code}.trainable = True\n{code}.trainable = False  # then compile"
+        )
     else:
-        message = f"{path}.trainable is False and freezes {count(number, 'variable')} whose layers say that they train"
-        cause = "A container's flag decides for all layers below it."
-        fix = f"set trainable = True for {path}, then freeze the layers below it that should not train, then compile"
+        message = (
+            f"{name}.trainable is False and freezes {count(number, 'variable')} whose own layers say that they train"
+        )
+        cause = f"The flag of {name} decides for all layers below it{' (tf_keras)' if tf_keras else ''}."
+        fix = (
+            f"# if they are to train:\n{code}.trainable = True\n"
+            "# then freeze the layers below it that are not to train, and compile"
+        )
     return Finding(
         rule=RULE.id,
         name=RULE.name,

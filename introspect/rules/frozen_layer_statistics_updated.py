@@ -1,4 +1,4 @@
-"""The statistics of a frozen layer move with each training step.
+"""The state of a frozen layer moves with each training step.
 
 What it does
     Names variables that a frozen layer itself writes in its forward pass: BatchNorm's moving mean and variance, the
@@ -8,14 +8,16 @@ Why it matters
     A frozen BatchNorm whose statistics drift gives other outputs at inference than the network that was frozen.
 
 Cause
-    The step was compiled before the layer was frozen; or the layer is called with training=True; or a tf.function of
-    one's own holds the forward pass and its old trace; or the layer assigns without asking its flag.
+    The step was traced before the layer was frozen; or a tf.function of one's own around the layer keeps a trace from
+    then; or the layer assigns without asking its flag, as SpectralNormalization and many layers of one's own do.
 
 Fix
-    Compile again after freezing; call the layer with training=False; ask `self.trainable` before assigning.
+    Compile again after freezing; in a layer of one's own, ask `self.trainable` before assigning.
 
 Example
-    h = keras.layers.BatchNormalization(trainable=False)(x, training=True)   # in a layer that ignores its flag
+    model.compile("adam", "mse"); model.fit(x, y)
+    model.get_layer("bn").trainable = False
+    model.fit(x, y)            # the moving mean and variance of bn go on moving
 """
 
 from __future__ import annotations
@@ -26,22 +28,33 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
+from introspect.rules._groups import bare_layers
+from introspect.rules._stale import explain_stale, mend_stale
 from introspect.rules._steps import write_steps
-from introspect.rules._wording import RECOMPILE, agree, count, name_some, of_layers
+from introspect.rules._wording import capitalise, count, name_some, place
+
+ASK_THEIR_FLAG = ("BatchNormalization", "SyncBatchNormalization")
+"""Layers of Keras that write no statistics when they are traced frozen, however they are called."""
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """At most one finding."""
+    """One finding for each kind of layer that writes."""
     current = facts.current
     if current is None:
         return
-    moved = [
-        index
-        for index, variable, row in facts.pairs()
-        if variable.role == "model" and not row.expected and facts.in_frozen_layer(index) and _moves(current, index)
-    ]
-    if moved:
-        yield _report(facts, current, moved)
+    groups: dict[str, list[int]] = {}
+    for index, variable, row in facts.pairs():
+        if variable.role == "model" and not row.expected and facts.in_frozen_layer(index) and _moves(current, index):
+            groups.setdefault(_name_writer(facts, current, index), []).append(index)
+    for kind, moved in groups.items():
+        yield _report(facts, current, moved, kind)
+
+
+def _name_writer(facts: Facts, current: TraceEvidence, index: int) -> str:
+    """Class of the layer that writes the variable, which need not be the one that owns it."""
+    path = facts.layer_of_node(current, current.writes[index][0].node) or facts.capture.variables[index].layer
+    layer = facts.tree.by_path.get(path or "")
+    return layer.class_name if layer is not None else "the layer"
 
 
 def _moves(current: TraceEvidence, index: int) -> bool:
@@ -49,38 +62,64 @@ def _moves(current: TraceEvidence, index: int) -> bool:
     return bool(kinds & {"statistics", "other"}) and not kinds & {"gradient", "decay", "constraint"}
 
 
-def _report(facts: Facts, current: TraceEvidence, moved: list[int]) -> Finding:
-    paths, layers = facts.paths_of(moved), facts.layers_of(moved)
-    number = len(moved)
-    stale = current.trace.source == "compiled" and not facts.capture.model.run_eagerly
+def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -> Finding:
+    paths, number = facts.paths_of(moved), len(moved)
+    which = capitalise(bare_layers(facts, moved))
+    cause, fix = _explain(facts, current, moved, kind)
     return Finding(
         rule=RULE.id,
         name=RULE.name,
         severity="error",
         certainty="proven",
         variables=paths,
-        layers=layers,
+        layers=facts.layers_of(moved),
         message=(
-            f"{count(number, 'variable')} that frozen layers keep {agree(number, 'moves', 'move')} with each step"
-            f"{of_layers(layers)}: {name_some(paths)}."
+            f"{which} {'are' if which.startswith('Layers') else 'is'} frozen, and the training step goes on changing "
+            f"{count(number, 'variable')} that {'they keep' if which.startswith('Layers') else 'it keeps'}: "
+            f"{name_some(paths)}."
         ),
-        cause=(
-            facts.tell_flag_history(moved, frozen=True)
-            or (
-                "The step was traced while the layer was not frozen, or the layer writes them whatever its flag says."
-                if stale
-                else "A step traced now still writes them: the layer is called with training=True, or assigns without "
-                "asking its flag."
-            )
-        ),
-        fix=f"{RECOMPILE}\n# if it goes on: call the layer with training=False"
-        if stale
-        else "call the layer with training=False",
-        evidence=(
-            *facts.flag_steps(moved, frozen=True),
-            *(s for index in moved[:3] for s in write_steps(facts, current, index, current.writes[index][:1])),
-        ),
+        cause=cause,
+        fix=fix,
+        evidence=tuple(s for index in moved[:3] for s in write_steps(facts, current, index, current.writes[index][:1])),
     )
+
+
+def _explain(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -> tuple[str, str]:
+    stale = explain_stale(facts, current, moved, frozen=True)
+    asks, compiled = kind in ASK_THEIR_FLAG, current.trace.source == "compiled"
+    if facts.flags_of_compile or (compiled and (asks or _contradicts_elsewhere(facts, current))):
+        return stale, mend_stale(current)
+    if asks:
+        return (
+            f"A step traced now does it too, though {kind} asks its flag when it is traced: a tf.function of your own "
+            "around the layer keeps a trace from before it was frozen.",
+            "make that tf.function anew after freezing, or call the layer outside of it",
+        )
+    accused = _accuse(facts, current, moved, kind)
+    if compiled:
+        return f"{stale} Or {accused}.", f"{mend_stale(current)}\n{_ASK}"
+    fix = _CALL if kind == "SpectralNormalization" else _ASK
+    return f"A step traced now does it too: {accused}.", fix
+
+
+_CALL = "# in a call() of your own, where the layer is not to change:\nself.layer(x, training=False)"
+_ASK = "# in call(), before assigning:\nif training and self.trainable:\n    self.mean.assign(…)"
+
+
+def _contradicts_elsewhere(facts: Facts, current: TraceEvidence) -> bool:
+    """Whether the trace trains or leaves out other variables against their flags, as only an old one does."""
+    if current.trace.source != "compiled" or facts.capture.model.custom_train_step:
+        return False
+    trained = (row.expected for index, one, row in facts.pairs() if one.role == "model" and current.updates(index))
+    return bool(facts.left_out) or not all(trained)
+
+
+def _accuse(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -> str:
+    if kind == "SpectralNormalization":
+        return "SpectralNormalization rewrites its layer's kernel at each call in training, and does not ask its flag"
+    steps = write_steps(facts, current, moved[0], current.writes[moved[0]][:1])
+    where = next((f" at {place(step.location)}" for step in steps if step.location is not None), "")
+    return f"{kind} assigns{where} whatever its flag says"
 
 
 RULE = Rule("INT102", "frozen-layer-statistics-updated", "error", "proven", __doc__ or "", check)

@@ -29,14 +29,16 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
+from introspect.rules._groups import of_layers
+from introspect.rules._stale import compare_flags, explain_stale, mend_stale, warn_of_retrace
 from introspect.rules._steps import write_steps
-from introspect.rules._wording import RECOMPILE, agree, count, name_some, of_layers
+from introspect.rules._wording import RECOMPILE, agree, count, name_some, place
 
 _HOW = {
-    "gradient": "with its gradient",
-    "decay": "by weight decay",
-    "constraint": "by a constraint",
-    "average": "with an average that the optimizer keeps",
+    "gradient": "trains {them} all the same",
+    "decay": "goes on changing {them}, by weight decay",
+    "constraint": "goes on changing {them}, by a constraint",
+    "average": "goes on changing {them}, with the averages that the optimizer keeps (use_ema)",
 }
 
 
@@ -68,47 +70,90 @@ def _find_kind(facts: Facts, current: TraceEvidence, index: int) -> str | None:
 
 
 def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -> Finding:
-    paths, layers = facts.paths_of(indices), facts.layers_of(indices)
-    number = len(indices)
+    paths, number = facts.paths_of(indices), len(indices)
+    how = _HOW[kind].format(them=agree(number, "it", "them"))
     return Finding(
         rule=RULE.id,
         name=RULE.name,
         severity="error",
         certainty="proven",
         variables=paths,
-        layers=layers,
+        layers=facts.layers_of(indices),
         message=(
-            f"{count(number, 'frozen variable')}{of_layers(layers)} {agree(number, 'is', 'are')} still written by the "
-            f"training step, {_HOW[kind]}: {name_some(paths)}."
+            f"{count(number, 'variable')}{of_layers(facts, indices)} {agree(number, 'is', 'are')} frozen, and the training "
+            f"step {how}: {name_some(paths)}."
         ),
         cause=_explain(facts, current, kind, indices),
         fix=_mend(facts, current, kind),
-        evidence=(*facts.flag_steps(indices, frozen=True), *_evidence(facts, current, indices)),
+        evidence=tuple(_evidence(facts, current, indices)),
     )
 
 
 def _explain(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -> str:
     if kind == "average":
-        return "The optimizer was built with these variables and goes on writing their averages back (use_ema)."
-    if current.trace.source != "compiled":
-        own = "its own train_step" if facts.capture.model.custom_train_step else "the step"
-        return f"A step traced now, with the flags as they are, still does it: {own} does not go by the flags."
-    if facts.capture.model.run_eagerly:
-        return "The step runs eagerly and takes its variables from elsewhere than model.trainable_variables."
-    told = facts.tell_flag_history(indices, frozen=True)
-    step = f"The step that {current.trace.caller} uses was traced while the flags said that they train"
-    return told or f"{step}; a flag that is set later acts only after the next compile."
+        return f"The optimizer was built with {agree(len(indices), 'it', 'them')} and goes on writing averages back (use_ema)."
+    if not _is_stale(facts, current):
+        return _explain_own(facts, current, indices)
+    said = (
+        explain_stale(facts, current, indices, frozen=True),
+        _tell_lora(facts, indices),
+        warn_of_retrace(facts, current, indices, frozen=True),
+        _ask_of_root(facts),
+    )
+    return " ".join(part for part in said if part)
+
+
+def _is_stale(facts: Facts, current: TraceEvidence) -> bool:
+    return current.trace.source == "compiled" or facts.flags_of_compile
+
+
+def _explain_own(facts: Facts, current: TraceEvidence, indices: list[int]) -> str:
+    steps = write_steps(facts, current, indices[0], current.gradient_writes(indices[0])[:1])
+    where = next((f" ({place(step.location)})" for step in steps if step.location is not None), "")
+    own = "The model's own train_step" if facts.capture.model.custom_train_step else "The step"
+    return (
+        f"{own} gives {agree(len(indices), 'it', 'them')} to the optimizer{where} whatever the flags say: a step traced "
+        "now, with the flags as they are, does it too. It does not go by self.trainable_variables, or keeps a list that "
+        "was taken earlier."
+    )
+
+
+def _tell_lora(facts: Facts, indices: list[int]) -> str:
+    owners = {facts.capture.variables[index].layer for index in indices}
+    added = (v for v in facts.capture.variables if v.layer in owners and v.path.rpartition("/")[2].startswith("lora_"))
+    if next(added, None) is None:
+        return ""
+    return "enable_lora() froze the full weights afterwards, and the step does not hold the adapters that it added."
+
+
+def _ask_of_root(facts: Facts) -> str:
+    root = facts.tree.root
+    if root is None or root.trainable:
+        return ""
+    return (
+        f"(The whole model {root.path} is frozen. If that is meant for a model that contains it, as in a GAN, set it back "
+        "to True while it trains by itself.)"
+    )
 
 
 def _mend(facts: Facts, current: TraceEvidence, kind: str) -> str:
     if kind == "average":
-        return "model.compile(...) with a new optimizer instance, after freezing"
-    if current.trace.source != "compiled":
-        return "in train_step, use self.trainable_variables at each call, not a list taken earlier"
-    return RECOMPILE
+        return "model.compile(optimizer=…, loss=…, metrics=…)  # with a new optimizer, after freezing"
+    if _is_stale(facts, current):
+        return mend_stale(current)
+    if not facts.capture.model.custom_train_step:
+        return RECOMPILE
+    return (
+        "# in train_step, ask for the variables at each call:\n"
+        "variables = self.trainable_variables\n"
+        "gradients = tape.gradient(loss, variables)\n"
+        "self.optimizer.apply_gradients(zip(gradients, variables))"
+    )
 
 
 def _evidence(facts: Facts, current: TraceEvidence, indices: list[int]) -> Iterator[EvidenceStep]:
+    if _is_stale(facts, current):
+        yield compare_flags(facts, current)
     for index in indices[:3]:
         writes = [w for w in current.writes.get(index, ()) if w.kind not in ("initial", "state")]
         yield from write_steps(facts, current, index, writes[:2])

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
+from introspect.rules._groups import shorten, write_layer
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -36,9 +37,9 @@ def check(facts: Facts) -> Iterator[Finding]:
             certainty="likely",
             variables=layer.variables if layer is not None else (),
             layers=(path,),
-            message=f"Layer {path} has an attribute {attribute!r} = {value}, which Keras does not read.",
-            cause=f"{attribute!r} looks like a misspelt 'trainable'; the layer's flag is {layer.trainable if layer else '?'}.",
-            fix=f"layer.trainable = {value}",
+            message=f"Layer {shorten(facts, path)} has an attribute {attribute!r} = {value}, which Keras does not read.",
+            cause=f"It looks like a misspelt 'trainable', which is {layer.trainable if layer else 'unknown'} for this layer.",
+            fix=f"{write_layer(facts, path)}.trainable = {value}  # then compile",
         )
 
 

@@ -24,42 +24,54 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from introspect.evidence.collect import TraceEvidence
+from introspect.evidence.scan import TO_OUTPUT
 from introspect.evidence.ways import Way
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
+from introspect.rules._cuts import mend_cuts, name_op, tell_cuts
+from introspect.rules._groups import of_layers, shorten, write_freeze
 from introspect.rules._steps import op_step
-from introspect.rules._wording import agree, count, name_some, of_layers
+from introspect.rules._wording import agree, count, join, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """One finding for each cause: each cut, each unused output."""
+    """One finding for each cause: each cut, each unused output, each layer that is not run."""
     current = facts.current
     if current is None:
         return
+    elsewhere = {*facts.left_out, *facts.newer}
     groups: dict[tuple[object, ...], list[int]] = {}
     for index in facts.without_gradient:
-        way = facts.way_to_loss(index)
-        if way.open and current.trace.source == "compiled":
-            continue
-        groups.setdefault((way.kind, way.cuts), []).append(index)
+        if index not in elsewhere:
+            groups.setdefault(_key(facts, index), []).append(index)
     for indices in groups.values():
         yield _report(facts, current, indices, facts.way_to_loss(indices[0]))
 
 
+def _key(facts: Facts, index: int) -> tuple[object, ...]:
+    """Variables with the same key share a cause."""
+    way, variable = facts.way_to_loss(index), facts.capture.variables[index]
+    if way.kind == "unread":
+        layer = variable.layer or ""
+        return way.kind, layer if facts.is_called(layer) else facts.outermost_uncalled(layer)
+    if way.kind == "unused":
+        return way.kind, _name_ends(facts, way, index)
+    return way.kind, way.cuts, variable.watched
+
+
 def _report(facts: Facts, current: TraceEvidence, indices: list[int], way: Way) -> Finding:
-    paths, layers = facts.paths_of(indices), facts.layers_of(indices)
-    number = len(indices)
+    paths, number = facts.paths_of(indices), len(indices)
     cause, fix = _explain(facts, current, way, indices)
     return Finding(
         rule=RULE.id,
         name=RULE.name,
         severity="warning",
-        certainty="proven" if way.kind != "unclear" else "likely",
+        certainty="likely" if way.kind == "unclear" or not way.touched else "proven",
         variables=paths,
-        layers=layers,
+        layers=facts.layers_of(indices),
         message=(
-            f"No gradient reaches {count(number, 'trainable variable')}{of_layers(layers)}, so "
+            f"No gradient reaches {count(number, 'trainable variable')}{of_layers(facts, indices)}, so "
             f"{agree(number, 'it does', 'they do')} not train: {name_some(paths)}."
         ),
         cause=cause,
@@ -69,53 +81,113 @@ def _report(facts: Facts, current: TraceEvidence, indices: list[int], way: Way) 
 
 
 def _explain(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:
+    it = agree(len(indices), "it", "them")
     if way.kind == "cut":
-        return _explain_cut(facts, current, way)
+        return _explain_cut(facts, current, way, it)
+    if way.kind == "unused":
+        return _explain_unused(facts, current, way, indices)
+    if way.kind == "unread":
+        return _explain_unread(facts, indices)
     if way.kind == "open":
-        if not all(facts.capture.variables[i].watched for i in indices):
-            return (
-                "They were created with trainable=False, so no tape watches them, whatever their flag says now.",
-                "create the weights with trainable=True, and freeze them by their flag",
-            )
-        return (
-            "Their value reaches the loss by differentiable ops; the train step takes no gradient for them.",
-            "in train_step, take gradients for self.trainable_variables, with the forward pass inside the tape",
-        )
-    return _TEXTS[way.kind]
-
-
-_TEXTS = {
-    "unread": (
-        "The training step does not read them: the layer is not called on the way from the inputs to the loss.",
-        "call the layer, remove it, or set its trainable = False",
-    ),
-    "unused": (
-        "The step reads them, but what is computed from them does not reach the loss.",
-        "give this output a loss (or add_loss), or set trainable = False for the layers that only it uses",
-    ),
-    "unclear": (
-        "No gradient is computed for them; the graph does not show why.",
-        "check that the forward pass stands inside the tape and that the loss depends on these layers",
-    ),
-}
-
-
-def _explain_cut(facts: Facts, current: TraceEvidence, way: Way) -> tuple[str, str]:
-    flow = current.flow
-    named = []
-    for node in way.cuts:
-        place = facts.locate(current, flow.function(node), flow.name(node))
-        named.append(f"{flow.op_type(node)} ({flow.name(node)}{f', {place}' if place else ''})")
-    ops = " and ".join(named)
+        return _explain_open(facts, indices)
     return (
-        f"Every way from them to the loss is cut: {ops} {agree(len(named), 'lets', 'let')} no gradient through.",
-        f"replace or remove {' and '.join(dict.fromkeys(flow.op_type(n) for n in way.cuts))}, or freeze what lies before it",
+        f"{it.capitalize()} {agree(len(indices), 'reaches', 'reach')} the loss by differentiable ops, and yet no gradient "
+        f"is computed for {it}; the graph does not show why.",
+        "# does the forward pass stand inside the tape, without tape.stop_recording()?",
     )
+
+
+def _explain_cut(facts: Facts, current: TraceEvidence, way: Way, it: str) -> tuple[str, str]:
+    cause = f"Every way from {it} to the loss is cut: {tell_cuts(facts, current, way.cuts)}."
+    others = [name_op(facts, current, node) for node in facts.other_cuts(way)]
+    if others:
+        cause += f" Another way is cut by {join(others)}."
+    return cause, mend_cuts(current, way.cuts)
+
+
+def _explain_unused(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:
+    what = _name_ends(facts, way, indices[0])
+    out = any(current.goes[port] & TO_OUTPUT for node in way.ends for port in current.edges.outputs[node])
+    if facts.is_used_for_shape(way):
+        told = f"Of what {what} computes only the shape is used; its values do not reach the loss."
+    elif out:
+        told = (
+            f"What {what} computes does not reach the loss: it goes only into a metric or into what the step returns."
+        )
+    else:
+        told = f"What {what} computes does not reach the loss: nothing uses its output."
+    return (
+        told,
+        "# give this output a loss (compile(loss={…}), add_loss), or freeze the layers that only it uses:\n"
+        f"{_freeze(facts, indices)}",
+    )
+
+
+def _explain_unread(facts: Facts, indices: list[int]) -> tuple[str, str]:
+    layer = facts.capture.variables[indices[0]].layer or ""
+    it = agree(len(indices), "it", "them")
+    if facts.is_called(layer):
+        return (
+            f"The step runs layer {shorten(facts, layer)}, and does not read {it}: its call() uses something else, for "
+            "example an attribute that was replaced, or a constant that was made of the value once (.numpy()).",
+            "# use the weight itself in call(), or freeze it:\n" + _freeze(facts, indices),
+        )
+    outer = facts.outermost_uncalled(layer)
+    parent = facts.tree.by_path[outer].parent if outer in facts.tree.by_path else None
+    told = (
+        f"The training step does not call layer {shorten(facts, outer)}"
+        if outer
+        else "The training step does not read it"
+    )
+    if parent is not None and parent != getattr(facts.tree.root, "path", None) and facts.is_called(parent):
+        told += (
+            f", though it runs {shorten(facts, parent)}: a branch in Python (if, random) is chosen once, when the step is "
+            "traced"
+        )
+    return (
+        f"{told}.",
+        f"# call the layer on the way from the inputs to the loss, remove it, or freeze it:\n{_freeze(facts, indices)}",
+    )
+
+
+def _explain_open(facts: Facts, indices: list[int]) -> tuple[str, str]:
+    it, their = agree(len(indices), "it", "them"), agree(len(indices), "Its value reaches", "Their values reach")
+    if not all(facts.capture.variables[i].watched for i in indices):
+        return (
+            f"{agree(len(indices), 'It was', 'They were')} created with trainable=False, so no tape watches {it}, whatever "
+            "the flag says now.",
+            "# create the weight with trainable=True, and freeze it by its flag:\n"
+            "self.w = self.add_weight(shape=…, trainable=True)\nself.w.trainable = False",
+        )
+    return (
+        f"{their} the loss by differentiable ops; the train step takes no gradient for {it}: it asks for other variables, "
+        "or runs this part of the forward pass outside of the tape.",
+        "# in train_step, with the whole forward pass inside the tape:\n"
+        "gradients = tape.gradient(loss, self.trainable_variables)",
+    )
+
+
+def _freeze(facts: Facts, indices: list[int]) -> str:
+    return "\n".join(write_freeze(facts, path) for path in facts.layers_of(indices)[:3])
+
+
+def _name_ends(facts: Facts, way: Way, index: int) -> str:
+    """The layers whose output goes no further."""
+    found = dict.fromkeys(facts.layer_of_node(facts.current, node) for node in way.ends if facts.current is not None)
+    names = [shorten(facts, path) for path in found if path is not None]
+    own = facts.capture.variables[index].layer
+    names = names or ([shorten(facts, own)] if own else [])
+    return f"{agree(len(names), 'layer', 'layers')} {join(names)}" if names else "the step"
 
 
 def _evidence(facts: Facts, current: TraceEvidence, indices: list[int], way: Way) -> Iterator[EvidenceStep]:
     for node in way.cuts:
         yield op_step(facts, current, node, "cuts the gradient", facts.layer_of_node(current, node))
+    for node in facts.other_cuts(way):
+        yield op_step(facts, current, node, "cuts another way", facts.layer_of_node(current, node))
+    if way.kind == "unused":
+        for node in way.ends[-2:]:
+            yield op_step(facts, current, node, "its result is not used", facts.layer_of_node(current, node))
     for index in indices[:2]:
         reads = current.reads.get(index, ())
         if reads:

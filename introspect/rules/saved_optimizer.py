@@ -50,7 +50,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             "Flags were changed after the optimizer was built and before the model was saved"
             + (f"; trained then: {name_some(saved.trained)}." if saved.trained else ".")
         ),
-        fix="after loading: introspect.recompile(model), or model.compile(...) with a new optimizer",
+        fix="# after loading:\nintrospect.recompile(model)  # or model.compile(...) with a new optimizer",
     )
 
 

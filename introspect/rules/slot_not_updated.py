@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
+from introspect.rules._groups import of_layers
 from introspect.rules._wording import agree, count, name_some
 
 
@@ -31,11 +32,13 @@ def check(facts: Facts) -> Iterator[Finding]:
     current = facts.current
     if current is None:
         return
-    still = []
+    still, owner = [], "the optimizer"
     for optimizer in facts.capture.optimizers:
         if not any(current.writes.get(slot.slot) for slot in optimizer.slots):
             continue  # none of its slots moves: it is not the one in use
-        still += [s for s in optimizer.slots if current.updates(s.variable) and not current.writes.get(s.slot)]
+        found = [s for s in optimizer.slots if current.updates(s.variable) and not current.writes.get(s.slot)]
+        owner = f"optimizer {optimizer.name!r}" if found else owner
+        still += found
     if not still:
         return
     variables = list(dict.fromkeys(slot.variable for slot in still))
@@ -48,11 +51,12 @@ def check(facts: Facts) -> Iterator[Finding]:
         variables=paths,
         layers=facts.layers_of(variables),
         message=(
-            f"{count(len(still), 'slot')} of {count(len(variables), 'trained variable')} "
-            f"{agree(len(still), 'is', 'are')} never written: {name_some(paths)}."
+            f"{count(len(variables), 'variable')}{of_layers(facts, variables)} {agree(len(variables), 'trains', 'train')}, and "
+            f"{count(len(still), 'slot')} that {owner} keeps for {agree(len(variables), 'it', 'them')} "
+            f"{agree(len(still), 'stands', 'stand')} still: {name_some(paths)}."
         ),
-        cause="The step moves these variables without the optimizer that keeps the slots.",
-        fix="let model.optimizer.apply_gradients apply their gradients, or compile with a new optimizer",
+        cause=f"The step trains {agree(len(variables), 'it', 'them')} by something else: an assign by hand, or another optimizer.",
+        fix="# let one optimizer apply each variable's gradient:\nself.optimizer.apply_gradients(zip(gradients, variables))",
         evidence=tuple(EvidenceStep(note=f"{facts.capture.variables[s.slot].path} ({s.name})") for s in still[:3]),
     )
 

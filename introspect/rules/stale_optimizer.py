@@ -47,8 +47,11 @@ def check(facts: Facts) -> Iterator[Finding]:
         certainty="proven",
         variables=(),
         layers=(),
-        message=f"The step does not use model.optimizer ({mine.class_name} {mine.name!r}), but the one it was traced with.",
-        cause="model.optimizer was assigned after the step was traced; the step keeps the optimizer of then.",
+        message=f"The step goes on with an older optimizer: it does not use model.optimizer ({mine.class_name} {mine.name!r}).",
+        cause=(
+            "model.optimizer was assigned after the step was traced, and the step keeps the one that it was traced with. A "
+            "learning rate set on the new one does nothing."
+        ),
         fix="model.compile(optimizer=model.optimizer, loss=…, metrics=…)",
         evidence=(EvidenceStep(note=f"{current.trace.id} binds no variable of {mine.name!r}", trace=current.trace.id),),
     )

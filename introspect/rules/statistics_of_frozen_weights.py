@@ -24,7 +24,8 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
-from introspect.rules._wording import count, name_some
+from introspect.rules._groups import shorten, write_layer
+from introspect.rules._wording import agree, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -52,9 +53,12 @@ def check(facts: Facts) -> Iterator[Finding]:
                 certainty="proven",
                 variables=paths,
                 layers=(path,),
-                message=f"{path}: all weights are frozen, {count(len(paths), 'statistic')} still moves: {name_some(paths)}.",
-                cause="The layer asks its own flag, which is True; only its weights' flags were set to False.",
-                fix=f"model.get_layer({layer.name!r}).trainable = False  # then compile",
+                message=(
+                    f"All weights of layer {shorten(facts, path)} are frozen one by one, and its "
+                    f"{agree(len(paths), 'statistic goes', 'statistics go')} on moving: {name_some(paths)}."
+                ),
+                cause="The layer asks its own flag, which is True; only the flags of its weights were set to False.",
+                fix=f"{write_layer(facts, path)}.trainable = False  # then compile",
             )
 
 

@@ -28,7 +28,8 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding, Severity
 from introspect.rules._base import Rule
-from introspect.rules._wording import RECOMPILE, agree, count, name_some
+from introspect.rules._groups import of_layers
+from introspect.rules._wording import RECOMPILE, count, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -64,14 +65,14 @@ def _report(facts: Facts, current: TraceEvidence, others: list[TraceEvidence], d
         variables=paths,
         layers=facts.layers_of(differ),
         message=(
-            f"{count(len(facts.evidence), 'trace')} of the step {agree(len(facts.evidence), 'disagrees', 'disagree')} on "
-            f"{count(len(differ), 'variable')}: {name_some(paths)}."
+            f"{len(facts.evidence)} traces of the step do not train the same: they differ on "
+            f"{count(len(differ), 'variable')}{of_layers(facts, differ)}: {name_some(paths)}."
         ),
         cause=(
-            "Flags changed between the traces, and each keeps those that it was traced with. "
-            f"{'The current one' if facts.capture.data_given else 'The latest one'} ({current.trace.id}) "
-            f"{'is against the flags' if wrong_now else 'does what the flags say'}; a batch of another signature uses "
-            "another one."
+            "Flags were changed between the traces, and each keeps those that it was traced with. Which one runs is decided "
+            "by the batch: its shape, its dtype, whether it has weights, fit or train_on_batch. "
+            f"{'The one for this data' if facts.capture.data_given else 'The latest one'} ({current.trace.id}) "
+            f"{'is against the flags' if wrong_now else 'does what the flags say'}."
         ),
         fix=RECOMPILE,
         evidence=tuple(_say(one, differ, facts) for one in (current, *others)),
@@ -79,8 +80,9 @@ def _report(facts: Facts, current: TraceEvidence, others: list[TraceEvidence], d
 
 
 def _say(one: TraceEvidence, differ: list[int], facts: Facts) -> EvidenceStep:
-    number = sum(bool(one.updates(index)) for index in differ)
-    return EvidenceStep(note=f"{one.trace.id} {one.trace.signature} trains {number} of them", trace=one.trace.id)
+    trains = [index for index in differ if one.updates(index)]
+    said = "none of them" if not trains else "all of them" if len(trains) == len(differ) else f"{len(trains)} of them"
+    return EvidenceStep(note=f"{one.trace.id}, for {one.trace.signature}, trains {said}", trace=one.trace.id)
 
 
 RULE = Rule("INT106", "traces-disagree", "warning", "proven", __doc__ or "", check)

@@ -28,53 +28,69 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
+from introspect.rules._groups import name_layers
+from introspect.rules._stale import compare_flags, explain_stale, mend_stale, warn_of_retrace
 from introspect.rules._steps import op_step
-from introspect.rules._wording import RECOMPILE, agree, count, name_some, of_layers
+from introspect.rules._wording import agree, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """At most one finding: variables that only a trace from before keeps still."""
+    """At most one finding for variables frozen when the step was traced, one for those that are newer than it."""
     current = facts.current
-    if current is None or current.trace.source != "compiled":
+    if current is None:
         return
-    left_out = [i for i in facts.without_gradient if facts.way_to_loss(i).open]
+    left_out, newer = list(facts.left_out), list(facts.newer)
     if left_out:
-        yield _report(facts, current, left_out)
+        yield _report(facts, current, left_out, _explain(facts, current, left_out))
+    if newer:
+        yield _report(facts, current, newer, _explain_newer(facts, current, newer), certain=False)
 
 
-def _report(facts: Facts, current: TraceEvidence, left_out: list[int]) -> Finding:
-    paths, layers = facts.paths_of(left_out), facts.layers_of(left_out)
-    number, wanted = len(left_out), sum(row.expected and row.tracked for row in facts.rows)
+def _report(facts: Facts, current: TraceEvidence, left_out: list[int], cause: str, certain: bool = True) -> Finding:
+    paths = facts.paths_of(left_out)
     own = facts.capture.model.custom_train_step
-    told = facts.tell_flag_history(left_out, frozen=False)
-    cause = told or (
-        f"The step that {current.trace.caller} uses was traced while the flags froze them; a flag that is set later acts "
-        "only after the next compile."
-    )
-    if own and not told:
-        cause += " (Or the model's own train_step takes no gradient for them.)"
     return Finding(
         rule=RULE.id,
         name=RULE.name,
         severity="error",
-        certainty="likely" if own else "proven",
+        certainty="proven" if certain and not own else "likely",
         variables=paths,
-        layers=layers,
-        message=(
-            f"{number} of {count(wanted, 'variable')} that the flags let train {agree(number, 'does', 'do')} not "
-            f"train{of_layers(layers)}: {name_some(paths)}. {_warn(facts, left_out)}"
-        ).rstrip(),
+        layers=facts.layers_of(left_out),
+        message=f"{_count(facts, left_out)}: {name_some(paths)}.",
         cause=cause,
-        fix=RECOMPILE,
-        evidence=(*facts.flag_steps(left_out, frozen=False), *_evidence(facts, current, left_out)),
+        fix=mend_stale(current),
+        evidence=(compare_flags(facts, current), *_evidence(facts, current, left_out)),
     )
 
 
-def _warn(facts: Facts, left_out: list[int]) -> str:
-    known = {index for optimizer in facts.capture.optimizers if optimizer.built for index in optimizer.tracks}
-    if facts.capture.optimizers and known and not known.issuperset(left_out):
-        return "A batch of another signature would retrace the step and fail with “Unknown variable”."
-    return ""
+def _count(facts: Facts, left_out: list[int]) -> str:
+    number, wanted = len(left_out), sum(row.expected and row.tracked for row in facts.rows)
+    where = name_layers(facts, left_out)
+    if number == wanted:
+        said = "None of the trainable variables is" if number > 1 else "The one trainable variable is not"
+    else:
+        said = f"{number} of {wanted} trainable variables {agree(number, 'is', 'are')} not"
+    those = f", {agree(number, 'that', 'those')} of {where}" if where and number < wanted else ""
+    return f"{said} trained by the step{those}"
+
+
+def _explain(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
+    said = [
+        explain_stale(facts, current, left_out, frozen=False),
+        warn_of_retrace(facts, current, left_out, frozen=False),
+    ]
+    if facts.capture.model.custom_train_step and current.trace.caller in ("fit", "train_on_batch"):
+        said.append("(Or the model's own train_step takes no gradient for them.)")
+    return " ".join(part for part in said if part)
+
+
+def _explain_newer(facts: Facts, current: TraceEvidence, newer: list[int]) -> str:
+    lora = any("lora_" in facts.capture.variables[index].path for index in newer)
+    how = "by enable_lora()" if lora else "when a layer was added, or built, later"
+    return (
+        f"{current.trace.caller} goes on with a step that was traced before {agree(len(newer), 'it was', 'they were')} "
+        f"made, {how}. {warn_of_retrace(facts, current, newer, frozen=False)}"
+    ).rstrip()
 
 
 def _evidence(facts: Facts, current: TraceEvidence, left_out: list[int]) -> Iterator[EvidenceStep]:
@@ -82,9 +98,8 @@ def _evidence(facts: Facts, current: TraceEvidence, left_out: list[int]) -> Iter
         reads = current.reads.get(index, ())
         if reads:
             variable = facts.capture.variables[index]
-            yield op_step(
-                facts, current, reads[0], f"reads {variable.path}; no op of the step writes it", variable.layer
-            )
+            note = f"reads {variable.path}; no op of the step trains it"
+            yield op_step(facts, current, reads[0], note, variable.layer)
 
 
 RULE = Rule("INT103", "trainable-variable-not-updated", "error", "proven", __doc__ or "", check)

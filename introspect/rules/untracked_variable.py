@@ -26,8 +26,9 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import Finding, Severity
 from introspect.rules._base import Rule
+from introspect.rules._stale import is_own_loop
 from introspect.rules._steps import op_step, write_steps
-from introspect.rules._wording import RECOMPILE, agree, count, name_some
+from introspect.rules._wording import RECOMPILE, agree, count, name_some, place
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -52,12 +53,13 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 def _trains_by_design(facts: Facts, current: TraceEvidence) -> bool:
     """A step of the user's own may train what it likes."""
-    return facts.capture.model.custom_train_step or current.trace.caller not in ("fit", "train_on_batch")
+    return facts.capture.model.custom_train_step or is_own_loop(current)
 
 
 def _report_still(facts: Facts, current: TraceEvidence, still: list[int]) -> Finding:
-    paths = facts.paths_of(still)
-    severity: Severity = "info" if current.trace.caller not in ("fit", "train_on_batch") else "warning"
+    paths, number = facts.paths_of(still), len(still)
+    severity: Severity = "info" if is_own_loop(current) else "warning"
+    cause, fix = _explain(facts, current, still)
     return Finding(
         rule=RULE.id,
         name=RULE.name,
@@ -66,11 +68,11 @@ def _report_still(facts: Facts, current: TraceEvidence, still: list[int]) -> Fin
         variables=paths,
         layers=(),
         message=(
-            f"The step uses {count(len(still), 'variable')} that {agree(len(still), 'is', 'are')} made to be trained and "
-            f"that the model does not track, so {agree(len(still), 'it does', 'they do')} not train: {name_some(paths)}."
+            f"The step uses {count(number, 'variable')} that {agree(number, 'was', 'were')} made to be trained and that "
+            f"the model does not track, so {agree(number, 'it does', 'they do')} not train: {name_some(paths)}."
         ),
-        cause="Keras finds layers and weights in attributes, lists, tuples, dicts and sets of layers; these stand elsewhere.",
-        fix="keep the layer in an attribute of the model (self.block = …) and make weights with self.add_weight(…)",
+        cause=cause,
+        fix=fix,
         evidence=tuple(
             op_step(facts, current, current.reads[i][0], f"reads {facts.capture.variables[i].path}")
             for i in still[:3]
@@ -79,8 +81,36 @@ def _report_still(facts: Facts, current: TraceEvidence, still: list[int]) -> Fin
     )
 
 
+def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[str, str]:
+    """A bare tf.Variable, a layer of the other Keras, or a layer that stands where Keras does not look."""
+    layers = facts.layers_of(still)
+    node = next((current.reads[index][0] for index in still if current.reads.get(index)), None)
+    where = (
+        place(facts.locate(current, current.flow.function(node), current.flow.name(node))) if node is not None else ""
+    )
+    used = f" (used at {where})" if where else ""
+    if not layers:
+        return (
+            f"{name_some(facts.paths_of(still))}{used} {agree(len(still), 'belongs', 'belong')} to no layer: a bare tf.Variable "
+            "that a function or a Lambda holds, which Keras does not see.",
+            "# in a layer's build():\nself.w = self.add_weight(shape=…, initializer=…)",
+        )
+    named = f"{agree(len(layers), 'layer', 'layers')} {name_some(layers)}"
+    if facts.capture.model.keras == "keras" and all(path.endswith(":0") for path in facts.paths_of(still)):
+        return (
+            f"The variables belong to {named}{used}, made by tf_keras; a model of Keras 3 does not see layers of tf_keras.",
+            "# make the layer with keras.layers (Keras 3), not tf_keras.layers",
+        )
+    return (
+        f"The variables belong to {named}{used}, which Keras does not see: it looks in the attributes of layers, and in "
+        "lists, tuples, dicts and sets assigned to them. Not seen: a class attribute, an item put into a list later, a "
+        "helper object, a layer made in call().",
+        "# in __init__, as an attribute of the layer or model that calls it:\nself.block = keras.layers.Dense(…)",
+    )
+
+
 def _report_trained(facts: Facts, current: TraceEvidence, trained: list[int]) -> Finding:
-    paths = facts.paths_of(trained)
+    paths, number = facts.paths_of(trained), len(trained)
     return Finding(
         rule=RULE.id,
         name=RULE.name,
@@ -89,10 +119,12 @@ def _report_trained(facts: Facts, current: TraceEvidence, trained: list[int]) ->
         variables=paths,
         layers=(),
         message=(
-            f"The step trains {count(len(trained), 'variable')} that the model does not hold (any more): "
-            f"{name_some(paths)}."
+            f"The step trains {count(number, 'variable')} that the model does not hold (any more): {name_some(paths)}."
         ),
-        cause="The step was traced while the model still held the layer; it goes on using what it was traced with.",
+        cause=(
+            f"{current.trace.caller} goes on with a step that was traced while the model still held "
+            f"{agree(number, 'it', 'them')}; a layer that is taken out later (pop, a replaced attribute) goes on training."
+        ),
         fix=RECOMPILE,
         evidence=tuple(s for i in trained[:3] for s in write_steps(facts, current, i, current.gradient_writes(i)[:1])),
     )

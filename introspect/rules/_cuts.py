@@ -1,0 +1,87 @@
+"""Ops that end a gradient: what each does, and what to write instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from introspect.evidence.collect import TraceEvidence
+from introspect.facts import Facts
+from introspect.rules._wording import place
+
+STRAIGHT_THROUGH = "y = h + tf.stop_gradient(hard(h) - h)  # the hard value forward, the soft gradient back"
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Why an op type lets no gradient through, and what to do."""
+
+    why: str
+    mend: str
+
+
+_INDEX = Cut(
+    "yields indices, and these have no gradient", "# weigh by softmax instead of choosing, or:\n" + STRAIGHT_THROUGH
+)
+_FLAT = Cut("makes steps, and these have no slope", "# keep the gradient of what was rounded:\n" + STRAIGHT_THROUGH)
+_TRUTH = Cut(
+    "yields True or False, and these have no gradient", "# use a smooth gate (tf.sigmoid), or:\n" + STRAIGHT_THROUGH
+)
+_PYTHON = Cut(
+    "runs Python, through which TensorFlow cannot differentiate",
+    "# write it with TensorFlow's ops, or with tf.py_function around such ops, or with tf.custom_gradient",
+)
+_ASSIGN = Cut(
+    "stores the value in a variable, and what is read back carries no gradient of it",
+    "# use the value that was assigned, not the variable, on the way to the loss",
+)
+_OTHER = Cut("has no gradient in TensorFlow", "# use an op that has one, or give it one with tf.custom_gradient")
+
+CUTS: dict[str, Cut] = {
+    "StopGradient": Cut("lets no gradient through by design", "# remove tf.stop_gradient here, if it is not meant"),
+    "PreventGradient": Cut("forbids a gradient", "# remove it"),
+    **dict.fromkeys(("ArgMax", "ArgMin", "TopKV2", "TopK", "LowerBound", "UpperBound", "Where", "Bucketize"), _INDEX),
+    **dict.fromkeys(("Multinomial", "StatelessMultinomial", "Unique", "UniqueV2", "MaxPoolWithArgmax"), _INDEX),
+    **dict.fromkeys(("Round", "Rint", "Floor", "Ceil", "FloorDiv", "Trunc"), _FLAT),
+    **dict.fromkeys(("Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual", "IsNan", "IsFinite"), _TRUTH),
+    **dict.fromkeys(("LogicalAnd", "LogicalOr", "LogicalNot", "All", "Any", "InTopKV2", "ApproximateEqual"), _TRUTH),
+    **dict.fromkeys(("PyFunc", "PyFuncStateless"), _PYTHON),
+    **dict.fromkeys(("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"), _ASSIGN),
+    "Cast": Cut(
+        "casts to a type that has no gradient", "# keep floats on the way to the loss, or:\n" + STRAIGHT_THROUGH
+    ),
+    "IdentityN": Cut("has a gradient of your own (tf.custom_gradient) that hands none back", "# return it from grad()"),
+    "Identity": Cut("has a gradient of your own (tf.custom_gradient) that hands none back", "# return it from grad()"),
+}
+
+
+def cut_of(op_type: str) -> Cut:
+    """What is known of an op type that ends a gradient."""
+    if op_type.startswith("ResourceScatter"):
+        return _ASSIGN
+    return CUTS.get(op_type, _OTHER)
+
+
+def name_op(facts: Facts, current: TraceEvidence, node: int) -> str:
+    """ "ArgMax (train.py:41, in layer route)"."""
+    flow = current.flow
+    layer = facts.layer_of_node(current, node)
+    root = facts.tree.root
+    inside = (
+        f"in layer {layer.removeprefix(f'{root.path}/')}" if layer and root is not None and layer != root.path else ""
+    )
+    where = [place(facts.locate(current, flow.function(node), flow.name(node))), inside]
+    told = ", ".join(part for part in where if part)
+    return f"{flow.op_type(node)} ({told or flow.name(node)})"
+
+
+def tell_cuts(facts: Facts, current: TraceEvidence, cuts: tuple[int, ...]) -> str:
+    """ "by ArgMax (…), which yields indices", the ops in their order."""
+    return "; then ".join(
+        f"by {name_op(facts, current, node)}, which {cut_of(current.flow.op_type(node)).why}" for node in cuts
+    )
+
+
+def mend_cuts(current: TraceEvidence, cuts: tuple[int, ...]) -> str:
+    """What to write instead, each advice once; and the way out where the cut is meant."""
+    advice = dict.fromkeys(cut_of(current.flow.op_type(node)).mend for node in cuts)
+    return "\n".join((*advice, "# or, where the cut is meant, freeze what lies before it: layer.trainable = False"))

@@ -1,0 +1,95 @@
+"""What is said of a step that was traced before a flag was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from introspect.evidence.collect import TraceEvidence
+from introspect.facts import Facts
+from introspect.records import EvidenceStep
+from introspect.rules._groups import bare_layers, group_layers, list_groups
+from introspect.rules._wording import RECOMPILE, agree, count
+
+OWN_CALLERS = ("fit", "train_on_batch")
+"""Callers whose step Keras made."""
+
+_READ = "Flags are read when a step is traced; one that is set later acts only after the next compile."
+
+
+def is_own_loop(current: TraceEvidence) -> bool:
+    """Whether the step is a tf.function of the user's, which no compile makes anew."""
+    return current.trace.caller not in OWN_CALLERS
+
+
+def explain_stale(facts: Facts, current: TraceEvidence, indices: Sequence[int], frozen: bool) -> str:
+    """Why the step does not do what the flags of `indices` say; `frozen` is what they say now."""
+    told = facts.tell_flag_history(indices, frozen=frozen)
+    if told:
+        return told
+    before = f"{_name_subject(facts, indices, frozen)} {'trainable' if frozen else 'frozen'}"
+    if is_own_loop(current):
+        return (
+            f"{current.trace.caller} was traced while {before}. A tf.function reads flags when it is traced; one that is "
+            "set later acts only in a new trace."
+        )
+    if facts.flags_of_compile:
+        return (
+            f"tf_keras trains by the flags of the last compile, and then {before}. A flag that is set later acts only "
+            "after the next compile."
+        )
+    return f"{current.trace.caller} goes on with a step that was traced while {before}. {_READ}"
+
+
+def _name_subject(facts: Facts, indices: Sequence[int], frozen: bool) -> str:
+    """Layers and verb; the variables where their layers' own flags say otherwise."""
+    owners = [facts.tree.by_path.get(facts.capture.variables[index].layer or "") for index in indices]
+    if any(owner is None or owner.trainable == frozen for owner in owners):
+        return agree(len(indices), "it was", "they were")
+    layers = bare_layers(facts, indices)
+    return f"{layers} {'were' if layers.startswith('layers ') else 'was'}"
+
+
+def warn_of_retrace(facts: Facts, current: TraceEvidence, indices: Sequence[int], frozen: bool) -> str:
+    """What a batch of another signature would do; nothing where the flags of compile rule."""
+    if facts.flags_of_compile or current.trace.source != "compiled":
+        return ""
+    lead, them = "A batch of another signature would be traced anew, and", agree(len(indices), "it", "them")
+    if not frozen and not optimizers_know(facts, indices):
+        return f"{lead} raise “Unknown variable”: the optimizer was built without {them}."
+    return f"{lead} silently {'freeze' if frozen else 'train'} {them}."
+
+
+def optimizers_know(facts: Facts, indices: Sequence[int]) -> bool:
+    """Whether the built optimizers, together, were built with all of these variables."""
+    built = [optimizer for optimizer in facts.capture.optimizers if optimizer.built]
+    known = {index for optimizer in built for index in optimizer.tracks}
+    return not built or known.issuperset(indices)
+
+
+def mend_stale(current: TraceEvidence) -> str:
+    """Code that makes a new trace."""
+    if not is_own_loop(current):
+        return RECOMPILE
+    name = current.trace.caller
+    return (
+        f"{name} = tf.function({name}.python_function)  # a new one, after the flags are set; it has no old trace\n"
+        "# with a new optimizer, if variables train that the old one was not built with"
+    )
+
+
+def compare_flags(facts: Facts, current: TraceEvidence) -> EvidenceStep:
+    """What the trace trains, and what the flags of now ask for, layer by layer."""
+    rows = [(index, row.expected) for index, variable, row in facts.pairs() if variable.role == "model"]
+    trains = [index for index, _ in rows if current.updates(index)]
+    wanted = [index for index, expected in rows if expected]
+    return EvidenceStep(
+        note=f"the step trains {_list(facts, trains)}; the flags now ask for {_list(facts, wanted)}",
+        trace=current.trace.id,
+    )
+
+
+def _list(facts: Facts, indices: Sequence[int]) -> str:
+    groups = group_layers(facts, indices)
+    if not groups:
+        return "nothing" if not indices else count(len(indices), "variable")
+    return list_groups(groups)

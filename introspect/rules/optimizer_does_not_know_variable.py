@@ -1,0 +1,100 @@
+"""The next training step will raise: the optimizer does not know a variable.
+
+What it does
+    Traces, in isolation, the step that the next `fit` would trace, and names all trainable variables that the built
+    optimizer does not know.
+
+Why it matters
+    It comes after the data has been loaded and the first batch read, and Keras' text names one variable out of many.
+
+Cause
+    An optimizer takes no new variables once it is built. It was built by a training, or by `load_model`, before these
+    were unfrozen or made; or for another model, if two share one instance.
+
+Fix
+    `introspect.recompile(model)` keeps the state of the variables that stay; or compile with a new optimizer instance.
+
+Example
+    model = keras.models.load_model("frozen.keras"); model.trainable = True
+    model.fit(x, y)            # ValueError: Unknown variable …
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from introspect.capture.record import CapturedOptimizer, StepFailure
+from introspect.facts import Facts
+from introspect.records import EvidenceStep, Finding
+from introspect.rules._base import Rule
+from introspect.rules._groups import group_layers, list_groups, of_layers
+from introspect.rules._stale import is_own_loop
+from introspect.rules._wording import RECOMPILE, agree, count, name_some
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """At most one finding."""
+    failure = facts.capture.failure
+    if failure is None or failure.kind != "unknown-variable":
+        return
+    paths = facts.paths_of(failure.variables)
+    own_loop = facts.current is not None and is_own_loop(facts.current)
+    yield Finding(
+        rule=RULE.id,
+        name=RULE.name,
+        severity="error",
+        certainty="proven",
+        variables=paths,
+        layers=facts.layers_of(failure.variables),
+        message=(
+            f"The next {'call of the step' if own_loop else 'fit'} raises: {_name(failure)} does not know "
+            f"{count(len(paths), 'trainable variable')}{of_layers(facts, failure.variables)}"
+            f"{': ' + name_some(paths) if paths else ''}."
+        ),
+        cause=_explain(facts, failure),
+        fix=_LOOP if own_loop else RECOMPILE,
+        evidence=tuple(_evidence(facts, failure)),
+    )
+
+
+_LOOP = (
+    "optimizer = type(optimizer).from_config(optimizer.get_config())  # a new one, which knows no variable yet\n"
+    "# and a new tf.function that uses it"
+)
+
+
+def _name(failure: StepFailure) -> str:
+    return f"optimizer {failure.optimizer!r}" if failure.optimizer else "the optimizer"
+
+
+def _find_blamed(facts: Facts, failure: StepFailure) -> CapturedOptimizer | None:
+    built = [optimizer for optimizer in facts.capture.optimizers if optimizer.built]
+    return next((optimizer for optimizer in built if optimizer.name == failure.optimizer), None)
+
+
+def _explain(facts: Facts, failure: StepFailure) -> str:
+    optimizer = _find_blamed(facts, failure)
+    ours = {index for index, variable, _ in facts.pairs() if variable.role == "model"}
+    if optimizer is not None and not ours.intersection(optimizer.tracks):
+        return (
+            "An optimizer takes no new variables once it is built, and this one was built with those of another model: two "
+            "models share one optimizer, or it was kept from an earlier model."
+        )
+    when = agree(len(failure.variables), "it was unfrozen, or made,", "they were unfrozen, or made,")
+    told = facts.tell_flag_history(failure.variables, frozen=False)
+    return (
+        f"An optimizer takes no new variables once it is built, and this one was built before {when} by an earlier "
+        f"training or by load_model; compiling again with the same instance does not change that."
+        + (f" {told}" if told else "")
+    )
+
+
+def _evidence(facts: Facts, failure: StepFailure) -> Iterator[EvidenceStep]:
+    optimizer = _find_blamed(facts, failure)
+    groups = group_layers(facts, optimizer.tracks) if optimizer is not None else []
+    if groups:
+        yield EvidenceStep(note=f"{_name(failure)} was built with {list_groups(groups)}")
+    yield EvidenceStep(note=f"Keras says: {failure.message}", location=failure.location)
+
+
+RULE = Rule("INT201", "optimizer-does-not-know-variable", "error", "proven", __doc__ or "", check)
