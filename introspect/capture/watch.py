@@ -12,11 +12,11 @@ from typing import Any
 
 from introspect.capture.framework import KerasName, name_keras
 from introspect.capture.model import runs_eagerly
-from introspect.capture.slots import find_optimizers
+from introspect.capture.slots import open_optimizer
 from introspect.capture.step import StepFunctions, find_functions, is_function
 from introspect.records import Report
 
-SLICE = 128
+SLICE = 64
 """Flags that are compared at each batch; all are at the beginning and end of an epoch."""
 
 read_flag = attrgetter("trainable")
@@ -185,10 +185,8 @@ def count_traces(function: Any) -> int:
 
 
 def count_slots(model: Any | None) -> int:
-    """How many variables the model's optimizers own."""
-    if model is None:
-        return 0
-    return sum(len(vars(optimizer).get("_variables") or ()) for optimizer in find_optimizers(model))
+    """How many variables the model's optimizer owns, with those that it wraps."""
+    return sum(len(vars(part).get("_variables") or ()) for part in open_optimizer(getattr(model, "optimizer", None)))
 
 
 def count_steps(model: Any | None) -> int | None:
