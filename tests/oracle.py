@@ -135,8 +135,10 @@ def randomize(model: Any, seed: int = 0) -> None:
         if value.dtype.kind != "f" and "bfloat16" not in str(value.dtype):
             continue
         noise = generator.normal(size=value.shape) * 0.4
-        positive = "variance" in variable.name or "scale" in variable.name
-        variable.assign((np.abs(noise) + 0.5 if positive else noise).astype(value.dtype))
+        if "variance" in variable.name or "scale" in variable.name:
+            # A scale of integers' weights divides by it: small ones saturate all that follows.
+            noise = (np.abs(noise) + 0.5) * (100.0 if "scale" in variable.name else 1.0)
+        variable.assign(noise.astype(value.dtype))
 
 
 def _inspect(model: Any, data: Any) -> tuple[Report | None, Exception | None]:
@@ -228,9 +230,7 @@ def _compare_row(
         _compare_slots(outcome, path, row, now)
 
 
-def _compare_gradient(
-    outcome: Outcome, path: str, truth: Truth, row: VariableReport, now: bool, several: bool
-) -> None:
+def _compare_gradient(outcome: Outcome, path: str, truth: Truth, row: VariableReport, now: bool, several: bool) -> None:
     arrives = truth.gradient != "none"
     if now != arrives:
         outcome.fault(

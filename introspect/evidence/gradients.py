@@ -37,9 +37,15 @@ def _is_sparse(evidence: TraceEvidence, variable: int) -> bool:
         op = flow.op_type(node)
         if op.startswith(("ResourceScatter", "ResourceSparseApply")) and not evidence.marked[node]:
             return True
-        if op == "UnsortedSegmentSum" and not evidence.marked[node]:
+        if op == "UnsortedSegmentSum" and not evidence.marked[node] and not _joins_dense(evidence, node):
             return True
     return False
+
+
+def _joins_dense(evidence: TraceEvidence, node: int) -> bool:
+    """Whether the tape made slices dense to add another gradient: what arrives is dense (tied embeddings)."""
+    edges, flow = evidence.edges, evidence.flow
+    return any(flow.op_type(reader) == "AddN" for port in edges.outputs[node] for reader in edges.readers[port])
 
 
 def walk_update(evidence: TraceEvidence, variable: int) -> list[int]:

@@ -40,7 +40,9 @@ class Base(keras.Model):
         return self.c(self.norm(self.b(self.a(x)), training=training))
 
 
-def trained_by(kind: Callable[[], Any], optimizer: Any = "adam", data: Any = make_data, **arguments: Any) -> Callable[[], Built]:
+def trained_by(
+    kind: Callable[[], Any], optimizer: Any = "adam", data: Any = make_data, **arguments: Any
+) -> Callable[[], Built]:
     def build() -> Built:
         model = kind()
         model(np.zeros((2, 3), "float32"))
@@ -437,7 +439,7 @@ class Gan(keras.Model):
     def __init__(self) -> None:
         super().__init__()
         self.generator, self.discriminator = stack("generator", 3, normalize=True), stack("discriminator", 1)
-        
+
     def compile(self, optimizer: Any, d_optimizer: Any, **arguments: Any) -> None:
         super().compile(optimizer=optimizer, **arguments)
         self.d_optimizer = d_optimizer
@@ -703,9 +705,11 @@ CELLS: dict[str, Cell] = {
     "stop gradient": Cell(trained_by(Stopped), Asked(rules=("INT104",)), after=Asked(rules=("INT101", "INT104"))),
     "momentum encoder": Cell(trained_by(Momentum), Asked(averaged=("key/*",))),
     "gan": Cell(trained_by(Gan, optimizer="adam", d_optimizer=keras.optimizers.Adam(0.01)), act=freeze("generator")),
-    "gan with penalty": Cell(trained_by(Wgan, optimizer="adam", d_optimizer=keras.optimizers.RMSprop(0.01)),
+    "gan with penalty": Cell(
+        trained_by(Wgan, optimizer="adam", d_optimizer=keras.optimizers.RMSprop(0.01)),
         Asked(zero=("discriminator/discriminator_b/bias",)),
-        act=freeze("discriminator")),
+        act=freeze("discriminator"),
+    ),
     "codebook": Cell(trained_by(Codebook)),
     "distillation": Cell(trained_by(Distilled), act=freeze("student")),
     "two optimizers": Cell(trained_by(TwoPhases)),

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.tf
 layers = keras.layers
 
 
-def around(make: Callable[[], Any], *shape: int | None, integers: bool = False, spread: Any = None) -> Callable[[], Built]:
+def around(
+    make: Callable[[], Any], *shape: int | None, integers: bool = False, spread: Any = None
+) -> Callable[[], Built]:
     """The layer that `make` gives, named b, in front of a dense head; `spread` maps the input before it."""
 
     def build() -> Built:
@@ -27,7 +29,9 @@ def around(make: Callable[[], Any], *shape: int | None, integers: bool = False, 
         h = inputs if spread is None else spread(inputs)
         h = make()(h)
         h = h[0] if isinstance(h, (list, tuple)) else h
-        h = layers.Dense(3, activation="tanh", name="a", trainable=False)(layers.Flatten()(h) if len(h.shape) > 2 else h)
+        h = layers.Dense(3, activation="tanh", name="a", trainable=False)(
+            layers.Flatten()(h) if len(h.shape) > 2 else h
+        )
         model = keras.Model(inputs, layers.Dense(1, name="c")(h), name="net")
         randomize(model)
         model.compile(keras.optimizers.Adam(0.05), "mse")
@@ -175,7 +179,9 @@ def cells_of_layers() -> dict[str, Cell]:
         "EinsumDense": around(lambda: layers.EinsumDense("ab,bc->ac", 4, bias_axes="c", name="b"), 3),
         "Embedding": around(lambda: layers.Embedding(6, 3, name="b"), 4, integers=True),
         "Embedding, mask": around(
-            lambda: keras.Sequential([layers.Embedding(6, 3, mask_zero=True), layers.LSTM(3)], name="b"), 4, integers=True
+            lambda: keras.Sequential([layers.Embedding(6, 3, mask_zero=True), layers.LSTM(3)], name="b"),
+            4,
+            integers=True,
         ),
         "Conv1D": around(lambda: layers.Conv1D(2, 3, name="b"), *seq),
         "Conv2D": around(lambda: layers.Conv2D(2, 3, padding="same", strides=2, name="b"), *image),
@@ -216,7 +222,8 @@ def cells_of_layers() -> dict[str, Cell]:
             lambda: keras.Sequential([layers.Dense(5), layers.Dropout(0.2), layers.GaussianDropout(0.1)], name="b"), 3
         ),
         "noise": around(
-            lambda: keras.Sequential([layers.GaussianNoise(0.1), layers.AlphaDropout(0.1), layers.Dense(3)], name="b"), 3
+            lambda: keras.Sequential([layers.GaussianNoise(0.1), layers.AlphaDropout(0.1), layers.Dense(3)], name="b"),
+            3,
         ),
         "SpatialDropout": around(
             lambda: keras.Sequential([layers.SpatialDropout1D(0.3), layers.Conv1D(2, 2)], name="b"), *seq
@@ -278,9 +285,7 @@ def preprocessing() -> dict[str, Callable[[], Any]]:
         "RandomRotation": lambda: keras.Sequential(
             [layers.Reshape((3, 1, 1)), layers.RandomRotation(0.3), layers.RandomContrast(0.2), layers.Flatten()]
         ),
-        "Hashing": lambda: keras.Sequential(
-            [layers.Hashing(4), layers.Rescaling(0.25)]
-        ),
+        "Hashing": lambda: keras.Sequential([layers.Hashing(4), layers.Rescaling(0.25)]),
     }
 
 
@@ -289,5 +294,8 @@ def test_preprocessing(name: str) -> None:
     """In front of a layer that is trained, then frozen too late."""
     keras.backend.clear_session()
     make = preprocessing()[name]
-    cell = Cell(around(lambda: layers.Dense(4, name="b"), 3, integers=name == "Hashing", spread=lambda x: make()(x)), act=freeze("b"))
+    cell = Cell(
+        around(lambda: layers.Dense(4, name="b"), 3, integers=name == "Hashing", spread=lambda x: make()(x)),
+        act=freeze("b"),
+    )
     assert cell.run() == []
