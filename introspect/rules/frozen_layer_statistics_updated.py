@@ -80,7 +80,10 @@ def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -
         ),
         cause=cause,
         fix=fix,
-        evidence=tuple(s for index in moved[:3] for s in write_steps(facts, current, index, current.writes[index][:1])),
+        evidence=(
+            *facts.flag_steps(moved, frozen=True),
+            *(s for index in moved[:3] for s in write_steps(facts, current, index, current.writes[index][:1])),
+        ),
     )
 
 

@@ -154,6 +154,7 @@ def _mend(facts: Facts, current: TraceEvidence, kind: str) -> str:
 def _evidence(facts: Facts, current: TraceEvidence, indices: list[int]) -> Iterator[EvidenceStep]:
     if _is_stale(facts, current):
         yield compare_flags(facts, current)
+    yield from facts.flag_steps(indices, frozen=True)
     for index in indices[:3]:
         writes = [w for w in current.writes.get(index, ()) if w.kind not in ("initial", "state")]
         yield from write_steps(facts, current, index, writes[:2])
