@@ -21,6 +21,8 @@ class FlagHistory:
     """The last effective one of each target, in order; at least one."""
     compiled: FlagWrite | None
     traced: FlagWrite | None
+    held: bool = True
+    """Whether the step holds the flags of before; one that introspect traced itself does not."""
 
     def tell(self) -> str:
         """ "base.trainable was set to True at finetune.py:41, after the step was compiled at finetune.py:30; …"."""
@@ -32,7 +34,7 @@ class FlagHistory:
         ]
         if made:
             text += f", after the step was {' and '.join(made)}"
-        return text + "; the step holds the flags of before."
+        return text + ("; the step holds the flags of before." if self.held else ".")
 
     def list_steps(self) -> tuple[EvidenceStep, ...]:
         """Each place as evidence."""
@@ -70,11 +72,12 @@ def find_history(capture: Capture, tree: LayerTree, indices: Sequence[int], froz
         return None
     first = min(write.order for write in last.values())
     compiled = next((w for w in reversed(compiles) if w.order < first), None)
-    return FlagHistory(tuple(last.values()), compiled, traced if traced and traced.order < first else None)
+    held = capture.source == "compiled" or capture.model.keras == "tf_keras"
+    return FlagHistory(tuple(last.values()), compiled, traced if traced and traced.order < first else None, held)
 
 
 def _find_trace(capture: Capture) -> FlagWrite | None:
-    current = {trace.id for trace in capture.traces if trace.current}
+    current = {trace.id for trace in capture.traces if trace.current and trace.source == "compiled"}
     return next((w for w in reversed(capture.flag_writes) if w.kind == "trace" and w.target in current), None)
 
 

@@ -58,6 +58,21 @@ def test_a_stale_step_tells_where(library: str) -> None:
     assert (HERE, line_of("compiled")) in places
 
 
+def test_an_optimizer_that_is_too_old_tells_where() -> None:
+    """While the record is taken too: the trace that introspect makes itself is no part of it."""
+    with introspect.trace_flags():
+        model = make_model()
+        model.get_layer("d1").trainable = False
+        model.compile("sgd", "mse")
+        train(model, 1)
+        model.get_layer("d1").trainable = True  # again unfrozen
+        model.compile(model.optimizer, "mse")
+        (finding,) = [f for f in introspect.inspect(model).findings if f.severity == "error"]
+    assert finding.rule == "INT201"
+    assert f"d1.trainable was set to True at test_flags.py:{line_of('again unfrozen')}, after" in finding.cause
+    assert "holds the flags" not in finding.cause
+
+
 def test_writes_in_order_with_values() -> None:
     with introspect.trace_flags():
         model = make_model()
