@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from functools import cache
 from typing import Any
 
 _KNOWN = frozenset({"trainable", "_trainable", "trainable_weights", "trainable_variables", "trainable_state"})
@@ -21,6 +22,7 @@ def find_odd_flags(layers: dict[str, Any]) -> tuple[tuple[str, str, bool], ...]:
     return tuple(found)
 
 
+@cache
 def _looks_like_flag(attribute: str) -> bool:
     word = attribute.strip("_").lower()
     return word == "trainable" or difflib.SequenceMatcher(None, word, "trainable").ratio() >= 0.85
