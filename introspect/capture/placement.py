@@ -7,6 +7,7 @@ traced functions behind the names of the calls that were inlined; a node's debug
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ SEEN = "seen on TensorFlow 2.19 to 2.21"
 SENDS = ("_Send", "_HostSend")
 COPIES = ("_CopyFromGpuToHost", "_CopyFromHostToGpu", "Identity")
 CLUSTERS = ("XlaLaunch", "XlaLaunchV2", "_XlaRun", "_XlaCompile")
+
+RENAMED = re.compile(r"_introspect_\d+_\d+$")
+"""What a copy's name has more than the function's own."""
 
 Key = tuple[str, str]
 """(function, node) as the traced graph names them."""
@@ -202,8 +206,9 @@ def original_names(node: Any, function: str = "") -> list[Key]:
     """(function, node) of the traced ops that a node stands for; its own name where it carries no debug info."""
     info = node.experimental_debug_info
     if info.original_node_names and len(info.original_func_names) == len(info.original_node_names):
-        return list(zip(info.original_func_names, info.original_node_names, strict=True))
-    return [(function, node.name)]
+        functions = (RENAMED.sub("", name) for name in info.original_func_names)
+        return list(zip(functions, info.original_node_names, strict=True))
+    return [(RENAMED.sub("", function), node.name)]
 
 
 def called_functions(node: Any) -> list[str]:

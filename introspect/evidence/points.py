@@ -22,7 +22,19 @@ from introspect.graph.ops import MERGE
 PRIME = (1 << 61) - 1
 
 ARRANGES = frozenset(
-    {"Identity", "IdentityN", MERGE, "Reshape", "ConcatV2", "Split", "SplitV", "Pack", "Unpack", "ExpandDims", "Squeeze"}
+    {
+        "Identity",
+        "IdentityN",
+        MERGE,
+        "Reshape",
+        "ConcatV2",
+        "Split",
+        "SplitV",
+        "Pack",
+        "Unpack",
+        "ExpandDims",
+        "Squeeze",
+    }
 )
 REDUCES = ("Collective", "Nccl")
 INTEGERS = (3, 9)

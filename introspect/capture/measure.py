@@ -1,0 +1,235 @@
+"""One real step on a copy: how large each gradient is and what the step would change, without changing anything.
+
+What it costs: the step's graph is instantiated once more (tenths of a second to seconds, as at its first run); then each
+measurement takes one step and one reduction for each gradient and variable, on the device. Memory: one more copy of
+what the step writes. Nothing but a few numbers for each variable comes to the host.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from introspect.capture.instrument import SILENCED, WIDTH, Rewritten, Site, Unsupported, rewrite_step
+from introspect.capture.placement import GraphCollection
+from introspect.capture.probe import LiveProbe
+from introspect.capture.record import CapturedMeasure, CapturedPlacement, CapturedTrace, MeasuredVariable, StepPlan
+from introspect.capture.shadow import Library, Shadows, call_by_name, find_obstacle, unique_suffix
+from introspect.capture.statistics import Statistics, comparer, make_keeper, read_row
+from introspect.capture.taps import TapReader, Wanted
+from introspect.capture.variables import VariableTable
+from introspect.errors import StepError
+
+
+@dataclass(frozen=True)
+class LiveStep:
+    """A concrete function of a training step, with the books that name its variables."""
+
+    concrete: Any
+    trace: CapturedTrace
+    table: VariableTable
+    strategy: Any | None = None
+    steps: Any | None = None
+    """The variable that tf_keras' loop of `steps_per_execution` counts to."""
+
+    def parse_library(self) -> dict[str, Any]:
+        """FunctionDefs that the step can call, by name."""
+        from tensorflow.core.framework import graph_pb2
+
+        functions = graph_pb2.GraphDef.FromString(self.trace.graph).library.function
+        return {function.signature.name: function for function in functions}
+
+
+def require_isolated(live: LiveStep, library: dict[str, Any]) -> None:
+    """Raise StepError where a run on copies would leave something behind.
+
+    Raises:
+        StepError: the step runs Python, writes files or tables, reads an iterator of its own, or runs elsewhere.
+    """
+    nodes = [*live.concrete.function_def.node_def, *(n for f in library.values() for n in f.node_def)]
+    obstacle = find_obstacle(nodes, SILENCED)
+    if obstacle is None and type(live.strategy).__name__.startswith("ParameterServer"):
+        obstacle = "a coordinator's workers"
+    if obstacle is None and captures_iterator(live.concrete):
+        obstacle = "an iterator that the step holds itself"
+    if obstacle is not None:
+        raise StepError(f"the step cannot be run on a copy without a trace: it uses {obstacle}; leave measure out")
+
+
+def captures_iterator(concrete: Any) -> bool:
+    """Whether the step takes its data from an iterator that is no argument."""
+    return any(
+        inside.dtype.name == "resource" and any("Iterator" in reader.type for reader in inside.consumers())
+        for _, inside in concrete.graph.captures
+    )
+
+
+class Measurer:
+    """Measures one trace again and again; `close` frees what the first run built.
+
+    Raises:
+        StepError: the step cannot be run on copies.
+    """
+
+    def __init__(self, live: LiveStep, plan: StepPlan) -> None:
+        self.live = live
+        self.plan = plan
+        library = live.parse_library()
+        require_isolated(live, library)
+        probe = LiveProbe(live.concrete.graph)
+        shapes = {point.variable: live.table.rows[point.variable].shape for point in plan.points}
+        self._reader = TapReader(probe, shapes, live.trace.jit or calls_xla(library))
+        self._reader.read_plan(plan)
+        self._keeper = make_keeper()
+        self._library = Library()
+        self._step = self._rewrite(library)
+        self._library.add(self._step.functions)
+
+    def _rewrite(self, library: dict[str, Any]) -> Rewritten:
+        step, keep = self.live.concrete.function_def, self._keeper.name.decode()
+        try:
+            made = rewrite_step(step, library, self._reader.site, unique_suffix(), keep)
+        except Unsupported as reason:
+            raise StepError(
+                f"the step cannot be measured: {reason} takes no further output; leave measure out"
+            ) from None
+        return made
+
+    def measure(self, inputs: Sequence[Any], batch: str) -> CapturedMeasure:
+        """Run one step on copies of what it writes.
+
+        Args:
+            inputs: flat arguments of the concrete function, without its captures.
+            batch: given or invented.
+
+        Raises:
+            StepError: the step failed on this batch.
+        """
+        started = time.perf_counter()
+        shadows = make_shadows(self.live, self.plan.written)
+        scales = self._read_scales()
+        captured = shadows.substitute(self.live.table, self.live.concrete.captured_inputs)
+        name, outputs = self._step.functions[0].signature.name, len(self._step.functions[0].signature.output_arg)
+        results = call_by_name(name, [*inputs, *captured], outputs)
+        rows = results[-1].numpy() if self._step.rows else ()
+        del results
+        found = collect_rows(self._reader.wanted, self._step.rows, rows)
+        numbers = tuple(self._describe(point, found, scales, shadows) for point in self.plan.points)
+        return CapturedMeasure(
+            trace=self.plan.trace,
+            batch="given" if batch == "given" else "invented",
+            rows=numbers,
+            loss_scale=next(iter(scales.values()), None),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _read_scales(self) -> dict[int, float]:
+        """Loss scale of each variable whose loss is scaled."""
+        scales = {}
+        for point in self.plan.points:
+            if point.scale_variable is not None:
+                variable = self.live.table.objects[point.scale_variable]
+                scales[point.variable] = float(variable.numpy())
+            elif point.scale is not None:
+                scales[point.variable] = point.scale
+        return scales
+
+    def _describe(
+        self, point: Any, found: dict[Wanted, list[Statistics]], scales: dict[int, float], shadows: Shadows
+    ) -> MeasuredVariable:
+        index = point.variable
+        gradient = next(iter(found.get(Wanted(index, "gradient"), ())), None)
+        asked = found.get(Wanted(index, "asked"))
+        before, change, changed = compare(shadows, index)
+        return MeasuredVariable(
+            variable=index,
+            weight_norm=None if before is None else before.norm,
+            update_norm=None if change is None else change.norm,
+            changed=changed,
+            gradient_norm=None if gradient is None else gradient.norm / scales.get(index, 1.0),
+            zero_fraction=None if gradient is None else gradient.zero_fraction,
+            finite=None if gradient is None else gradient.finite,
+            asked_norm=add_norms(asked) if point.asked else None,
+        )
+
+    def close(self) -> None:
+        """Remove the rewritten functions and their kernels."""
+        self._library.close()
+
+    def __enter__(self) -> Measurer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def calls_xla(library: dict[str, Any]) -> bool:
+    """Whether XLA compiles a part of the step."""
+    return any(
+        "_XlaMustCompile" in node.attr for function in library.values() for node in (function, *function.node_def)
+    )
+
+
+def make_shadows(live: LiveStep, written: Iterable[tuple[int, int]]) -> Shadows:
+    """Copies of what a step writes.
+
+    tf_keras' loop of `steps_per_execution` gets a copy of its limit that is 1; Keras 3's ends with the data, of which
+    there is one batch.
+    """
+    import tensorflow as tf
+
+    shadows = Shadows()
+    shadows.make(live.table, written)
+    if hasattr(live.steps, "handle"):
+        shadows.replace(live.steps, tf.ones([], live.steps.dtype))
+    return shadows
+
+
+def collect_rows(
+    wanted: Sequence[Wanted], rows: Iterable[int], numbers: Iterable[Sequence[float]]
+) -> dict[Wanted, list[Statistics]]:
+    """What each row says, by what it is about."""
+    found: dict[Wanted, list[Statistics]] = {}
+    for row, line in zip(rows, numbers, strict=True):
+        statistics = read_row(line)
+        if statistics is not None:
+            found.setdefault(wanted[row], []).append(statistics)
+    return found
+
+
+def add_norms(parts: list[Statistics] | None) -> float:
+    """At least this much is asked for, by one or several writes; 0 where none of them ran."""
+    return max((part.norm for part in parts or ()), default=0.0)
+
+
+def compare(shadows: Shadows, index: int) -> tuple[Statistics | None, Statistics | None, bool | None]:
+    """(weights, change, whether any element changed) of the first replica's copy."""
+    if (index, 0) not in shadows.handles:
+        return None, None, None
+    before, after = shadows.read((index, 0))
+    line = comparer(before.dtype)(before, after).numpy()
+    return read_row(line[:WIDTH]), read_row(line[WIDTH : 2 * WIDTH]), bool(line[-1])
+
+
+def run_for_placement(
+    live: LiveStep, inputs: Sequence[Any], written: Iterable[tuple[int, int]]
+) -> CapturedPlacement | None:
+    """Where the step's ops run: the step as it is, instantiated once more and run once on copies.
+
+    None where TensorFlow kept no graph of it (`tf.summary.trace_on` is on).
+
+    Raises:
+        StepError: the step cannot be run on copies, or failed on this batch.
+    """
+    library = live.parse_library()
+    require_isolated(live, library)
+    made = rewrite_step(live.concrete.function_def, library, Site(), unique_suffix(), "")
+    shadows = make_shadows(live, written)
+    captured = shadows.substitute(live.table, live.concrete.captured_inputs)
+    with Library() as registered, GraphCollection() as collection:
+        registered.add(made.functions)
+        step = made.functions[0].signature
+        call_by_name(step.name, [*inputs, *captured], len(step.output_arg))
+    return collection.read(live.trace)

@@ -1,0 +1,175 @@
+"""One run of a concrete function on copies of all that it writes.
+
+A copy shares its buffer with the original until one of them is written, so that only what the step writes costs memory,
+once more each. The function runs under a name of its own: its kernels, and with them the state of seeded random ops,
+are not those of the user's step.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from introspect.capture.variables import VariableTable, list_copies, unwrap_variable
+from introspect.errors import StepError, VersionError
+
+_NUMBERS = itertools.count()
+
+HARMLESS = frozenset(
+    {
+        "Placeholder", "_Arg", "_Retval", "VarHandleOp", "GuaranteeConst", "Assert", "CheckNumerics", "CheckNumericsV2",
+        "PartitionedCall", "StatefulPartitionedCall", "If", "Case", "While", "XlaLaunch", "XlaCallModule",
+        "IteratorGetNext", "IteratorGetNextSync", "IteratorGetNextAsOptional", "MultiDeviceIteratorGetNextFromShard",
+        "LookupTableFindV2", "LookupTableSizeV2", "Empty", "TemporaryVariable", "Timestamp", "RandomShuffle",
+        "StackV2", "StackPushV2", "StackPopV2", "StackCloseV2", "Multinomial", "TruncatedNormal", "SummaryWriter",
+        "ParameterizedTruncatedNormal", "SampleDistortedBoundingBox", "SampleDistortedBoundingBoxV2", "CrossReplicaSum",
+        "DeviceIndex", "IsResourceHandleRefCounting", "StatelessRandomGetAlg", "AllToAll",
+    }
+)  # fmt: skip
+"""Ops that TensorFlow calls stateful and that leave nothing outside of the step, or that the caller feeds."""
+
+HARMLESS_BEGINNINGS = ("Random", "TensorArray", "Collective", "Nccl", "_Nccl", "CudnnRNN")
+
+
+def find_obstacle(nodes: Iterable[Any], ignored: frozenset[str]) -> str | None:
+    """The first op that does more than write variables, as `name (type)`: a run on copies would not undo it."""
+    from introspect.graph.ops import PYTHON_OPS, effect_of
+
+    known: dict[str, bool] = {}
+    for node in nodes:
+        op = node.op
+        if op not in known:
+            known[op] = op not in ignored and effect_of(op) is None and (op in PYTHON_OPS or not is_harmless(op))
+        if known[op]:
+            return f"{node.name!r} ({op})"
+    return None
+
+
+def is_harmless(op: str) -> bool:
+    """Whether an op of this type has no state, or none that outlives the step. Seen on TensorFlow 2.19 to 2.21."""
+    from tensorflow.python.framework import op_def_registry
+
+    definition = op_def_registry.get(op)
+    if definition is None or not definition.is_stateful:
+        return True  # a function of the library, or an op without state
+    return op in HARMLESS or op.startswith(HARMLESS_BEGINNINGS)
+
+
+@dataclass
+class Shadows:
+    """Copies of variables, by (variable, replica)."""
+
+    handles: dict[tuple[int, int], Any] = field(default_factory=dict)
+    originals: dict[tuple[int, int], Any] = field(default_factory=dict)
+    others: dict[int, Any] = field(default_factory=dict)
+    """Handles of variables that got another value, by the identity of the original's."""
+
+    def make(self, table: VariableTable, places: Iterable[tuple[int, int]]) -> None:
+        """Copy the variables that are initialized."""
+        for place in places:
+            copies = list_copies(unwrap_variable(table.objects[place[0]]))
+            if place[1] < len(copies):
+                handle = copies[place[1]].handle
+                self.originals[place] = copies[place[1]]
+                self.handles[place] = copy_variable(handle, copies[place[1]])
+
+    def substitute(self, table: VariableTable, captured: Sequence[Any]) -> list[Any]:
+        """The captured inputs of a function with handles of copies in the place of their originals'."""
+        return [self._stand_in(table, tensor) for tensor in captured]
+
+    def _stand_in(self, table: VariableTable, tensor: Any) -> Any:
+        if id(tensor) in self.others:
+            return self.others[id(tensor)]
+        found = table.find_handle(tensor) if tensor.dtype.name == "resource" else None
+        return tensor if found is None else self.handles.get(found, tensor)
+
+    def read(self, place: tuple[int, int]) -> tuple[Any, Any]:
+        """(value before, value after) of one variable; the first shares the original's buffer."""
+        original = self.originals[place]
+        return read_handle_value(original.handle, original.dtype), read_handle_value(
+            self.handles[place], original.dtype
+        )
+
+    def replace(self, variable: Any, value: Any) -> None:
+        """Let a variable that is no row have another value in the run."""
+        import tensorflow as tf
+
+        copy = copy_variable(variable.handle, variable)
+        tf.raw_ops.AssignVariableOp(resource=copy, value=value)
+        self.others[id(variable.handle)] = copy
+
+
+def read_handle_value(handle: Any, dtype: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype)
+
+
+def copy_variable(handle: Any, variable: Any) -> Any:
+    """Handle of an anonymous variable with the same value on the same device; freed when nobody holds it."""
+    import tensorflow as tf
+    from tensorflow.python.eager import context
+
+    with tf.device(handle.device):
+        copy = tf.raw_ops.VarHandleOp(
+            dtype=variable.dtype, shape=variable.shape, shared_name=context.anonymous_name(), container=""
+        )
+        if tf.raw_ops.VarIsInitializedOp(resource=handle):
+            value = read_handle_value(handle, variable.dtype)
+            tf.raw_ops.AssignVariableOp(resource=copy, value=value)
+    return copy
+
+
+class Library:
+    """Functions registered with TensorFlow's runtime for a while. Seen on TensorFlow 2.19 to 2.21."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+
+    def add(self, functions: Iterable[Any]) -> None:
+        """Register FunctionDefs."""
+        try:
+            from tensorflow.python.eager import context
+
+            for function in functions:
+                context.context().add_function_def(function)
+                self._names.append(function.signature.name)
+        except (ImportError, AttributeError) as error:
+            raise VersionError(f"cannot register a function ({error}); seen on TensorFlow 2.19 to 2.21") from None
+
+    def close(self) -> None:
+        """Remove them, and the kernels that were made for them."""
+        from tensorflow.python.eager import context
+
+        for name in reversed(self._names):
+            context.context().remove_function(name)
+        self._names.clear()
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def unique_suffix() -> str:
+    """Part of a function's name that no other has in this process."""
+    return f"_introspect_{next(_NUMBERS)}"
+
+
+def call_by_name(name: str, inputs: Sequence[Any], outputs: int) -> list[Any]:
+    """Run a registered function as TensorFlow runs any other, with the options of this thread. Seen on 2.19 to 2.21.
+
+    Raises:
+        StepError: the run failed.
+    """
+    import tensorflow as tf
+    from tensorflow.python.eager import context
+
+    try:
+        return list(context.context().call_function(name.encode(), list(inputs), outputs) or ())
+    except tf.errors.OpError as error:
+        first = (str(error.message).strip().splitlines() or ["no reason given"])[0]
+        raise StepError(f"the step failed on a copy: {first}; pass a batch that it can take, data=(x, y)") from error
