@@ -67,10 +67,21 @@ def try_specs(model: Any, specs: Iterator[Any], given: bool, traced_before: bool
     if traced_before:
         failure = StepFailure("retrace", explain_error(first), location=locate_error(first))
         return Attempt(twin_model(model), None, failure)
+    raise StepError(f"the train step of model {model.name!r} cannot be traced: {advise(first, given)}") from first
+
+
+NO_GRADIENTS = "No gradients provided for any variable"
+
+
+def advise(error: Exception, given: bool) -> str:
+    """What the framework said, and what to do."""
+    if NO_GRADIENTS in str(error):
+        return (
+            f"{type(error).__name__}: {NO_GRADIENTS}; keep the forward pass inside the GradientTape, and let the loss depend "
+            "on what it gives"
+        )
     hint = "mend the step or the data" if given else "compile it with a loss that fits its output, or pass data="
-    raise StepError(
-        f"the train step of model {model.name!r} cannot be traced: {explain_error(first)}; {hint}"
-    ) from first
+    return f"{explain_error(error)}; {hint}"
 
 
 def try_optimizers(model: Any, spec: Any) -> Attempt:

@@ -135,6 +135,12 @@ class Terrain:
                 if not smooth or not obstacles.find_cuts(node, port, reader):
                     yield reader
 
+    def is_written(self, node: int) -> bool:
+        """Whether a variable is given the node's value."""
+        edges, accesses = self.evidence.edges, self.evidence.resources.accesses
+        readers = (reader for port in edges.outputs[node] for reader in edges.readers[port])
+        return any(reader in accesses and accesses[reader].effect != "read" for reader in readers)
+
     def walk(self, starts: Iterable[int], smooth: bool = False) -> list[int]:
         """All nodes that the values of `starts` come by, these first."""
         seen = dict.fromkeys(starts)

@@ -143,4 +143,5 @@ class WayFinder:
 
     def _find_ends(self, reads: list[int]) -> tuple[int, ...]:
         nodes = self.terrain.walk(reads)
-        return tuple(sorted(node for node in nodes if next(self.terrain.after(node), None) is None))
+        ends = sorted(node for node in nodes if next(self.terrain.after(node), None) is None)
+        return tuple(node for node in ends if not self.terrain.is_written(node))

@@ -82,6 +82,5 @@ def tell_cuts(facts: Facts, current: TraceEvidence, cuts: tuple[int, ...]) -> st
 
 
 def mend_cuts(current: TraceEvidence, cuts: tuple[int, ...]) -> str:
-    """What to write instead, each advice once; and the way out where the cut is meant."""
-    advice = dict.fromkeys(cut_of(current.flow.op_type(node)).mend for node in cuts)
-    return "\n".join((*advice, "# or, where the cut is meant, freeze what lies before it: layer.trainable = False"))
+    """What to write instead, each advice once."""
+    return "\n".join(dict.fromkeys(cut_of(current.flow.op_type(node)).mend for node in cuts))

@@ -58,9 +58,7 @@ def _describe(facts: Facts, top: str, members: list[int]) -> Group:
 
 
 def list_groups(groups: Sequence[Group]) -> str:
-    """ "base (26), head (2 of 4)"; a single one without its number if it is whole."""
-    if len(groups) == 1 and not groups[0].partly:
-        return groups[0].name
+    """ "base (26) and head (2 of 4)"."""
     said = [f"{g.name} ({g.number} of {g.whole})" if g.partly else f"{g.name} ({g.number})" for g in groups]
     return _cut_short(said)
 

@@ -111,10 +111,11 @@ def _explain_own(facts: Facts, current: TraceEvidence, indices: list[int]) -> st
     steps = write_steps(facts, current, indices[0], current.gradient_writes(indices[0])[:1])
     where = next((f" ({place(step.location)})" for step in steps if step.location is not None), "")
     own = "The model's own train_step" if facts.capture.model.custom_train_step else "The step"
+    compiled = "; or the flags were set after compile, and tf_keras trains by those of then"
     return (
         f"{own} gives {agree(len(indices), 'it', 'them')} to the optimizer{where} whatever the flags say: a step traced "
         "now, with the flags as they are, does it too. It does not go by self.trainable_variables, or keeps a list that "
-        "was taken earlier."
+        f"was taken earlier{compiled if facts.capture.model.keras == 'tf_keras' else ''}."
     )
 
 

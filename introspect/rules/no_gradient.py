@@ -83,7 +83,7 @@ def _report(facts: Facts, current: TraceEvidence, indices: list[int], way: Way) 
 def _explain(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:
     it = agree(len(indices), "it", "them")
     if way.kind == "cut":
-        return _explain_cut(facts, current, way, it)
+        return _explain_cut(facts, current, way, indices)
     if way.kind == "unused":
         return _explain_unused(facts, current, way, indices)
     if way.kind == "unread":
@@ -97,25 +97,29 @@ def _explain(facts: Facts, current: TraceEvidence, way: Way, indices: list[int])
     )
 
 
-def _explain_cut(facts: Facts, current: TraceEvidence, way: Way, it: str) -> tuple[str, str]:
+def _explain_cut(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:
+    it = agree(len(indices), "it", "them")
     cause = f"Every way from {it} to the loss is cut: {tell_cuts(facts, current, way.cuts)}."
     others = [name_op(facts, current, node) for node in facts.other_cuts(way)]
     if others:
         cause += f" Another way is cut by {join(others)}."
-    return cause, mend_cuts(current, way.cuts)
+    return (
+        cause,
+        f"{mend_cuts(current, way.cuts)}\n# or, where the cut is meant, freeze what lies before it:\n{_freeze(facts, indices)}",
+    )
 
 
 def _explain_unused(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:
-    what = _name_ends(facts, way, indices[0])
+    what, it = _name_ends(facts, way, indices[0]), agree(len(indices), "it", "them")
     out = any(current.goes[port] & TO_OUTPUT for node in way.ends for port in current.edges.outputs[node])
     if facts.is_used_for_shape(way):
-        told = f"Of what {what} computes only the shape is used; its values do not reach the loss."
+        told = f"Of what {what} computes from {it} only the shape is used; the values do not reach the loss."
     elif out:
         told = (
             f"What {what} computes does not reach the loss: it goes only into a metric or into what the step returns."
         )
     else:
-        told = f"What {what} computes does not reach the loss: nothing uses its output."
+        told = f"What {what} computes from {it} does not reach the loss: nothing uses the result."
     return (
         told,
         "# give this output a loss (compile(loss={…}), add_loss), or freeze the layers that only it uses:\n"
@@ -133,35 +137,29 @@ def _explain_unread(facts: Facts, indices: list[int]) -> tuple[str, str]:
             "# use the weight itself in call(), or freeze it:\n" + _freeze(facts, indices),
         )
     outer = facts.outermost_uncalled(layer)
-    parent = facts.tree.by_path[outer].parent if outer in facts.tree.by_path else None
-    told = (
-        f"The training step does not call layer {shorten(facts, outer)}"
-        if outer
-        else "The training step does not read it"
-    )
-    if parent is not None and parent != getattr(facts.tree.root, "path", None) and facts.is_called(parent):
-        told += (
-            f", though it runs {shorten(facts, parent)}: a branch in Python (if, random) is chosen once, when the step is "
-            "traced"
-        )
-    return (
-        f"{told}.",
-        f"# call the layer on the way from the inputs to the loss, remove it, or freeze it:\n{_freeze(facts, indices)}",
-    )
+    fix = "# call it on the way from the inputs to the loss, remove it, or freeze it:\n" + _freeze(facts, indices)
+    if not outer:
+        return f"The training step does not read {it}.", fix
+    told = f"The training step runs nothing of layer {shorten(facts, outer)}: it is not called"
+    if outer != layer or facts.tree.by_path[outer].parent not in (None, getattr(facts.tree.root, "path", None)):
+        told += ", or a call() takes another branch (a Python if, or a random number, is decided once, when the step is traced)"
+    return f"{told}.", fix
 
 
 def _explain_open(facts: Facts, indices: list[int]) -> tuple[str, str]:
     it, their = agree(len(indices), "it", "them"), agree(len(indices), "Its value reaches", "Their values reach")
     if not all(facts.capture.variables[i].watched for i in indices):
         return (
-            f"{agree(len(indices), 'It was', 'They were')} created with trainable=False, so no tape watches {it}, whatever "
-            "the flag says now.",
-            "# create the weight with trainable=True, and freeze it by its flag:\n"
-            "self.w = self.add_weight(shape=…, trainable=True)\nself.w.trainable = False",
+            f"No tape watches {it}: the tf.Variable itself was made with trainable=False, or set so, whatever the flag of "
+            "its layer says now.",
+            "# make the weight trainable, and freeze it by the flag of its layer:\n"
+            "self.w = self.add_weight(shape=…, trainable=True)",
         )
+    compiled = ", or the flags were set after compile (tf_keras trains by those of then)"
     return (
         f"{their} the loss by differentiable ops; the train step takes no gradient for {it}: it asks for other variables, "
-        "or runs this part of the forward pass outside of the tape.",
+        "or runs this part of the forward pass outside of the tape"
+        f"{compiled if facts.capture.model.keras == 'tf_keras' else ''}.",
         "# in train_step, with the whole forward pass inside the tape:\n"
         "gradients = tape.gradient(loss, self.trainable_variables)",
     )
