@@ -24,7 +24,13 @@ def list_bases(kind: Hashable) -> frozenset[tuple[str, str]]:
 
 def descends(value: object, packages: tuple[str, ...], names: tuple[str, ...]) -> bool:
     """Whether an object's class comes from one of the named classes of one of the packages."""
-    bases = list_bases(cast(Hashable, type(value)))
+    return class_descends(cast(Hashable, type(value)), packages, names)
+
+
+@cache
+def class_descends(kind: Hashable, packages: tuple[str, ...], names: tuple[str, ...]) -> bool:
+    """The same of a class: asked of each variable several times, so it is remembered."""
+    bases = list_bases(kind)
     return any((package, name) in bases for package in packages for name in names)
 
 

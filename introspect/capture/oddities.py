@@ -25,4 +25,6 @@ def find_odd_flags(layers: dict[str, Any]) -> tuple[tuple[str, str, bool], ...]:
 @cache
 def _looks_like_flag(attribute: str) -> bool:
     word = attribute.strip("_").lower()
+    if abs(len(word) - len("trainable")) > 2 or len(set(word) & set("trainable")) < 6:
+        return False  # SequenceMatcher costs as much as reading a small graph, once for each attribute of each layer
     return word == "trainable" or difflib.SequenceMatcher(None, word, "trainable").ratio() >= 0.85

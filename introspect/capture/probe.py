@@ -51,6 +51,12 @@ class LiveProbe:
         """The FuncGraph of a function of the library; a nested one is looked for in the graphs that call it."""
         if function in self._graphs:
             return self._graphs[function]
+        for holder in list(self._graphs.values()):
+            # Listing a library costs a whole export; asking the graphs at hand by name costs nothing.
+            inner = getattr(holder._get_function(function), "graph", None) if holder._is_function(function) else None
+            if inner is not None:
+                self._graphs[function] = inner
+                return inner
         return self.graphs().get(function)
 
     def graphs(self) -> dict[str, Any]:

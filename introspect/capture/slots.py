@@ -57,6 +57,8 @@ def list_variables(optimizer: Any) -> list[Any]:
     found = {id(variable): variable for variable in (named() if callable(named) else named)}
     tracked = {id(variable) for variable in getattr(optimizer, "_trainable_variables", None) or ()}
     for value in vars(optimizer).values():
+        if isinstance(value, (str, int, float, bool, type(None))):
+            continue
         for variable in walk_variables(value):
             if id(variable) not in tracked:
                 found.setdefault(id(variable), variable)
