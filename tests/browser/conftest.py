@@ -117,7 +117,7 @@ def open_tab(browser: Browser) -> Iterator[Open]:
 
         yield open_one
         for tab in tabs:
-            tab.check_clean()
+            tab.finish()
 
 
 @pytest.fixture

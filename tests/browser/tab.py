@@ -114,6 +114,12 @@ class Tab:
         for key in keys:
             self.page.keyboard.press(key)
 
+    def finish(self) -> None:
+        """Check and close: once, and before the server ends, which the page would rightly complain of."""
+        if not self.page.is_closed():
+            self.check_clean()
+            self.page.close()
+
     def check_clean(self) -> None:
         """No error in the console, nothing against the policy, no request to another host."""
         broken = self.frame.evaluate("window.broken") if self.page.url.startswith(self.url) else []

@@ -55,23 +55,23 @@ def test_where_the_browser_refuses_to_copy_the_text_is_offered_by_hand(open_vgg:
 def test_the_timeline_goes_by_slider_buttons_and_keys(open_vgg: Open) -> None:
     tab = open_vgg().ready()
     slider = tab.role("slider", "Report")
-    expect(slider).to_have_attribute("aria-valuetext", "step 310, epoch 8: train end, ok; 5 of 5")
+    expect(slider).to_have_attribute("aria-valuetext", "step 310, epoch 9: train end, ok; 5 of 5")
     assert slider.get_attribute("max") == "4"
     expect(tab.role("button", "Follow")).to_have_attribute("aria-pressed", "true")
     tab.role("button", "Previous report ([)").click()
-    expect(slider).to_have_attribute("aria-valuetext", "step 0, epoch 5: recompiled, ok; 4 of 5")
+    expect(slider).to_have_attribute("aria-valuetext", "step 0, epoch 6: recompiled, ok; 4 of 5")
     expect(tab.role("button", "Follow")).to_have_attribute("aria-pressed", "false")
     tab.press("[")
-    expect(slider).to_have_attribute("aria-valuetext", "step 400, epoch 4: epoch, 1 error; 3 of 5")
+    expect(slider).to_have_attribute("aria-valuetext", "step 400, epoch 5: epoch, 1 error; 3 of 5")
     expect(tab.find(".verdict h2")).to_contain_text("26 of 32 variables")
     slider.focus()
     tab.press("ArrowLeft")
-    expect(slider).to_have_attribute("aria-valuetext", "step 300, epoch 3: flag changed, 1 error; 2 of 5")
+    expect(slider).to_have_attribute("aria-valuetext", "step 300, epoch 4: flag changed, 1 error; 2 of 5")
     tab.press("]", "]")
-    expect(slider).to_have_attribute("aria-valuetext", "step 0, epoch 5: recompiled, ok; 4 of 5")
+    expect(slider).to_have_attribute("aria-valuetext", "step 0, epoch 6: recompiled, ok; 4 of 5")
     expect(tab.find(".verdict h2")).to_contain_text("What trains is what you meant")
     tab.role("button", "Follow").click()
-    expect(slider).to_have_attribute("aria-valuetext", "step 310, epoch 8: train end, ok; 5 of 5")
+    expect(slider).to_have_attribute("aria-valuetext", "step 310, epoch 9: train end, ok; 5 of 5")
 
 
 def test_the_selection_outlives_a_reload(open_vgg: Open) -> None:
@@ -82,7 +82,7 @@ def test_the_selection_outlives_a_reload(open_vgg: Open) -> None:
     expect(tab.find(".detail h2")).to_have_text("backbone/block2_conv1/kernel")
     expect(tab.find("input[type=search]")).to_have_value("block2")
     expect(tab.role("slider", "Report")).to_have_attribute(
-        "aria-valuetext", "step 400, epoch 4: epoch, 1 error; 3 of 5"
+        "aria-valuetext", "step 400, epoch 5: epoch, 1 error; 3 of 5"
     )
 
 
@@ -116,7 +116,7 @@ def test_search_and_filters_narrow_the_table(open_vgg: Open) -> None:
     expect(tab.find(".matched")).to_have_text("26 of 32 variables")
     assert "head" not in tab.rows()
     tab.find(".chip-all").click()
-    tab.role("button", "INT102 trainable-variable-not-updated").click()
+    tab.role("button", "INT103 trainable-variable-not-updated").click()
     tab.role("button", "show these alone in the table").click()
     expect(tab.find(".matched")).to_have_text("26 of 32 variables")
     tab.find(".chip.active").click()

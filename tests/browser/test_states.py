@@ -40,13 +40,14 @@ def test_a_report_appears_while_training_goes_on(open_tab: Open, tmp_path: Path)
         tab.find(".row", has_text="block1_conv2").first.click()
         writer.append(shots[1].report, epoch=3)
         expect(tab.find(".verdict h2")).to_contain_text("26 of 32 variables", timeout=15_000)
-        expect(tab.find("[aria-live=polite]")).to_contain_text("New report. step 300, epoch 3: flag changed, 1 error")
+        expect(tab.find("[aria-live=polite]")).to_contain_text("New report. step 300, epoch 4: flag changed, 1 error")
         expect(tab.find(".detail h2")).to_have_text("backbone/block1_conv2")
 
         tab.press("[")
         writer.append(shots[3].report, epoch=5)
         expect(tab.role("slider", "Report")).to_have_attribute("max", "2", timeout=15_000)
         expect(tab.find(".verdict h2")).to_contain_text("6 of 32 variables train")
+        tab.finish()
 
 
 def test_nothing_is_asked_while_the_tab_is_hidden(open_tab: Open, shelf: Shelf) -> None:
@@ -82,6 +83,7 @@ def test_a_server_that_ends_is_told_of_and_what_is_known_stays(open_tab: Open, t
         server.process.wait()
         expect(tab.find(".offline")).to_contain_text("TensorBoard does not answer", timeout=15_000)
         expect(tab.find(".verdict h2")).to_contain_text("26 of 32 variables")
+        tab.finish()
 
 
 def test_a_report_that_cannot_be_read_is_an_error_with_its_reason(open_tab: Open, shelf: Shelf) -> None:
@@ -109,6 +111,7 @@ def test_a_run_that_is_removed_gives_way(open_tab: Open, tmp_path: Path) -> None
         expect(tab.find(".verdict h2")).to_contain_text("26 of 32")
         shutil.rmtree(logs / "one")
         expect(tab.find(".verdict h2")).to_contain_text("What trains is what you meant", timeout=20_000)
+        tab.finish()
 
 
 def test_names_that_want_to_be_code_stay_text(open_tab: Open, shelf: Shelf) -> None:
@@ -117,7 +120,7 @@ def test_names_that_want_to_be_code_stay_text(open_tab: Open, shelf: Shelf) -> N
     for index in range(5):
         tab.find(".row.variable").nth(index).click()
         expect(tab.find(".detail .writes")).to_be_visible()
-    tab.role("button", "INT102 trainable-variable-not-updated").click()
+    tab.role("button", "INT103 trainable-variable-not-updated").click()
     expect(tab.find(".evidence > li")).to_have_count(14)
     tab.role("button", "Compare").click()
     tab.find(".compare").wait_for()

@@ -63,6 +63,7 @@ def test_the_tab_follows_a_real_training(open_tab: Open, tmp_path: Path) -> None
             training.stdin.flush()
             expect(verdict).to_contain_text("What trains is what you meant: 6 of 6 variables train.", timeout=60_000)
             assert training.wait(60) == 0, (tmp_path / "training.log").read_text()
+            tab.finish()
         finally:
             training.kill()
             training.wait()

@@ -271,7 +271,7 @@ def make_stale_finding(report: Report) -> Finding:
     layers = tuple(dict.fromkeys(row.layer for row in report.variables if row.path in stale and row.layer))
     count = len(paths)
     return Finding(
-        "INT102",
+        "INT103",
         "trainable-variable-not-updated",
         "error",
         "proven",
@@ -390,7 +390,7 @@ def make_replica_series(run: str = "two_replicas") -> Series:
     report = make_report(make_model("mirrored"), layers, environment=environment, reason="first trace", step=0)
     moved = ("stem/norm/moving_mean", "stem/norm/moving_variance")
     finding = Finding(
-        "INT103",
+        "INT102",
         "frozen-layer-statistics-updated",
         "error",
         "proven",
@@ -439,8 +439,8 @@ def make_cut_series(run: str = "cut") -> Series:
     )
     paths = tuple(row.path for row in report.variables if row.path.startswith("encoder/"))
     finding = Finding(
-        "INT201",
-        "gradient-cut",
+        "INT104",
+        "no-gradient",
         "warning",
         "proven",
         paths,

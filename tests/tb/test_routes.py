@@ -71,7 +71,7 @@ def test_the_timeline_tells_the_story(client: LogClient) -> None:
     assert [mark["epoch"] for mark in marks] == [0, 3, 4, 5, 8]
     assert marks[1]["counts"]["expected_not_updated"] == 26
     assert marks[1]["headline"].startswith("26 of 32")
-    assert marks[1]["rules"] == ["INT102"]
+    assert marks[1]["rules"] == ["INT103"]
     assert all(mark["stored"] for mark in marks)
     assert len({mark["variables_id"] for mark in marks}) == 1
     assert not answer["truncated"]
@@ -122,7 +122,7 @@ def test_compare_says_what_changed(client: LogClient) -> None:
     assert rows["backbone/block1_conv1/kernel", "expected"][0] != rows["backbone/block1_conv1/kernel", "expected"][1]
     assert not any(path.startswith("head/") and field == "expected" for path, field in rows)
     (added,) = answer["findings_added"]
-    assert added["rule"] == "INT102"
+    assert added["rule"] == "INT103"
     assert len(added["variables"]) == 26
     assert strings[added["variables"][0]] == "backbone/block1_conv1/kernel"
     assert answer["findings_removed"] == []
@@ -215,7 +215,7 @@ def test_export_as_csv_has_a_line_for_each_variable(client: LogClient) -> None:
     rows = list(csv.DictReader(io.StringIO(answer.get_data(as_text=True))))
     assert [row["path"] for row in rows] == [row.path for row in make_vgg_series().reports[1].variables]
     assert rows[0]["updated"] == "no"
-    assert rows[0]["findings"] == "INT102"
+    assert rows[0]["findings"] == "INT103"
     assert rows[0]["shape"] == "3x3x3x64"
     assert rows[-1]["writes"] == "gradient"
     assert rows[-1]["slots"] == "momentum; velocity"

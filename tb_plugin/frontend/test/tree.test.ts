@@ -122,6 +122,11 @@ describe("folding", () => {
     expect(show(small(), { open: () => false }).text).toEqual(["model"]);
   });
 
+  it("leaves out layers that hold no variables", () => {
+    const tree = buildTree(makeReport([{ path: "a/k" }], [{ path: "relu" }, { path: "a", variables: ["a/k"] }]), NO_NORMS);
+    expect(show(tree).text).toEqual(["a", ".k"]);
+  });
+
   it("opens a large tree where the mismatches are, and no more than a screenful", () => {
     const layers = [{ path: "m" }, ...Array.from({ length: 500 }, (_, i) => ({ path: `m/${i}`, parent: "m", variables: [`m/${i}/k`] }))];
     const rows = layers.slice(1).map((layer) => ({ path: `${layer.path}/k` }));

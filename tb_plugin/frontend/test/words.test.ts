@@ -128,7 +128,7 @@ describe("the timeline", () => {
   });
 
   it("says each mark in words", () => {
-    expect(describeMark(mark(3, { epoch: 2, reason: "flag changed" }), 2, 4)).toBe("step 30, epoch 2: flag changed, 1 error; 3 of 4");
+    expect(describeMark(mark(3, { epoch: 2, reason: "flag changed" }), 2, 4)).toBe("step 30, epoch 3: flag changed, 1 error; 3 of 4");
     expect(describeMark(mark(3, { step: null, reason: null, stored: false }), 0, 1)).toBe("report 3: report, sampled away; 1 of 1");
   });
 

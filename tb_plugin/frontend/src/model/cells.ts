@@ -81,7 +81,7 @@ function layerCells(sum: Rollup): Cells {
 
 function layerStatus(sum: Rollup): [StatusKind, string] {
   const total = sum.variables;
-  if (total === 0) return ["frozen", "no variables"];
+  if (total === 0) return ["unknown", "not built yet"];
   if (sum.mismatches > 0) return ["stale", `${shortShare(sum.mismatches, total)} mismatch`];
   const able = total - sum.kept;
   if (able === 0) return ["kept", "statistics, state"];

@@ -53,8 +53,9 @@ export function findFlowPath(report: Report, layers: ReadonlySet<string>): FlowP
   const down = walk(losses, graph.back, () => true);
   const up = walk(goals, graph.forth, () => true);
   const reached = walk(losses, graph.back, (edge) => edges.differentiable[edge] === 1);
+  const wanted = new Set(goals);
   const kept = nodes.id.map((_, i) => i).filter((i) => down[i] && up[i]);
-  const found = kept.map((i) => readNode(report, i, reached[i] === 1, goals.includes(i)));
+  const found = kept.map((i) => readNode(report, i, reached[i] === 1, wanted.has(i)));
   if (!goals.some((i) => down[i])) return { ...EMPTY("apart"), nodes: goals.map((i) => readNode(report, i, false, true)) };
   const inside = new Set(kept);
   const ways: FlowEdge[] = [];

@@ -98,7 +98,7 @@ export function listRows(tree: Tree, view: View): Rows {
   const list = new RowList(tree.parent.length);
   const counts = countMatches(tree, view.passed);
   const shown = (node: number) =>
-    isVariable(tree, node) ? !view.passed || view.passed[rowOf(tree, node)] === 1 : counts[node] !== 0 || !view.passed;
+    isVariable(tree, node) ? !view.passed || view.passed[rowOf(tree, node)] === 1 : counts[node] !== 0 || (!view.passed && isUnbuilt(tree, node));
   if (view.grouped) {
     walkTree(tree, view, shown, list);
   } else {
@@ -108,6 +108,11 @@ export function listRows(tree: Tree, view: View): Rows {
   }
   const matched = tree.roots.reduce((sum, root) => sum + (counts[root] as number), 0);
   return list.finish(matched);
+}
+
+/** Layers without variables would fill half the table with activations and joins; one that is not built yet may still get some. */
+function isUnbuilt(tree: Tree, layer: number): boolean {
+  return layer !== tree.outside && tree.report.wire.layers.built[layer] === 0;
 }
 
 function walkTree(tree: Tree, view: View, shown: (node: number) => boolean, list: RowList): void {
@@ -160,8 +165,8 @@ class RowList {
 const OPEN_LIMIT = 60;
 
 /**
- * Layers that are open before a person opened or closed any: the single root chain, then, breadth first,
- * those with mismatches (or with hits of a search), until about a screenful of rows stands there.
+ * Layers that are open before a person opened or closed any, breadth first: those with mismatches (or with hits of a search)
+ * even where they are long, others while a screenful has room for them.
  */
 export function openByDefault(tree: Tree, passed: Uint8Array | null): ReadonlySet<number> {
   const open = new Set<number>();
@@ -173,7 +178,8 @@ export function openByDefault(tree: Tree, passed: Uint8Array | null): ReadonlySe
     const node = queue[i] as number;
     const children = tree.children[node] as readonly number[];
     const worth = counts ? counts[node] !== 0 : small || (i === 0 && tree.roots.length === 1) || (tree.rollups[node]?.mismatches ?? 0) > 0;
-    if (!worth || (i > 0 && rows + children.length > OPEN_LIMIT * 4)) continue;
+    const fits = rows + children.length <= OPEN_LIMIT;
+    if (!(worth ? i === 0 || rows + children.length <= OPEN_LIMIT * 4 : fits && !counts)) continue;
     open.add(node);
     rows += children.length;
     for (const child of children) if (!isVariable(tree, child)) queue.push(child);

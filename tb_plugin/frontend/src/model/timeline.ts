@@ -35,9 +35,10 @@ export function reasonKind(reason: string | null): ReasonKind {
   return start ? (KIND_OF.get(start) as ReasonKind) : "other";
 }
 
+/** Epochs are told as Keras prints them, from 1; the log counts from 0. */
 export function describeStep(mark: Mark): string {
   const step = mark.step === null ? `report ${formatCount(mark.at)}` : `step ${formatCount(mark.step)}`;
-  return mark.epoch === null ? step : `${step}, epoch ${formatCount(mark.epoch)}`;
+  return mark.epoch === null ? step : `${step}, epoch ${formatCount(mark.epoch + 1)}`;
 }
 
 export function describeState(mark: Mark): string {

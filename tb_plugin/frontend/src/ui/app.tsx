@@ -102,7 +102,7 @@ function Content({ data, link, change, searchBox, onRetry }: PageProps) {
   const openFinding = (index: number) => change({ selection: { kind: "finding", name: String(index) } });
   return (
     <>
-      {!link.compared && <Head report={report} onFinding={openFinding} onOverview={() => change({ selection: null })} />}
+      {!link.compared && <Head report={report} mark={mark} onFinding={openFinding} onOverview={() => change({ selection: null })} />}
       {link.compared ? (
         <Compare
           runs={data.runs.data?.runs ?? []}

@@ -1,3 +1,4 @@
+import type { Mark } from "../api/wire";
 import { disagrees, type Report } from "../model/report";
 import { formatCount, plural } from "../model/format";
 import { buildVerdict } from "../model/verdict";
@@ -6,8 +7,15 @@ import { CopyFix, FixText, Prose } from "./pieces";
 
 const SEVERITY_WORDS = { none: "ok", info: "note", warning: "warning", error: "error" } as const;
 
+interface Props {
+  report: Report;
+  mark: Mark | undefined;
+  onFinding: (index: number) => void;
+  onOverview: () => void;
+}
+
 /** The verdict in one sentence, why it is so, the counts, and the fix. */
-export function Head({ report, onFinding, onOverview }: { report: Report; onFinding: (index: number) => void; onOverview: () => void }) {
+export function Head({ report, mark, onFinding, onOverview }: Props) {
   const { counts, ok } = report.wire;
   const top = report.findings.find((finding) => finding.wire.severity !== "info");
   const verdict = buildVerdict(ok, counts, top ? { ...top.wire, counted: top.rows.some((row) => disagrees(report, row)) } : null);
@@ -24,6 +32,11 @@ export function Head({ report, onFinding, onOverview }: { report: Report; onFind
           {top && (
             <p class="cause">
               <Prose text={top.wire.cause} />
+            </p>
+          )}
+          {mark?.detail && (
+            <p class="occasion">
+              {mark.reason ?? "report"}: <Prose text={mark.detail} />
             </p>
           )}
           <Figures report={report} />

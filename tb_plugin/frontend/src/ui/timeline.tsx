@@ -73,13 +73,16 @@ function Step({ direction, marks, index, onPick }: { direction: 1 | -1; marks: r
   );
 }
 
-/** Of marks that would lie on one pixel the first is drawn, and every one that is not ok. */
+const CLOSEST = 3;
+
+/** Of marks that would lie on one another the first that is ok is drawn, and the first that is not. */
 function thin(marks: readonly Mark[], gap: number): number[] {
   const kept: number[] = [];
-  let last = -Infinity;
+  const last = new Map<boolean, number>();
   marks.forEach((mark, i) => {
-    if (i * gap - last < 3 && mark.ok !== false && gap > 0) return;
-    last = i * gap;
+    const wrong = mark.ok === false;
+    if (gap > 0 && i * gap - (last.get(wrong) ?? -Infinity) < CLOSEST) return;
+    last.set(wrong, i * gap);
     kept.push(i);
   });
   return kept;
@@ -128,7 +131,7 @@ interface LabelsProps {
 function Labels({ marks, index, gap, place, width }: LabelsProps) {
   const all = marks.length === 1 || gap >= LABEL_SPACE;
   const shown = all ? marks.map((_, i) => i) : [index];
-  const room = all && marks.length > 1 ? gap : Math.min(width, 420);
+  const room = all && marks.length > 1 ? gap : Math.min(width, 240);
   return (
     <div class="labels" aria-hidden="true">
       {shown.map((i) => {
@@ -139,7 +142,6 @@ function Labels({ marks, index, gap, place, width }: LabelsProps) {
           <div key={i} class={`label ${align}${i === index ? " current" : ""}`} style={{ left: `${left}px`, width: `${room - 8}px` }}>
             <span class="reason" title={mark.detail ?? undefined}>
               {mark.reason ?? "report"}
-              {!all && mark.detail ? `: ${mark.detail}` : ""}
             </span>
             <span class="step" title={formatTime(mark.created)}>
               {describeStep(mark)} · <span class={`word-${stateClass(mark)}`}>{describeState(mark)}</span>
@@ -151,8 +153,9 @@ function Labels({ marks, index, gap, place, width }: LabelsProps) {
   );
 }
 
+/** Centred below its mark, or flush with the end of the track that the mark stands at. */
 function placeLabel(x: number, room: number, width: number): [number, string] {
-  if (x - room / 2 < 0) return [0, "start"];
-  if (x + room / 2 > width) return [width - room + 8, "end"];
-  return [x - room / 2 + 4, "middle"];
+  if (x < 2 * INSET) return [0, "start"];
+  if (x > width - 2 * INSET) return [width - room + 8, "end"];
+  return [Math.max(0, Math.min(width - room + 8, x - room / 2 + 4)), "middle"];
 }
