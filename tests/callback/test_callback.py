@@ -376,3 +376,66 @@ def test_writes_on_change_and_at_the_end(tmp_path: Path) -> None:
     assert [mark.reason for mark in marks] == ["first trace", "flag changed", "recompiled", "train end"]
     assert [mark.epoch for mark in marks] == [0, 1, 3, 4]
     assert marks[1].detail == "d1 → True"
+
+
+def measure_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readings that were asked to measure have numbers, as those of a real step would."""
+    import dataclasses
+
+    from introspect import api
+    from introspect.records import Measured
+
+    inspect = api.inspect
+
+    def inspect_and_fill(target: Any, *, measure: bool = False, **options: Any) -> Any:
+        report = inspect(target, **options)
+        if not measure:
+            return report
+        numbers = Measured(1.0, 0.5, 2.0, 0.0, True, True, None)
+        rows = tuple(dataclasses.replace(row, measured=numbers) for row in report.variables)
+        return dataclasses.replace(report, variables=rows)
+
+    monkeypatch.setattr(api, "inspect", inspect_and_fill)
+
+
+def test_norms_at_the_interval(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from tests.report.reading import read_marks, read_norm_entries
+
+    measure_everything(monkeypatch)
+    model = make_model()
+    model.compile("sgd", "mse")
+    callback = introspect.IntrospectCallback(str(tmp_path), every=2, measure=True)
+    fit(model, [callback], epochs=4)
+    assert [mark.reason for _, mark in read_marks(str(tmp_path))] == ["first trace", "train end"]
+    norms = read_norm_entries(str(tmp_path))
+    assert len(norms) == 5  # with the first report, at three intervals, and with the last report
+    assert norms[1][2][1, 0] == 0.5
+
+
+def test_norms_each_epoch_where_nothing_else_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    measure_everything(monkeypatch)
+    model = make_model()
+    model.compile("sgd", "mse")
+    callback = introspect.IntrospectCallback(measure=True)
+    fit(model, [callback], epochs=2)
+    assert reasons(callback) == ["first trace", "epoch", "epoch", "train end"]
+    assert all(row.measured is not None for report in callback.reports for row in report.variables)
+
+
+def test_workers_that_are_not_chief_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from introspect.capture import watch
+
+    monkeypatch.setattr(watch, "is_chief", lambda model: False)
+    callback = introspect.IntrospectCallback(str(tmp_path))
+    fit(make_frozen(), [callback])
+    assert reasons(callback) == ["first trace", "train end"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_class_comes_without_tensorflow() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, introspect; introspect.IntrospectCallback; introspect.trace_flags; introspect.recompile"
+    code += "; assert not {'tensorflow', 'keras'} & set(sys.modules); assert callable(introspect.recompile)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
