@@ -148,8 +148,33 @@ def test_the_page_stands_by_itself(open_tab: Open, shelf: Shelf) -> None:
     tab.allowed = ("404",)
     tab.page.goto(f"{server.url}data/plugin_entry.html?name=introspect&darkMode=true#p.introspect.run=cut%2Fintrospect")
     tab.page.locator(".verdict h2").wait_for()
-    assert (
-        tab.page.locator(".verdict h2").inner_text().endswith("13 of 28 variables that you set trainable do not train.")
-    )
+    assert tab.page.locator(".verdict h2").inner_text().endswith("do not train: no gradient reaches them.")
     assert tab.page.evaluate("document.documentElement.dataset.theme") == "dark"
     tab.go()
+
+
+def test_a_path_prefix_and_the_slow_reader_change_nothing(open_tab: Open, tmp_path: Path) -> None:
+    logs, work = _folders(tmp_path)
+    with ReportWriter(logs) as writer:
+        writer.append(next(_shots("flag changed")).report, epoch=3)
+    with run_tensorboard(logs, work, "--path_prefix=/pre/fix", "--load_fast=false") as server:
+        tab = open_tab(server)
+        tab.allowed = ("404",)  # TensorBoard does not find its own fonts under a prefix
+        expect(tab.find(".verdict h2")).to_contain_text("26 of 32 variables", timeout=20_000)
+        assert all("/pre/fix/" in url for url in tab.requests if "plugin/introspect" in url)
+        tab.find(".row.variable").first.click()
+        expect(tab.find(".drawing .goal")).to_be_visible()
+        tab.finish()
+
+
+def test_what_failed_is_asked_for_again_when_the_server_is_back(open_tab: Open, shelf: Shelf) -> None:
+    tab = open_tab(shelf.serve("vgg", "gan", "two_replicas", "cut"), "run=cut/introspect").ready()
+    tab.allowed = ("ERR_CONNECTION_REFUSED",)
+    tab.page.route("**/plugin/introspect/*", lambda route: route.abort("connectionrefused"))
+    tab.find("select").first.select_option("gan/introspect")
+    expect(tab.find(".failure")).to_contain_text("TensorBoard does not answer")
+    expect(tab.find(".offline")).to_be_visible()
+    tab.page.unroute("**/plugin/introspect/*")
+    tab.find(".failure button").first.click()
+    expect(tab.find(".verdict h2")).to_contain_text("32 of 48 variables", timeout=15_000)
+    expect(tab.find(".offline")).to_have_count(0)

@@ -12,9 +12,16 @@ export interface Loaded<T> {
 const asError = (error: unknown): RequestError =>
   error instanceof RequestError ? error : new RequestError(error instanceof Error ? error.message : String(error), -1);
 
-/** Loads anew whenever `key` changes; answers that come too late are dropped. A null key loads nothing. */
-export function useLoaded<T>(key: string | null, load: () => Promise<T>): Loaded<T> {
+/**
+ * Loads anew whenever `key` changes, and what has failed whenever `nudge` does; answers that come too late are dropped.
+ * A null key loads nothing.
+ */
+export function useLoaded<T>(key: string | null, load: () => Promise<T>, nudge: number = 0): Loaded<T> {
   const [state, setState] = useState<Loaded<T>>({ data: null, error: null, key: null });
+  const [attempt, setAttempt] = useState(0);
+  useEffect(() => {
+    if (state.error) setAttempt((count) => count + 1);
+  }, [nudge]);
   useEffect(() => {
     if (key === null) {
       setState({ data: null, error: null, key: null });
@@ -28,7 +35,7 @@ export function useLoaded<T>(key: string | null, load: () => Promise<T>): Loaded
     return () => {
       current = false;
     };
-  }, [key]);
+  }, [key, attempt]);
   return state;
 }
 

@@ -30,12 +30,13 @@ export interface PageData {
 export function useData(link: Link, active: boolean, nudge: number): PageData {
   const runs = usePolled(fetchRuns, active, nudge, (a, b) => a.token === b.token);
   const run = useMemo(() => chooseRun(runs.data?.runs ?? [], link.run), [runs.data, link.run]);
-  const timeline = useLoaded(run && JSON.stringify([run.run, run.token]), () => fetchTimeline((run as RunEntry).run));
+  const retry = 2 * nudge + Number(runs.error !== null);
+  const timeline = useLoaded(run && JSON.stringify([run.run, run.token]), () => fetchTimeline((run as RunEntry).run), retry);
   const fresh = timeline.data && run && timeline.data.run === run.run ? timeline.data : null;
   const marks = fresh?.marks ?? NO_MARKS;
   const index = findMark(marks, link.at);
   const mark = marks[index] ?? null;
-  const answer = useReportAnswer(run, mark, nudge);
+  const answer = useReportAnswer(run, mark, retry);
   const report = useMemo(() => (answer.data && answer.data.run === run?.run ? buildReport(answer.data) : null), [answer.data, run?.run]);
   const norms = useNorms(run, report, mark !== null && mark.at === run?.last_at);
   return {
@@ -59,14 +60,10 @@ function chooseRun(runs: readonly RunEntry[], wanted: string | null): RunEntry |
   return named ?? runs.reduce<RunEntry | null>((best, entry) => (best && best.last_wall_time >= entry.last_wall_time ? best : entry), null);
 }
 
-function useReportAnswer(run: RunEntry | null, mark: Mark | null, nudge: number): Loaded<ReportAnswer> {
-  const name = run && mark ? JSON.stringify([run.run, mark.at, mark.wall_time]) : null;
-  const failed = useRef(0);
-  const loaded = useLoaded(name && `${name}${failed.current ? nudge : ""}`, () =>
-    reports.get(name as string, () => fetchReport((run as RunEntry).run, (mark as Mark).at)),
-  );
-  failed.current = loaded.error ? 1 : failed.current;
-  return loaded;
+function useReportAnswer(run: RunEntry | null, mark: Mark | null, retry: number): Loaded<ReportAnswer> {
+  const key = run && mark?.stored ? JSON.stringify([run.run, mark.at, mark.wall_time]) : null;
+  const load = () => reports.get(key as string, () => fetchReport((run as RunEntry).run, (mark as Mark).at));
+  return useLoaded(key, load, retry);
 }
 
 /** An older report shows what it measured itself: the newest samples would tell of another time. */

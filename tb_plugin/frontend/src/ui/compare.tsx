@@ -32,7 +32,8 @@ export function Compare(props: Props) {
   const marks = (same ? props.marks : (other.data?.marks ?? [])).filter((mark) => mark.stored);
   const withAt = pickBase(marks, compared, same ? at : null);
   const key = withAt === null ? null : JSON.stringify([run, at, compared.run, withAt]);
-  const { data, error } = useLoaded(key, () => fetchCompare(run, at, compared.run, withAt as number));
+  const [retries, setRetries] = useState(0);
+  const { data, error } = useLoaded(key, () => fetchCompare(run, at, compared.run, withAt as number), retries);
   return (
     <section class="compare" aria-label="Compare">
       <div class="compare-bar">
@@ -51,8 +52,8 @@ export function Compare(props: Props) {
         </label>
         <span>to the report that the timeline shows</span>
       </div>
-      {error && <Failure error={error} what="These reports cannot be compared" onRetry={() => props.onCompared({ ...compared })} />}
-      {!error && withAt === null && <p class="muted pad">There is no other report to compare with.</p>}
+      {error && <Failure error={error} what="These reports cannot be compared" onRetry={() => setRetries(retries + 1)} />}
+      {!error && withAt === null && (same || other.data) && <p class="muted pad">There is no other report to compare with.</p>}
       {!error && data && <Outcome answer={data} onVariable={props.onVariable} />}
     </section>
   );
