@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from introspect.capture.record import Capture
 from introspect.diagnosis import diagnose
 from introspect.errors import IntrospectError
 from introspect.records import Report
 from introspect.rules import RULES, Rule
+
+if TYPE_CHECKING:
+    from introspect.capture.assembly import Observer
 
 
 def inspect(
@@ -33,8 +36,9 @@ def inspect(
     Args:
         target: a compiled Keras model, the path of a saved one, or a `tf.function` that trains (then `args` are what it
             is called with, and `model` and `optimizer` say what it trains with).
-        data: what `fit` will be given; only its signature is read, and nothing is taken from it.
-        measure: add numbers of one real step, run on a copy.
+        data: what `fit` will be given; only its signature is read (and one batch of a copy, to measure), and nothing is
+            taken from it.
+        measure: add numbers and placed devices of one real step, run on a copy; without `data`, on a made-up batch.
         try_fixes: build each proposed fix on a copy of the step and say what would train then.
         select, ignore: rules by id, beginning of an id, or name.
 
@@ -49,10 +53,20 @@ def inspect(
     if args is not None:
         from introspect.capture import capture_function
 
-        capture = capture_function(target, tuple(args), kwargs or {}, model=model, optimizer=optimizer)
+        observe = observer(measure, args=tuple(args), kwargs=kwargs or {})
+        capture = capture_function(target, tuple(args), kwargs or {}, model=model, optimizer=optimizer, observe=observe)
         return checked(diagnose(capture, rules))
-    capture = capture_model(target, data=data)
+    capture = capture_model(target, data=data, observe=observer(measure, data=data))
     return finish(target, capture, rules, Wanted(measure, try_fixes, data))
+
+
+def observer(measure: bool, **feed: Any) -> Observer | None:
+    """What runs one step on a copy, where that is asked for."""
+    if not measure:
+        return None
+    from introspect.measuring import observe_step
+
+    return observe_step(**feed)
 
 
 def choose_rules(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> tuple[Rule, ...]:
@@ -109,7 +123,8 @@ def inspect_target(
             target, custom_objects=custom_objects, unsafe=unsafe, steps_per_execution=steps_per_execution, **given
         )
         model, saved = loaded.model, loaded.saved
-    capture = capture_model(model, data=data)
+    observe = observer(measure, data=data, batch_size=batch_size)
+    capture = capture_model(model, data=data, observe=observe)
     if saved is not None:
         capture = replace(capture, saved=saved, model=replace(capture.model, file=target))
     return finish(model, capture, rules, Wanted(measure, try_fixes, data, batch_size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,6 +57,11 @@ class Reading:
     built: frozenset[int] | None = None
     """Identities of the optimizers that were built before introspect traced; None where it traced nothing."""
     timings: list[tuple[str, float]] = field(default_factory=list)
+    observe: Observer | None = None
+    """Adds to the capture what only the live step can tell."""
+
+
+Observer = Callable[[Reading, VariableTable, Capture], Capture]
 
 
 def assemble(reading: Reading) -> Capture:
@@ -68,7 +74,7 @@ def assemble(reading: Reading) -> Capture:
     traces = freeze_traces(reading.lives, rows.table, reading.current)
     fit_end, end_failure = ((), None) if not reading.fits else read_fit_end(reading, rows.table)
     reading.timings.append(("export", time.perf_counter() - started))
-    return Capture(
+    capture = Capture(
         model=reading.summary,
         environment=describe_environment(keras, getattr(model, "distribute_strategy", None)),
         variables=tuple(rows.table.rows),
@@ -86,6 +92,7 @@ def assemble(reading: Reading) -> Capture:
         odd_flags=find_odd_flags({rows.tree.paths[id(layer)]: layer for layer in rows.tree.layers}),
         flag_writes=read_flag_writes(reading, rows, traces),
     )
+    return capture if reading.observe is None else reading.observe(reading, rows.table, capture)
 
 
 def read_flag_writes(reading: Reading, rows: Rows, traces: tuple[CapturedTrace, ...]) -> tuple[FlagWrite, ...]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from introspect.capture.framework import KerasName
-from introspect.capture.inputs import first_line, is_dataset, is_indexed, is_loader, protect_state, split_arrays
+from introspect.capture.inputs import (
+    DEFAULT_BATCH,
+    first_line,
+    is_dataset,
+    is_indexed,
+    is_loader,
+    protect_state,
+    split_arrays,
+    take_rows,
+)
 from introspect.errors import DataError
 
 BATCH = 8
@@ -25,8 +34,10 @@ PASSED_OVER = (
 """Beginnings of the types of datasets that keep something between iterators (an order, files): left out of the copy."""
 
 
-def take_batch(model: Any, data: Any, keras: KerasName) -> Any:
-    """The first batch that `fit(data)` would feed, in no particular order where the data is shuffled.
+def take_batch(model: Any, data: Any, keras: KerasName, batch_size: int | None = None) -> Any:
+    """The first batch that `fit(data)` would feed, in the data's own order where `fit` shuffles it.
+
+    `batch_size` counts for arrays only.
 
     Raises:
         DataError: a look would take from the data or run Python of the user's.
@@ -40,21 +51,22 @@ def take_batch(model: Any, data: Any, keras: KerasName) -> Any:
             f"data is a {type(data).__name__}, and to measure would take a batch away; pass one batch, data=(x, y)"
         )
     x, y, weights = split_arrays(data)
-    return protect_state(lambda: adapt_arrays(model, x, y, weights, keras))
+    return protect_state(lambda: adapt_arrays(model, (x, y, weights), keras, batch_size or DEFAULT_BATCH))
 
 
-def adapt_arrays(model: Any, x: Any, y: Any, weights: Any, keras: KerasName) -> Any:
+def adapt_arrays(model: Any, arrays: tuple[Any, Any, Any], keras: KerasName, batch_size: int) -> Any:
     """Keras' own adapter's first batch, in the arrays' order."""
+    x, y, weights = (take_rows(part, batch_size) for part in arrays)
+    given = {"x": x, "y": y, "sample_weight": weights, "batch_size": batch_size, "shuffle": False}
     try:
         if keras == "tf_keras":
             from tf_keras.src.engine.data_adapter import get_data_handler
 
-            handler = get_data_handler(x=x, y=y, sample_weight=weights, model=model, shuffle=False)
-            dataset = getattr(handler._adapter, "_dataset", handler._dataset)
+            dataset = get_data_handler(model=model, **given)._adapter.get_dataset()
         else:
             from keras.src.trainers.data_adapters import get_data_adapter
 
-            dataset = get_data_adapter(x=x, y=y, sample_weight=weights, shuffle=False).get_tf_dataset()
+            dataset = get_data_adapter(**given).get_tf_dataset()
         return next(iter(dataset))
     except Exception as error:
         raise DataError(f"fit() cannot take this data: {first_line(error)}; pass arrays as data=(x, y)") from error

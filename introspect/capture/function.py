@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from introspect.capture.assembly import Reading, StandIn, assemble, pair_optimizers
+from introspect.capture.assembly import Observer, Reading, StandIn, assemble, pair_optimizers
 from introspect.capture.current import look_up
 from introspect.capture.frames import explain_error, locate_error
 from introspect.capture.framework import KerasName, name_keras, require_backend
@@ -27,6 +27,7 @@ def capture_function(
     kwargs: dict[str, Any] | None = None,
     model: Any = None,
     optimizer: Any = None,
+    observe: Observer | None = None,
 ) -> Capture:
     """Read the traces of a tf.function that trains, changing nothing.
 
@@ -36,6 +37,7 @@ def capture_function(
             and where there is none, a copy of the function is traced in isolation.
         model: whose variables and flags to report; without it, all variables that the graph uses.
         optimizer: the one that the loop is meant to use; without it, those that the graph uses.
+        observe: as of `capture_model`.
 
     Raises:
         IntrospectError: `step` cannot be called.
@@ -50,6 +52,7 @@ def capture_function(
     if keras == "keras":
         require_backend()
     reading = read_function(step, args, kwargs or {}, model, keras, optimizer)
+    reading.observe = observe
     reading.timings.append(("find", time.perf_counter() - started))
     if reading.current is not None:
         return assemble(reading)

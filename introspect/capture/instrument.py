@@ -64,7 +64,7 @@ class Site:
         return site
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """A value stands in a call that cannot be rewritten."""
 
 
@@ -87,7 +87,7 @@ def rewrite_step(step: Any, library: Mapping[str, Any], site: Site, suffix: str,
         keep: name of a function `(old rows, new rows) -> rows` for loops.
 
     Raises:
-        Unsupported: a call on the way is of a kind that takes no more outputs.
+        UnsupportedError: a call on the way is of a kind that takes no more outputs.
     """
     rewriter = _Rewriter(library, suffix, keep)
     rows = rewriter.rewrite(step, site)
@@ -135,7 +135,7 @@ class _Rewriter:
             return self.rewrite_loop(function, node, sites)
         names = called_names(node, self.library)
         if not names:
-            raise Unsupported(f"{node.op} {node.name!r}")
+            raise UnsupportedError(f"{node.op} {node.name!r}")
         bodies = [self.rewrite(self.library[name], sites.get(i, Site())) for i, name in enumerate(names)]
         rows = [row for _, part in bodies for row in part]
         if len(bodies) > 1 and rows:
@@ -166,7 +166,7 @@ class _Rewriter:
         """A loop carries the rows as one more variable."""
         names = called_names(node, self.library)
         if 0 in sites:
-            raise Unsupported(f"the condition of loop {node.name!r}")
+            raise UnsupportedError(f"the condition of loop {node.name!r}")
         condition, _ = self.rewrite(self.library[names[0]], Site())
         body, rows = self.rewrite(self.library[names[1]], sites.get(1, Site()))
         self.name_functions(node, [condition.signature.name, body.signature.name])

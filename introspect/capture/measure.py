@@ -12,10 +12,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from introspect.capture.instrument import SILENCED, WIDTH, Rewritten, Site, Unsupported, rewrite_step
+from introspect.capture.instrument import SILENCED, WIDTH, Rewritten, Site, UnsupportedError, rewrite_step
 from introspect.capture.placement import GraphCollection
 from introspect.capture.probe import LiveProbe
-from introspect.capture.record import CapturedMeasure, CapturedPlacement, CapturedTrace, MeasuredVariable, StepPlan
+from introspect.capture.record import (
+    CapturedMeasure,
+    CapturedPlacement,
+    CapturedTrace,
+    GradientPoint,
+    MeasuredVariable,
+    StepPlan,
+)
 from introspect.capture.shadow import Library, Shadows, call_by_name, find_obstacle, unique_suffix
 from introspect.capture.statistics import Statistics, comparer, make_keeper, read_row
 from introspect.capture.taps import TapReader, Wanted
@@ -67,91 +74,54 @@ def captures_iterator(concrete: Any) -> bool:
 
 
 class Measurer:
-    """Measures one trace again and again; `close` frees what the first run built.
+    """Measures one trace again and again; holds neither it nor its variables. `close` frees what the first run built.
 
     Raises:
         StepError: the step cannot be run on copies.
     """
 
     def __init__(self, live: LiveStep, plan: StepPlan) -> None:
-        self.live = live
         self.plan = plan
         library = live.parse_library()
         require_isolated(live, library)
         probe = LiveProbe(live.concrete.graph)
         shapes = {point.variable: live.table.rows[point.variable].shape for point in plan.points}
-        self._reader = TapReader(probe, shapes, live.trace.jit or calls_xla(library))
-        self._reader.read_plan(plan)
-        self._keeper = make_keeper()
+        reader = TapReader(probe, shapes, live.trace.jit or calls_xla(library))
+        reader.read_plan(plan)
+        self._wanted = reader.wanted
+        self._kept = (make_keeper(), *reader.functions.values())
+        step = rewrite(live, library, reader, self._kept[0])
+        self._rows = step.rows
+        self._name = step.functions[0].signature.name
+        self._outputs = len(step.functions[0].signature.output_arg)
         self._library = Library()
-        self._step = self._rewrite(library)
-        self._library.add(self._step.functions)
+        self._library.add(step.functions)
 
-    def _rewrite(self, library: dict[str, Any]) -> Rewritten:
-        step, keep = self.live.concrete.function_def, self._keeper.name.decode()
-        try:
-            made = rewrite_step(step, library, self._reader.site, unique_suffix(), keep)
-        except Unsupported as reason:
-            raise StepError(
-                f"the step cannot be measured: {reason} takes no further output; leave measure out"
-            ) from None
-        return made
-
-    def measure(self, inputs: Sequence[Any], batch: str) -> CapturedMeasure:
+    def measure(self, live: LiveStep, inputs: Sequence[Any], given: bool) -> CapturedMeasure:
         """Run one step on copies of what it writes.
 
         Args:
+            live: the step that the measurer was made for.
             inputs: flat arguments of the concrete function, without its captures.
-            batch: given or invented.
+            given: whether they are of a batch that the user gave.
 
         Raises:
             StepError: the step failed on this batch.
         """
         started = time.perf_counter()
-        shadows = make_shadows(self.live, self.plan.written)
-        scales = self._read_scales()
-        captured = shadows.substitute(self.live.table, self.live.concrete.captured_inputs)
-        name, outputs = self._step.functions[0].signature.name, len(self._step.functions[0].signature.output_arg)
-        results = call_by_name(name, [*inputs, *captured], outputs)
-        rows = results[-1].numpy() if self._step.rows else ()
+        shadows = make_shadows(live, self.plan.written)
+        scales = read_scales(self.plan, live.table)
+        captured = shadows.substitute(live.table, live.concrete.captured_inputs)
+        results = call_by_name(self._name, [*inputs, *captured], self._outputs)
+        numbers = results[-1].numpy() if self._rows else ()
         del results
-        found = collect_rows(self._reader.wanted, self._step.rows, rows)
-        numbers = tuple(self._describe(point, found, scales, shadows) for point in self.plan.points)
+        found = collect_rows(self._wanted, self._rows, numbers)
         return CapturedMeasure(
             trace=self.plan.trace,
-            batch="given" if batch == "given" else "invented",
-            rows=numbers,
+            batch="given" if given else "invented",
+            rows=tuple(describe(point, found, scales.get(point.variable, 1.0), shadows) for point in self.plan.points),
             loss_scale=next(iter(scales.values()), None),
             seconds=time.perf_counter() - started,
-        )
-
-    def _read_scales(self) -> dict[int, float]:
-        """Loss scale of each variable whose loss is scaled."""
-        scales = {}
-        for point in self.plan.points:
-            if point.scale_variable is not None:
-                variable = self.live.table.objects[point.scale_variable]
-                scales[point.variable] = float(variable.numpy())
-            elif point.scale is not None:
-                scales[point.variable] = point.scale
-        return scales
-
-    def _describe(
-        self, point: Any, found: dict[Wanted, list[Statistics]], scales: dict[int, float], shadows: Shadows
-    ) -> MeasuredVariable:
-        index = point.variable
-        gradient = next(iter(found.get(Wanted(index, "gradient"), ())), None)
-        asked = found.get(Wanted(index, "asked"))
-        before, change, changed = compare(shadows, index)
-        return MeasuredVariable(
-            variable=index,
-            weight_norm=None if before is None else before.norm,
-            update_norm=None if change is None else change.norm,
-            changed=changed,
-            gradient_norm=None if gradient is None else gradient.norm / scales.get(index, 1.0),
-            zero_fraction=None if gradient is None else gradient.zero_fraction,
-            finite=None if gradient is None else gradient.finite,
-            asked_norm=add_norms(asked) if point.asked else None,
         )
 
     def close(self) -> None:
@@ -163,6 +133,48 @@ class Measurer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def rewrite(live: LiveStep, library: dict[str, Any], reader: TapReader, keeper: Any) -> Rewritten:
+    """The step with readers in it.
+
+    Raises:
+        StepError: a gradient stands in a call that takes no further output.
+    """
+    try:
+        return rewrite_step(live.concrete.function_def, library, reader.site, unique_suffix(), keeper.name.decode())
+    except UnsupportedError as reason:
+        raise StepError(f"the step cannot be measured: {reason} takes no further output; leave measure out") from None
+
+
+def read_scales(plan: StepPlan, table: VariableTable) -> dict[int, float]:
+    """Loss scale of each variable whose loss is scaled."""
+    scales = {}
+    for point in plan.points:
+        if point.scale_variable is not None:
+            scales[point.variable] = float(table.objects[point.scale_variable].numpy())
+        elif point.scale is not None:
+            scales[point.variable] = point.scale
+    return scales
+
+
+def describe(
+    point: GradientPoint, found: dict[Wanted, list[Statistics]], scale: float, shadows: Shadows
+) -> MeasuredVariable:
+    """The numbers of one variable."""
+    index = point.variable
+    gradient = next(iter(found.get(Wanted(index, "gradient"), ())), None)
+    before, change, changed = compare(shadows, index)
+    return MeasuredVariable(
+        variable=index,
+        weight_norm=None if before is None else before.norm,
+        update_norm=None if change is None else change.norm,
+        changed=changed,
+        gradient_norm=None if gradient is None else gradient.norm / scale,
+        zero_fraction=None if gradient is None else gradient.zero_fraction,
+        finite=None if gradient is None else gradient.finite,
+        asked_norm=add_norms(found.get(Wanted(index, "asked"))) if point.asked else None,
+    )
 
 
 def calls_xla(library: dict[str, Any]) -> bool:
@@ -182,7 +194,7 @@ def make_shadows(live: LiveStep, written: Iterable[tuple[int, int]]) -> Shadows:
 
     shadows = Shadows()
     shadows.make(live.table, written)
-    if hasattr(live.steps, "handle"):
+    if live.steps is not None and hasattr(live.steps, "handle"):
         shadows.replace(live.steps, tf.ones([], live.steps.dtype))
     return shadows
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from introspect.capture.assembly import Reading, assemble, pair_optimizers
+from introspect.capture.assembly import Observer, Reading, assemble, pair_optimizers
 from introspect.capture.current import find_current
 from introspect.capture.framework import KerasName, require_model
 from introspect.capture.guard import preserve
@@ -24,7 +24,12 @@ from introspect.records import ModelSummary, Source
 
 
 def capture_model(
-    model: Any, data: Any = None, *, batch_size: int | None = None, saved: SavedFile | None = None
+    model: Any,
+    data: Any = None,
+    *,
+    batch_size: int | None = None,
+    saved: SavedFile | None = None,
+    observe: Observer | None = None,
 ) -> Capture:
     """Read a compiled model and its step, changing nothing.
 
@@ -35,6 +40,7 @@ def capture_model(
             model's inputs, outputs and loss.
         batch_size: as `fit` is given it, for arrays and for batches that are made up.
         saved: what the file says that the model was loaded from.
+        observe: asked for what only the live step can tell, before it is let go.
 
     Raises:
         IntrospectError: `model` is no Keras model.
@@ -50,7 +56,7 @@ def capture_model(
     require_variables(model)
     spec = None if data is None else read_spec(model, data, keras, batch_size)
     reading = read_traces(model, keras, spec)
-    reading.data_given = data is not None
+    reading.data_given, reading.observe = data is not None, observe
     if saved is not None:
         reading.summary = replace(reading.summary, file=saved.path)
     reading.timings.append(("find", time.perf_counter() - started))

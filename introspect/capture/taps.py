@@ -102,7 +102,7 @@ class TapReader:
                 self.functions[key] = make_dense_reader(dtypes[0])
             else:
                 rows, width = int(shape[0] or 1), count_elements(shape[1:])
-                self.functions[key] = make_sparse_reader(*dtypes, rows, width, self.jit)
+                self.functions[key] = make_sparse_reader(dtypes[0], dtypes[1], rows, width, self.jit)
         return self.functions[key]
 
 

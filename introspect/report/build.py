@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from introspect.capture.record import Capture, CapturedOptimizer, Probe
 from introspect.evidence.collect import TraceEvidence, summarize_updates
+from introspect.evidence.placement import join_placements
 from introspect.evidence.writes import WriteFact
 from introspect.expectation import LayerTree, find_decider
 from introspect.records import (
     Finding,
     Flow,
     GradientKind,
+    Measured,
     OptimizerReport,
     Report,
     SlotReport,
@@ -47,6 +49,8 @@ class _RowBuilder:
             trace.id: probe for trace, probe in zip(capture.traces, capture.probes, strict=False)
         }
         self.current = next((one for one in evidence if one.trace.current), evidence[-1] if evidence else None)
+        self.placements = join_placements(evidence, capture.placements)
+        self.numbers = {} if capture.measure is None else {row.variable: row for row in capture.measure.rows}
         self.tracker = {index: o for o in reversed(capture.optimizers) for index in o.tracks}
 
     def has_row(self, index: int, variable: CapturedVariable) -> bool:
@@ -85,6 +89,8 @@ class _RowBuilder:
             tracked=variable.role == "model",
             decided_by=find_decider(self.capture, self.tree, variable),
             replicas=variable.replicas,
+            gradient_device=self.gradient_device(index),
+            measured=self.measured(index),
         )
 
     def updated(self, index: int) -> tuple[Updated, str | None]:
@@ -115,7 +121,7 @@ class _RowBuilder:
             op=node,
             op_type=one.flow.op_type(fact.node),
             device=device,
-            placed=None,
+            placed=self.placed(one, fact),
             conditional=fact.conditional,
             trace=one.trace.id,
             function=function,
@@ -134,7 +140,34 @@ class _RowBuilder:
     def slot(self, index: int, name: str) -> SlotReport:
         variable = self.capture.variables[index]
         moves = [self._moves(one, index) for one in self.evidence]
-        return SlotReport(name, variable.path, summarize_updates(moves), variable.device, None)
+        writes = ((one, fact) for one in self.evidence for fact in one.writes.get(index, ()) if fact.place[1] == 0)
+        placed = next((device for one, fact in writes if (device := self.placed(one, fact))), None)
+        return SlotReport(name, variable.path, summarize_updates(moves), variable.device, placed)
+
+    def placed(self, one: TraceEvidence, fact: WriteFact) -> str | None:
+        placement = self.placements.get(one.trace.id)
+        return None if placement is None else placement.device_of_write(fact)
+
+    def gradient_device(self, index: int) -> str | None:
+        if self.current is None or not self.current.updates(index):
+            return None
+        placement = self.placements.get(self.current.trace.id)
+        return None if placement is None else placement.device_of_gradient(index)
+
+    def measured(self, index: int) -> Measured | None:
+        numbers = self.numbers.get(index)
+        if numbers is None:
+            return None
+        asked = numbers.asked_norm if numbers.asked_norm is not None else numbers.gradient_norm
+        return Measured(
+            gradient_norm=numbers.gradient_norm,
+            update_norm=numbers.update_norm,
+            weight_norm=numbers.weight_norm,
+            zero_fraction=numbers.zero_fraction,
+            finite=numbers.finite,
+            resolved=True if numbers.changed else False if asked else None,
+            placed=self.gradient_device(index),
+        )
 
 
 def build_report(
