@@ -62,8 +62,10 @@ def split_arrays(data: Any) -> tuple[Any, Any, Any]:
 
 def read_arrays(model: Any, arrays: tuple[Any, Any, Any], batch_size: int, keras: KerasName) -> Any:
     """Ask Keras' own adapter about a few rows: a whole number of batches has a static size, any other has none."""
-    rows = count_rows(arrays)
-    few = batch_size if rows and rows % batch_size == 0 else 1
+    counts = sorted(count_rows(arrays))
+    if len(counts) > 1:
+        raise DataError(f"the arrays of data= have {counts[0]} and {counts[-1]} rows; pass x and y of one length")
+    few = batch_size if counts and counts[0] and counts[0] % batch_size == 0 else 1
     x, y, weights = (take_rows(part, few) for part in arrays)
     settings = {"x": x, "y": y, "sample_weight": weights, "batch_size": batch_size}
     try:
@@ -78,14 +80,13 @@ def read_arrays(model: Any, arrays: tuple[Any, Any, Any], batch_size: int, keras
         raise DataError(f"fit() cannot take this data: {first_line(error)}; pass arrays as data=(x, y)") from error
 
 
-def count_rows(data: Any) -> int | None:
-    """Length of the first array in a structure."""
-    if data is None:
-        return None
+def count_rows(data: Any) -> set[int]:
+    """Lengths of the arrays in a structure."""
     if isinstance(data, (list, tuple, dict)):
         parts = data.values() if isinstance(data, dict) else data
-        return next((rows for part in parts if (rows := count_rows(part)) is not None), None)
-    return int(data.shape[0]) if getattr(data, "shape", None) else None
+        return {count for part in parts for count in count_rows(part)}
+    shape = getattr(data, "shape", None)
+    return {int(shape[0])} if shape else set()
 
 
 def take_rows(data: Any, rows: int) -> Any:

@@ -53,7 +53,8 @@ def prebuild_optimizer(model: Any, keras: KerasName) -> None:
     if keras != "keras" or has_custom_step(model) or optimizer is None or optimizer.built:
         return
     variables = model.trainable_weights
-    if variables and model._distribute_strategy is None:
+    whole = all(layer.built for layer in model._flatten_layers())  # else the trace makes more variables
+    if variables and whole and model._distribute_strategy is None:
         optimizer.build(list(variables))
 
 
