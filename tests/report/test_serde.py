@@ -257,7 +257,7 @@ def test_the_mark_of_a_report() -> None:
     assert healthy.headline is None
     assert healthy.counts == Counts(32, 6, 6, 6, 0, 0, 0, 0, 0, 0, 0)
     mark = mark_report(flatten_report(stale), epoch=3, detail="backbone")
-    assert (mark.ok, mark.epoch, mark.detail, mark.rules) == (False, 3, "backbone", ("INT102",))
+    assert (mark.ok, mark.epoch, mark.detail, mark.rules) == (False, 3, "backbone", ("INT103",))
     assert mark.headline is not None
     assert mark.headline.startswith("26 of 32")
     assert mark.counts == Counts(32, 32, 32, 6, 0, 0, 26, 0, 1, 0, 0)
