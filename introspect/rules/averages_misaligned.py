@@ -33,7 +33,8 @@ from introspect.rules._wording import agree, count, name_some
 def check(facts: Facts) -> Iterator[Finding]:
     """At most one finding."""
     wrong = [end for end in facts.capture.fit_end if end.averaged != end.target]
-    if not wrong:
+    fails = facts.capture.failure is not None and facts.capture.failure.kind == "fit-end"
+    if not wrong or fails:
         return
     variables = facts.capture.variables
     targets, number = [end.target for end in wrong], len(wrong)

@@ -43,8 +43,8 @@ _WORDS = {
 
 _CAUSES = {
     "decay": "Weight decay is applied to each variable that the optimizer is given, whatever its gradient.",
-    "average": "The train step itself assigns it: a target network, a momentum encoder.",
-    "statistics": "A layer assigns it when it is called in training.",
+    "average": "The train step itself assigns an average: a target network, a momentum encoder.",
+    "statistics": "A layer assigns a value of its own when it is called in training.",
     "fit end": "With use_ema the optimizer keeps an average of each variable that it was built with, and fit writes it back.",
 }
 

@@ -52,10 +52,10 @@ def check(facts: Facts) -> Iterator[Finding]:
         certainty="proven",
         variables=facts.paths_of(failure.variables),
         layers=facts.layers_of(failure.variables),
-        message=f"The next fit raises {_NOTES[failure.kind]}: {failure.message}",
+        message=f"The next fit raises {_NOTES[failure.kind]}: {failure.message.rstrip('.')}.",
         cause=_CAUSES[failure.kind],
         fix=_FIXES[failure.kind],
-        evidence=(EvidenceStep(note=f"Keras says: {failure.message}", location=failure.location),),
+        evidence=(EvidenceStep(note="raised here", location=failure.location),) if failure.location else (),
     )
 
 

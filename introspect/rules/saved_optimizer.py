@@ -22,10 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from introspect.capture.record import SavedFile
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
-from introspect.rules._wording import count, name_some
+from introspect.rules._wording import agree, count, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -34,23 +35,36 @@ def check(facts: Facts) -> Iterator[Finding]:
     if saved is None or saved.fits or saved.optimizer_variables is None:
         return
     wanted = [row.path for row in facts.rows if row.expected and row.tracked]
-    if saved.trained is None:
-        told = f"it holds {count(saved.optimizer_variables, 'optimizer array')}, the flags ask for {saved.expected_variables}"
-    else:
-        told = f"it was saved after training {len(saved.trained)} of {count(len(wanted), 'trainable variable')}"
+    trained = list(saved.trained or ())
     yield Finding(
         rule=RULE.id,
         name=RULE.name,
         severity="info",
         certainty="proven",
-        variables=tuple(saved.trained or ()),
+        variables=tuple(
+            path for path in (*wanted, *trained) if saved.trained and (path in wanted) != (path in trained)
+        ),
         layers=(),
-        message=f"The optimizer state in {saved.path} does not fit its flags: {told}.",
+        message=f"The optimizer state in {saved.path} does not fit its flags: {_compare(saved, wanted)}.",
         cause=(
             "Flags were changed after the optimizer was built and before the model was saved"
-            + (f"; trained then: {name_some(saved.trained)}." if saved.trained else ".")
+            + (f"; trained then: {name_some(trained)}." if trained else ".")
+            + " Keras drops such a state with a warning when it loads the file."
         ),
         fix="# after loading:\nintrospect.recompile(model)  # or model.compile(...) with a new optimizer",
+    )
+
+
+def _compare(saved: SavedFile, wanted: list[str]) -> str:
+    if saved.trained is None:
+        return f"it holds {count(saved.optimizer_variables or 0, 'optimizer array')}, the flags ask for {saved.expected_variables}"
+    trained = saved.trained
+    if set(trained) <= set(wanted):
+        return f"it was saved after training {len(trained)} of {count(len(wanted), 'trainable variable')}"
+    frozen = [path for path in trained if path not in wanted]
+    return (
+        f"it was saved after training {count(len(trained), 'variable')}, and {len(frozen)} of these "
+        f"{agree(len(frozen), 'is', 'are')} frozen now"
     )
 
 

@@ -1,0 +1,29 @@
+"""The healthy twin: a new optimizer after the flags were set."""
+
+import keras
+import numpy as np
+
+import introspect
+
+x = np.random.rand(8, 4).astype("float32")
+y = np.random.rand(8, 1).astype("float32")
+
+
+def make_model():
+    layers = [keras.layers.Dense(4, name=name) for name in ("first", "second")]
+    head = keras.layers.Dense(1, name="head", trainable=False)
+    return keras.Sequential([keras.Input((4,)), *layers, head], name="model")
+
+
+def build():
+    model = make_model()
+    model.compile(keras.optimizers.SGD(use_ema=True), "mse")
+    model.fit(x, y, verbose=0)
+    model.get_layer("first").trainable = False
+    model.compile(keras.optimizers.SGD(use_ema=True), "mse")
+    return model, (x, y)
+
+
+if __name__ == "__main__":
+    model, data = build()
+    print(introspect.inspect(model, data=data))

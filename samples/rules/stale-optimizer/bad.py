@@ -1,0 +1,27 @@
+"""A new optimizer assigned without compile: the step goes on with the old one."""
+
+import keras
+import numpy as np
+
+import introspect
+
+x = np.random.rand(8, 4).astype("float32")
+y = np.random.rand(8, 1).astype("float32")
+
+
+def make_model():
+    backbone = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, activation="tanh")], name="backbone")
+    return keras.Sequential([keras.Input((4,)), backbone, keras.layers.Dense(1, name="head")], name="model")
+
+
+def build():
+    model = make_model()
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(x, y, verbose=0)
+    model.optimizer = keras.optimizers.SGD(0.001)
+    return model, (x, y)
+
+
+if __name__ == "__main__":
+    model, data = build()
+    print(introspect.inspect(model, data=data))

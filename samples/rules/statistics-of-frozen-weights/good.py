@@ -1,0 +1,26 @@
+"""The healthy twin: the layer itself is frozen."""
+
+import keras
+import numpy as np
+
+import introspect
+
+x = np.random.rand(8, 4).astype("float32")
+y = np.random.rand(8, 1).astype("float32")
+
+
+def make_model():
+    layers = [keras.Input((4,)), keras.layers.BatchNormalization(name="norm"), keras.layers.Dense(1, name="head")]
+    return keras.Sequential(layers, name="model")
+
+
+def build():
+    model = make_model()
+    model.get_layer("norm").trainable = False
+    model.compile("adam", "mse")
+    return model, (x, y)
+
+
+if __name__ == "__main__":
+    model, data = build()
+    print(introspect.inspect(model, data=data))

@@ -1,0 +1,28 @@
+"""Frozen between two batch sizes: which variables train depends on the batch."""
+
+import keras
+import numpy as np
+
+import introspect
+
+x = np.random.rand(8, 4).astype("float32")
+y = np.random.rand(8, 1).astype("float32")
+
+
+def make_model():
+    backbone = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, activation="tanh")], name="backbone")
+    return keras.Sequential([keras.Input((4,)), backbone, keras.layers.Dense(1, name="head")], name="model")
+
+
+def build():
+    model = make_model()
+    model.compile("sgd", "mse")
+    model.train_on_batch(x, y)
+    model.get_layer("backbone").trainable = False
+    model.train_on_batch(x[:4], y[:4])
+    return model, None
+
+
+if __name__ == "__main__":
+    model, data = build()
+    print(introspect.inspect(model, data=data))

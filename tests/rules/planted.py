@@ -1,0 +1,336 @@
+"""Models in which a gradient is cut at a known line: `# cut` marks the ops to be named, `# also` those of another way."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A model with cuts.
+
+    Attributes:
+        build: gives (model, data).
+        cuts: (op type, line) of the ops that are to be named, in their order on the way.
+        others: those on another way.
+        starved: beginnings of the paths of all variables that get no gradient.
+    """
+
+    build: Callable[[], tuple[Any, Any]]
+    cuts: tuple[tuple[str, int], ...]
+    others: tuple[tuple[str, int], ...]
+    starved: tuple[str, ...]
+
+
+PLANTED: dict[str, Planted] = {}
+
+
+def plant(*ops: str, also: tuple[str, ...] = (), starved: tuple[str, ...] = ("enc/",)) -> Any:
+    """Register a builder; `ops` and `also` are the op types at its marked lines, in order."""
+
+    def keep(build: Callable[[], tuple[Any, Any]]) -> Callable[[], tuple[Any, Any]]:
+        lines, first = inspect.getsourcelines(build)
+        marked = {
+            mark: [first + i for i, line in enumerate(lines) for _ in range(line.count(mark))]
+            for mark in ("# cut", "# also")
+        }
+        cuts = tuple(zip(ops, marked["# cut"], strict=True))
+        others = tuple(zip(also, marked["# also"], strict=True))
+        PLANTED[build.__name__] = Planted(build, cuts, others, starved)
+        return build
+
+    return keep
+
+
+class Block(keras.layers.Layer):
+    """A layer of one function, so that the function's line is the op's."""
+
+    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.function = function
+
+    def call(self, *values: Any) -> Any:
+        return self.function(*values)
+
+
+def batches(*shapes: tuple[int, ...], y: tuple[int, ...] = (1,)) -> tf.data.Dataset:
+    draw = np.random.default_rng(0)
+    arrays = [draw.random((4, *shape), dtype="float32") for shape in (*shapes, y)]
+    *x, target = arrays
+    return tf.data.Dataset.from_tensors((x[0] if len(x) == 1 else tuple(x), target))
+
+
+def through(function: Callable[[Any], Any], loss: Any = "mse") -> tuple[Any, Any]:
+    """enc, then the function, then head."""
+    x = keras.Input((4,))
+    h = keras.layers.Dense(5, activation="tanh", name="enc")(x)
+    h = Block(function, name="block")(h)
+    model = keras.Model(x, keras.layers.Dense(1, name="head")(h), name="m")
+    model.compile("sgd", loss)
+    return model, batches((4,))
+
+
+@plant("StopGradient")
+def stop_gradient():
+    return through(lambda h: tf.stop_gradient(h) * 2.0)  # cut
+
+
+@plant("Round")
+def rounding():
+    return through(lambda h: tf.round(h * 3.0) / 3.0)  # cut
+
+
+@plant("Floor")
+def flooring():
+    return through(lambda h: tf.floor(h * 3.0) / 3.0)  # cut
+
+
+@plant("Cast")
+def cast_to_integer():
+    def quantize(h):
+        whole = tf.cast(h * 10.0, tf.int32)  # cut
+        return tf.cast(whole, tf.float32) / 10.0
+
+    return through(quantize)
+
+
+@plant("Greater")
+def comparison():
+    def gate(h):
+        on = h > 0.0  # cut
+        return tf.cast(on, tf.float32)
+
+    return through(gate)
+
+
+@plant("ArgMax")
+def argmax_one_hot():
+    def choose(h):
+        best = tf.argmax(h, axis=-1)  # cut
+        return tf.one_hot(best, 5)
+
+    return through(choose)
+
+
+@plant("TopKV2")
+def top_k_indices():
+    def choose(h):
+        best = tf.math.top_k(h, k=2).indices  # cut
+        return tf.reduce_sum(tf.one_hot(best, 5), axis=1)
+
+    return through(choose)
+
+
+@plant("LowerBound")
+def search_sorted():
+    def bucket(h):
+        edges = tf.zeros_like(h) + tf.constant([0.1, 0.2, 0.3, 0.4, 0.5])
+        found = tf.searchsorted(edges, h)  # cut
+        return tf.one_hot(found, 6)[:, 0, :5]
+
+    return through(bucket)
+
+
+@plant("PyFunc")
+def numpy_function():
+    def by_numpy(h):
+        doubled = tf.numpy_function(lambda a: a * 2, [h], tf.float32)  # cut
+        return tf.ensure_shape(doubled, [None, 5])
+
+    return through(by_numpy)
+
+
+@plant("IdentityN")
+def custom_gradient_of_nothing():
+    @tf.custom_gradient
+    def swallow(h):
+        return h * 2.0, lambda upstream: None
+
+    return through(lambda h: swallow(h))  # cut
+
+
+@plant("AssignVariableOp")
+def assign():
+    class Store(keras.layers.Layer):
+        def build(self, shape):
+            self.held = self.add_weight(shape=(4, 5), trainable=False, name="held")
+
+        def call(self, h):
+            self.held.assign(h)  # cut
+            return tf.convert_to_tensor(self.held) * 2.0
+
+    x = keras.Input((4,), batch_size=4)
+    h = Store(name="store")(keras.layers.Dense(5, name="enc")(x))
+    model = keras.Model(x, keras.layers.Dense(1, name="head")(h), name="m")
+    model.compile("sgd", "mse")
+    return model, batches((4,))
+
+
+@plant("StopGradient", "Round")
+def two_in_series():
+    def twice(h):
+        h = tf.stop_gradient(h)  # cut
+        h = tf.tanh(h)
+        return tf.round(h * 3.0)  # cut
+
+    return through(twice)
+
+
+@plant("StopGradient", also=("Round",))
+def two_in_parallel():
+    def both(h):
+        left = tf.stop_gradient(h)  # cut
+        right = tf.round(h * 3.0)  # also
+        return tf.concat([left * 2.0, right], axis=-1)
+
+    return through(both)
+
+
+@plant("Round", also=("StopGradient", "ArgMax"))
+def cheap_way_beside_a_long_one():
+    def both(h):
+        best = tf.argmax(tf.stop_gradient(h), axis=-1)  # also # also
+        left = tf.one_hot(best, 5)
+        right = tf.round(h * 3.0)  # cut
+        return left + right * tf.ones_like(h)
+
+    return through(both)
+
+
+@plant("StopGradient")
+def linear_tail():
+    """No op of the backward pass reads the cut value: the loss is its mean."""
+    x = keras.Input((4,))
+    kept = keras.layers.Dense(1, name="head")(x)
+    cut = Block(lambda h: tf.stop_gradient(h), name="block")(keras.layers.Dense(1, name="enc")(x))  # cut
+    model = keras.Model(x, keras.layers.Add()([kept, cut]), name="m")
+    model.compile("sgd", loss=lambda y, p: tf.reduce_mean(p))
+    return model, batches((4,))
+
+
+@plant("StopGradient")
+def checked_numbers():
+    def check(h):
+        h = tf.debugging.check_numerics(h, "bad")
+        return tf.stop_gradient(h)  # cut
+
+    return through(check)
+
+
+@plant("StopGradient", starved=("emb/", "rnn/"))
+def behind_a_loop():
+    x = keras.Input((6,), dtype="int32")
+    h = keras.layers.Embedding(7, 4, name="emb")(x)
+    h = keras.layers.LSTM(5, name="rnn")(h)
+    h = Block(lambda v: tf.stop_gradient(v), name="block")(h)  # cut
+    model = keras.Model(x, keras.layers.Dense(1, name="head")(h), name="m")
+    model.compile("sgd", "mse")
+    return model, tf.data.Dataset.from_tensors((np.ones((4, 6), "int32"), np.ones((4, 1), "float32")))
+
+
+@plant(starved=())
+def inside_a_loop():
+    """TensorFlow's gradient of a loop hands back zeros, not nothing."""
+
+    def recur(h):
+        total = tf.zeros_like(h)
+        for _ in tf.range(tf.shape(h)[0]):
+            total = total * 0.5 + tf.stop_gradient(h)
+        return total
+
+    return through(tf.function(recur))
+
+
+@plant("Round")
+def inside_nested_functions():
+    @tf.function
+    def inner(h):
+        return tf.round(h * 4.0)  # cut
+
+    @tf.function
+    def outer(h):
+        return inner(h) * 2.0
+
+    return through(lambda h: outer(h))
+
+
+@plant("StopGradient", also=("Greater", "StopGradient"))
+def inside_both_branches():
+    def choose(h):
+        return tf.cond(
+            tf.reduce_sum(h) > 0.0,  # also
+            lambda: tf.stop_gradient(h) * 2.0,  # cut
+            lambda: tf.stop_gradient(h) * 3.0,  # also
+        )
+
+    return through(choose)
+
+
+@plant("Greater", starved=("gate/",))
+def branch_decided_by_a_variable():
+    def choose(h, gate):
+        on = tf.reduce_sum(gate) > 0.0  # cut
+        return tf.cond(on, lambda: h * 2.0, lambda: h * 3.0)
+
+    x = keras.Input((4,))
+    h = keras.layers.Dense(5, name="enc")(x)
+    h = Block(choose, name="block")(h, keras.layers.Dense(1, name="gate")(x))
+    model = keras.Model(x, keras.layers.Dense(1, name="head")(h), name="m")
+    model.compile("sgd", "mse")
+    return model, batches((4,))
+
+
+@plant(starved=("enc/",))
+def shape_only():
+    x = keras.Input((4,))
+    rows = Block(lambda h: tf.cast(tf.shape(h)[0], tf.float32), name="rows")(keras.layers.Dense(5, name="enc")(x))
+    h = Block(lambda v, n: v * n, name="scale")(x, rows)
+    model = keras.Model(x, keras.layers.Dense(1, name="head")(h), name="m")
+    model.compile("sgd", "mse")
+    return model, batches((4,))
+
+
+@plant(
+    "ArgMax",
+    starved=("embed/", *(f"q{i}/" for i in range(6)), *(f"f{i}/" for i in range(6)), *(f"n{i}/" for i in range(6))),
+)
+def transformer_of_twelve_layers():
+    x = keras.Input((5,), dtype="int32")
+    h = keras.layers.Embedding(9, 8, name="embed")(x)
+    for i in range(12):
+        a = keras.layers.MultiHeadAttention(2, 4, name=f"q{i}")(h, h)
+        h = keras.layers.LayerNormalization(name=f"n{i}")(keras.layers.Add()([h, a]))
+        h = keras.layers.Add()([h, keras.layers.Dense(8, activation="gelu", name=f"f{i}")(h)])
+        if i == 5:
+            h = Block(lambda v: tf.one_hot(tf.argmax(v, axis=-1), 8), name="route")(h)  # cut
+    model = keras.Model(x, keras.layers.Dense(1, name="head")(h[:, 0]), name="m")
+    model.compile("adam", "mse")
+    return model, tf.data.Dataset.from_tensors((np.ones((4, 5), "int32"), np.ones((4, 1), "float32")))
+
+
+@plant("StopGradient", starved=("skip1/",))
+def unet_with_a_detached_skip():
+    def double(h, width, name):
+        return keras.layers.Conv2D(width, 3, padding="same", activation="relu", name=name)(h)
+
+    x = h = keras.Input((16, 16, 1))
+    skips = []
+    for i, width in enumerate((2, 4, 8)):
+        h = double(h, width, f"down{i}")
+        skips.append(keras.layers.Conv2D(width, 1, name=f"skip{i}")(h))
+        h = keras.layers.MaxPooling2D()(h)
+    h = double(h, 8, "middle")
+    skips[1] = Block(lambda v: tf.stop_gradient(v), name="detach")(skips[1])  # cut
+    for i, width in reversed(list(enumerate((2, 4, 8)))):
+        h = keras.layers.Concatenate()([keras.layers.UpSampling2D()(h), skips[i]])
+        h = double(h, width, f"up{i}")
+    model = keras.Model(x, keras.layers.Conv2D(1, 1, name="head")(h), name="unet")
+    model.compile("adam", "mse")
+    return model, batches((16, 16, 1), y=(16, 16, 1))

@@ -1,0 +1,100 @@
+"""The op and the line that a finding names are those where the gradient was cut, and only those."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import introspect
+from introspect.records import EvidenceStep, Finding
+
+pytestmark = pytest.mark.tf
+
+NAMES = (
+    "stop_gradient",
+    "rounding",
+    "flooring",
+    "cast_to_integer",
+    "comparison",
+    "argmax_one_hot",
+    "top_k_indices",
+    "search_sorted",
+    "numpy_function",
+    "custom_gradient_of_nothing",
+    "assign",
+    "two_in_series",
+    "two_in_parallel",
+    "cheap_way_beside_a_long_one",
+    "linear_tail",
+    "checked_numbers",
+    "behind_a_loop",
+    "inside_a_loop",
+    "inside_nested_functions",
+    "inside_both_branches",
+    "branch_decided_by_a_variable",
+    "shape_only",
+    "transformer_of_twelve_layers",
+    "unet_with_a_detached_skip",
+)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_names() -> Iterator[None]:
+    import keras
+
+    keras.utils.clear_session()
+    yield
+    keras.utils.clear_session()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_planted_cut_is_named(name: str) -> None:
+    from tests.rules.planted import PLANTED
+
+    planted = PLANTED[name]
+    model, data = planted.build()
+    report = introspect.inspect(model, data=data)
+    starved = ask_tape(model, data)
+    assert all(path.startswith(planted.starved) for path in starved)
+    assert {path for finding in report.findings for path in finding.variables} == starved
+    assert [finding.rule for finding in report.findings] == ["INT104"] * bool(starved)
+    for finding in report.findings:
+        assert places(finding, "cuts the gradient") == list(planted.cuts)
+        assert sorted(places(finding, "cuts another way")) == sorted(planted.others)
+
+
+def test_names_are_those_that_are_planted() -> None:
+    from tests.rules.planted import PLANTED
+
+    assert set(NAMES) == set(PLANTED)
+
+
+def ask_tape(model: Any, data: Any) -> set[str]:
+    """Paths of the trainable variables to which a tape gives no gradient."""
+    import tensorflow as tf
+
+    batch = next(iter(data))
+
+    @tf.function
+    def differentiate() -> None:
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(batch[0], batch[1], model(batch[0], training=True))
+        gradients.extend(tape.gradient(loss, [v.value for v in model.trainable_variables]))
+
+    gradients: list[Any] = []
+    differentiate.get_concrete_function()
+    pairs = zip(model.trainable_variables, gradients, strict=True)
+    return {variable.path for variable, gradient in pairs if gradient is None}
+
+
+def places(finding: Finding, note: str) -> list[tuple[str, int]]:
+    """(op type, line in planted.py) of the steps with this note."""
+    return [(str(step.op_type), line_of(step)) for step in finding.evidence if step.note == note]
+
+
+def line_of(step: EvidenceStep) -> int:
+    assert step.location is not None
+    assert step.location.file.endswith("planted.py")
+    return step.location.line
