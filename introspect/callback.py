@@ -63,7 +63,7 @@ class IntrospectCallback:
         self._model: Any = None
         self._watch: Watch | None = None
         self._epoch: int | None = None
-        self._ran = self._looked = False
+        self._ran = self._looked = self._entered = False
         self._batches = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -129,7 +129,7 @@ class IntrospectCallback:
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Called by Keras."""
-        self._epoch, self._ran = None, False
+        self._epoch, self._ran, self._entered = None, False, False
         self._follower.teller.forget()
         self._guard(lambda: self._follow(self._model))
         if self._watch is not None:
@@ -149,14 +149,13 @@ class IntrospectCallback:
         due = self._take_due() if isinstance(self.every, int) else None
         if due or not self._looked or watch.has_moved():
             self._looked = True
-            self._guard(lambda: self._follower.look(watch, self._epoch, due))
+            self._look(watch, due)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Called by Keras."""
         watch = self._watch
         if watch is not None and self._ran:
-            due = "epoch" if self.every == "epoch" else None
-            self._guard(lambda: self._follower.look(watch, epoch, due))
+            self._look(watch, "epoch" if self.every == "epoch" else None)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Called by Keras; a loop of one's own may call it at its end."""
@@ -175,6 +174,10 @@ class IntrospectCallback:
 
     def _implements_predict_batch_hooks(self) -> bool:
         return False
+
+    def _look(self, watch: Watch, due: str | None) -> None:
+        first, self._entered = not self._entered, True
+        self._guard(lambda: self._follower.look(watch, self._epoch, due, first=first))
 
     def _follow(self, model: Any, step: Any = None) -> None:
         self._model, self._watch = model, None

@@ -56,9 +56,15 @@ class Follower:
         due: str | None = None,
         step: Any = None,
         options: dict[str, Any] | None = None,
+        first: bool = False,
     ) -> None:
-        """Read the step if it has changed, or if a reading is due: "epoch", "interval", "asked"."""
+        """Read the step if it has changed, or if a reading is due: "epoch", "interval", "asked".
+
+        `first` says that it is the first look of a fit, whose batches may lead to another trace than those before.
+        """
         change = watch.find_change()
+        if change is None and first:
+            change = find_other_trace(watch)
         if change is None and due is None:
             if watch.report is not None:
                 self.teller.note(watch.report, id(watch), epoch)
@@ -87,10 +93,15 @@ class Follower:
 
     def _read(self, watch: Watch, change: Change | None, due: str | None, step: Any, options: dict[str, Any]) -> Report:
         from introspect.api import inspect
+        from introspect.capture.running import find_running
         from introspect.capture.watch import meant_flags
 
         model, before = watch.model, watch.report
-        watch.settle()  # first, so that a reading that fails is not tried at each batch
+        running = find_running(model) if step is None else None
+        if running is not None and not self.measure:  # a measurement needs a batch, and a type has none
+            options = {"data": running.batches} | options
+        # Before the reading, so that one that fails is not tried at each batch.
+        watch.settle(running.concrete if running is not None else None)
         with meant_flags(model, watch.entry_flags):
             if step is None:
                 report = inspect(model, measure=self.measure, **options)
@@ -133,6 +144,15 @@ class Follower:
 
             self._writer = ReportWriter(self.log_dir, TensorFlowFiles())
         return self._writer
+
+
+def find_other_trace(watch: Watch) -> Change | None:
+    """A change, if the running fit uses another of the known traces than the last one read."""
+    from introspect.capture.running import find_running
+    from introspect.capture.watch import Change
+
+    running = find_running(watch.model) if watch.read else None
+    return Change("new batch signature") if running is not None and watch.uses_other(running.concrete) else None
 
 
 def has_new_signature(before: Report, after: Report) -> bool:

@@ -34,7 +34,7 @@ def capture_recompiled(model: Any, data: Any = None, batch_size: int | None = No
     keras = require_model(model)
     require_compiled(model, keras)
     eager = runs_eagerly(model)
-    given = [] if data is None else [read_spec(model, data, keras)]
+    given = [] if data is None else [read_spec(model, data, keras, batch_size)]
     specs = iter(given) if given else chain(read_specs(model, keras), invent_specs(model, keras, batch_size))
     with preserve(model) as kept:
         twin, concrete = trace_fresh(model, keras, specs)

@@ -47,7 +47,7 @@ class Watch:
         """tf_keras: flags that `fit` has put aside for those of `compile`."""
         self._model = make_reference(model)
         self._step = make_reference(step)
-        self._function = self._optimizer = make_reference(None)
+        self._function = self._optimizer = self._current = make_reference(None)
         self._sizes: tuple[tuple[Any, int], ...] = ()
         self._traces = self._slots = self._cursor = 0
         self._objects: list[Any] = []
@@ -100,9 +100,14 @@ class Watch:
             return Change("optimizer replaced")
         return Change("new optimizer variable") if count_slots(model) != self._slots else None
 
-    def settle(self) -> None:
-        """Take what is so now as what was read."""
+    def uses_other(self, concrete: Any) -> bool:
+        """Whether a running fit uses another trace than the one that was read last as the current one."""
+        return self._current() not in (None, concrete)
+
+    def settle(self, concrete: Any = None) -> None:
+        """Take what is so now as what was read; `concrete` is the trace that the running fit uses, where it is known."""
         model = self._model()
+        self._current = make_reference(concrete)
         functions = list_functions(self._find_functions(model))
         self.read = True
         self._function = make_reference(getattr(model, "train_function", None))

@@ -113,6 +113,31 @@ def test_a_retrace_heals_without_a_false_alarm() -> None:
     assert reasons(callback)[2] == "flag changed"
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_trace_that_this_fit_uses(library: str) -> None:
+    """Of two traces the older one is in use: what it does is told, and nothing that the other one would do."""
+    import tensorflow as tf
+
+    x, y = make_data()
+    eight, four = (tf.data.Dataset.from_tensor_slices((x, y)).batch(n, drop_remainder=True) for n in (8, 4))
+    model = make_model(library)
+    model.compile("sgd", "mse")
+    callback = introspect.IntrospectCallback()
+    model.fit(eight.repeat(2), verbose=0)
+    model.get_layer("d1").trainable = False
+    if library == "tf_keras":
+        model.compile("sgd", "mse")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", IntrospectWarning)
+        model.fit(four, verbose=0, callbacks=[callback])  # traced anew, and frozen
+    assert callback.report.ok
+    if library == "tf_keras":
+        return
+    with pytest.warns(IntrospectWarning, match="INT101"):
+        model.fit(eight.repeat(2), verbose=0, callbacks=[callback])
+    assert [trace.current for trace in callback.report.traces] == [True, False]
+
+
 def test_new_batch_signature() -> None:
     model = make_model()
     model.compile("sgd", "mse")
