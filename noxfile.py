@@ -1,0 +1,41 @@
+"""The versions that introspect claims, each in an environment of its own: nox, or nox -s oldest."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["newest", "oldest", "plain_protobuf_6", "plain_protobuf_7"]
+TOOLS = ("pytest", "pytest-xdist", "hypothesis", "jsonschema", "setuptools<81")
+
+
+def run_tests(session: nox.Session, *packages: str, tests: tuple[str, ...] = ("tests",), marks: str = "") -> None:
+    """Install the package with the given versions beside it, and run the tests."""
+    session.install("-e", ".", *TOOLS, *packages)
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+    session.run("python", "-m", "pytest", "-q", "-m", marks, *tests, *session.posargs, env=environment)
+
+
+@nox.session(python="3.11")
+def newest(session: nox.Session) -> None:
+    """TensorFlow 2.21, Keras 3.15, tf_keras 2.21."""
+    run_tests(session, "tensorflow==2.21.*", "keras==3.15.*", "tf_keras==2.21.*", marks="not browser and not gpu")
+
+
+@nox.session(python="3.11")
+def oldest(session: nox.Session) -> None:
+    """TensorFlow 2.19, Keras 3.13, tf_keras 2.19, and with them protobuf 5."""
+    tests = ("tests/capture", "tests/callback", "tests/fixes", "tests/rules", "tests/test_truth.py")
+    packages = ("tensorflow==2.19.*", "keras==3.13.*", "tf_keras==2.19.*", "tensorboard==2.19.*", "protobuf==5.29.*")
+    run_tests(session, *packages, tests=tests, marks="not slow and not gpu")
+
+
+@nox.session(python="3.11")
+def plain_protobuf_6(session: nox.Session) -> None:
+    """Without TensorFlow: reports, outlets, plugin, command line, on protobuf 6.31.1."""
+    run_tests(session, "protobuf==6.31.1", marks="not tf and not browser and not slow and not gpu")
+
+
+@nox.session(python="3.11")
+def plain_protobuf_7(session: nox.Session) -> None:
+    """The same on protobuf 7."""
+    run_tests(session, "protobuf==7.*", marks="not tf and not browser and not slow and not gpu")
