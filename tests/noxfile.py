@@ -1,6 +1,8 @@
-"""The versions that introspect claims, each in an environment of its own: nox, or nox -s oldest."""
+"""The versions that introspect claims, each in an environment of its own: nox -f tests/noxfile.py [-s oldest]."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import nox
 
@@ -10,6 +12,7 @@ TOOLS = ("pytest", "pytest-xdist", "hypothesis", "jsonschema", "setuptools<81")
 
 def run_tests(session: nox.Session, *packages: str, tests: tuple[str, ...] = ("tests",), marks: str = "") -> None:
     """Install the package with the given versions beside it, and run the tests."""
+    session.chdir(Path(__file__).parent.parent)
     session.install("-e", ".", *TOOLS, *packages)
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
     session.run("python", "-m", "pytest", "-q", "-m", marks, *tests, *session.posargs, env=environment)
