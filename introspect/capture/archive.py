@@ -20,6 +20,12 @@ from introspect.errors import IntrospectError, RecordError
 from introspect.records import Location
 
 FORMAT = "introspect-capture"
+DAMAGE = (
+    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+    *(ValueError, LookupError, TypeError, AttributeError),
+)
+"""What reading a damaged archive may raise: zipfile's errors, then those of JSON of another shape."""
+
 LARGEST = 4 << 30
 """Bytes that an archive may unpack to."""
 
@@ -40,8 +46,10 @@ def write_capture(capture: Capture, path: str) -> None:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             write_parts(frozen, archive)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise IntrospectError(f"{path}: cannot be written ({error.strerror or error}); make room there") from error
         raise
 
 
@@ -67,7 +75,7 @@ def is_capture(path: str) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return "capture.json" in archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except DAMAGE:
         return False
 
 
@@ -86,7 +94,7 @@ def read_capture(path: str) -> Capture:
         raise error if str(error).startswith(path) else RecordError(f"{path}: {error}") from error
     except FileNotFoundError:
         raise RecordError(f"{path}: no such file; write one with introspect.capture.write_capture") from None
-    except (OSError, zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError) as error:
+    except DAMAGE as error:
         raise RecordError(f"{path}: no capture, or a damaged one ({error}); write it again") from error
 
 

@@ -60,9 +60,9 @@ def load_model_file(
     """
     file = read_model_file(path)
     names = read_custom_objects(custom_objects)
-    code = None if unsafe else find_code(file.config)
+    code = None if unsafe else find_code(file, names)
     if code is not None:
-        raise LoadError(f"{path}: would run {code}; pass --unsafe (unsafe=True) if you trust the file")
+        raise LoadError(f"{path}: {code}")
     settings = {"optimizer": optimizer, "loss": loss, "jit_compile": jit_compile}
     settings["steps_per_execution"] = steps_per_execution
     given = {name: value for name, value in settings.items() if value is not None}

@@ -6,7 +6,8 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,12 @@ from introspect.errors import LoadError
 ZIP_MAGIC = b"PK\x03\x04"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 WEIGHTS = "model.weights.h5"
+DAMAGE = (
+    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+    *(ValueError, LookupError, TypeError, AttributeError),
+)
+"""What reading a damaged file may raise: zipfile's and h5py's errors, then those of JSON of another shape."""
+
 SAFE_PACKAGES = ("", "builtins", "keras", "tf_keras", "keras_hub", "keras_nlp", "keras_cv")
 """Packages whose names in a config make Keras import nothing of the file's choosing."""
 
@@ -67,10 +74,16 @@ def read_zip(path: str) -> ModelFile:
             config = json.loads(archive.read("config.json"))
             metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
             arrays = read_optimizer_arrays(archive.read(WEIGHTS)) if WEIGHTS in names else None
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, KeyError) as error:
-        raise LoadError(f"{path}: damaged or cut short ({error}); copy or save it again") from error
-    major = read_major(metadata.get("keras_version"))
-    return ModelFile(path, "keras", major, config, bool(config.get("compile_config")), arrays)
+            major = read_major(metadata.get("keras_version"))
+            return ModelFile(path, "keras", major, config, bool(config.get("compile_config")), arrays)
+    except LoadError:
+        raise
+    except DAMAGE as error:
+        raise LoadError(f"{path}: {tell_damage(error)}") from error
+
+
+def tell_damage(error: Exception) -> str:
+    return f"damaged or cut short ({' '.join(str(error).split())}); copy or save it again"
 
 
 def read_optimizer_arrays(data: bytes) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
@@ -108,8 +121,10 @@ def read_hdf5(path: str) -> ModelFile:
             training = json.loads(decode_text(file.attrs.get("training_config", "null")))
             major = read_major(decode_text(file.attrs.get("keras_version", "2")))
             arrays = read_legacy_arrays(file)
-    except (OSError, ValueError, KeyError) as error:
-        raise LoadError(f"{path}: damaged or cut short ({error}); copy or save it again") from error
+    except LoadError:
+        raise
+    except DAMAGE as error:
+        raise LoadError(f"{path}: {tell_damage(error)}") from error
     return ModelFile(path, "h5", major, {"model": config, "training": training}, training is not None, arrays)
 
 
@@ -131,15 +146,19 @@ def read_major(version: object) -> int:
     return int(head) if head.isdigit() else 3
 
 
-def find_code(config: Any) -> str | None:
-    """What in a config would run code from the file when it is loaded; None where nothing would."""
-    for part in walk_config(config):
-        name = str(part.get("class_name", ""))
+def find_code(file: ModelFile, names: Container[str] = ()) -> str | None:
+    """What Keras would run or import if it loaded the file, and what to do; None where it would do neither.
+
+    Keras 3 refuses most of it by itself. tf_keras runs a Lambda layer of an .h5 file and imports any module that a
+    config names; `names` are the custom objects that the user gave, for which it imports nothing.
+    """
+    for part in walk_config(file.config):
+        name, module = str(part.get("class_name", "")), str(part.get("module") or "")
         if name == "__lambda__" or "lambda" in (part.get("function_type"), part.get("output_shape_type")):
-            return "a Lambda layer with Python code in it"
-        package = str(part.get("module") or "").partition(".")[0]
-        if "config" in part and package not in SAFE_PACKAGES and not is_registered(part):
-            return f"the class {name} of module {part.get('module')}"
+            return "holds a Lambda layer with Python code in it; pass --unsafe (unsafe=True) if you trust the file"
+        foreign = file.major < 3 and "config" in part and module.partition(".")[0] not in SAFE_PACKAGES
+        if foreign and name not in names and part.get("registered_name") not in names and not is_registered(part):
+            return f"names the class {name} of module {module}; pass --custom-objects {module} if you trust that module"
     return None
 
 
