@@ -45,7 +45,7 @@ class IntrospectCallback:
     def __new__(cls, *_: Any, **__: Any) -> IntrospectCallback:
         from introspect.capture.callbacks import bind_callback
 
-        return cast("IntrospectCallback", object.__new__(cls if hasattr(cls, "unbound") else bind_callback(cls)))
+        return cast("IntrospectCallback", object.__new__(cls if "unbound" in vars(cls) else bind_callback(cls)))
 
     def __init__(
         self,
@@ -67,9 +67,7 @@ class IntrospectCallback:
         self._batches = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        kind = getattr(type(self), "unbound", type(self))
-        copy = {**self.__dict__, "_model": None, "_watch": None}
-        return object.__new__ if kind is type(self) else make_unbound, (kind,), copy
+        return make_empty, (vars(type(self))["unbound"],), {**self.__dict__, "_model": None, "_watch": None}
 
     @property
     def report(self) -> Report | None:
@@ -206,6 +204,6 @@ def check_every(every: Every) -> Every:
     raise IntrospectError(f"every={every!r} is no interval; pass 'epoch' or a number of batches")
 
 
-def make_unbound(kind: type[IntrospectCallback]) -> IntrospectCallback:
-    """An instance without state, of a class bound to the Keras that is loaded."""
+def make_empty(kind: type[IntrospectCallback]) -> IntrospectCallback:
+    """An instance without state, bound to the Keras that is loaded where it is unpickled."""
     return kind.__new__(kind)

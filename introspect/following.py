@@ -67,7 +67,7 @@ class Follower:
             change = find_other_trace(watch)
         if change is None and due is None:
             if watch.report is not None:
-                self.teller.note(watch.report, id(watch), epoch)
+                self.teller.note(watch.report, watch, epoch)
             return
         before = watch.report
         report = self._read(watch, change, due, step, options or {})
@@ -117,7 +117,7 @@ class Follower:
         self.report = watch.report = report
         self.reports.append(report)
         del self.reports[:-MOST]
-        self.teller.note(report, id(watch), epoch)
+        self.teller.note(report, watch, epoch)
         writer = self._open(watch)
         if writer is not None:
             writer.append(report, epoch=epoch, detail=detail, last=last)

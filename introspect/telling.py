@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+import weakref
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from introspect.errors import IntrospectError, IntrospectWarning, MismatchError
 from introspect.records import Finding, Report
@@ -40,14 +41,20 @@ class Teller:
         if on_mismatch not in WAYS:
             raise IntrospectError(f"on_mismatch={on_mismatch!r} is not known; pass one of {', '.join(WAYS)}")
         self.on_mismatch = on_mismatch
-        self._told: dict[Hashable, set[Hashable]] = {}
+        self._told: weakref.WeakKeyDictionary[Any, set[Hashable]] = weakref.WeakKeyDictionary()
         self._waiting: list[Message] = []
 
-    def note(self, report: Report, model: Hashable, epoch: int | None) -> None:
-        """Keep what is new in a report until `tell`; `model` says whose report it is, `epoch` counts from 0."""
-        told = self._told.get(model, set())
+    def __getstate__(self) -> dict[str, Any]:
+        return {"on_mismatch": self.on_mismatch}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Teller.__init__(self, **state)
+
+    def note(self, report: Report, subject: object, epoch: int | None) -> None:
+        """Keep what is new in a report until `tell`; `subject` is what is watched, `epoch` counts from 0."""
+        told = self._told.get(subject, set())
         findings = {(f.rule, f.variables): f for f in report.findings if f.severity in TOLD}
-        self._told[model] = set(findings)
+        self._told[subject] = set(findings)
         for key, finding in findings.items():
             if key not in told:
                 grave = finding.severity == "error" and self.on_mismatch == "raise"

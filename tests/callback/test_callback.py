@@ -320,6 +320,17 @@ def test_several_models_share_one() -> None:
     assert reasons(callback) == ["first trace", "train end"] * 2 + ["train end"] * 2
 
 
+def test_each_of_many_models_is_told() -> None:
+    """One after the other, so that objects come to lie where others lay."""
+    callback = introspect.IntrospectCallback()
+    for _ in range(3):
+        model = make_frozen()
+        with pytest.warns(IntrospectWarning, match="INT103"):
+            fit(model, [callback, make_flip("keras", 1)], epochs=2)
+        del model
+        callback.set_model(None)
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_is_a_callback_of_keras(library: str) -> None:
     keras = importlib.import_module(library)

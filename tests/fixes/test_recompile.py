@@ -345,6 +345,7 @@ def test_state_that_cannot_be_told() -> None:
     assert model.optimizer is not optimizer
 
 
+@pytest.mark.slow
 def test_two_replicas() -> None:
     """In a process of its own, for devices are divided before TensorFlow starts."""
     root = Path(__file__).parents[2]
