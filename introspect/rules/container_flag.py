@@ -55,15 +55,15 @@ def _report(facts: Facts, path: str, indices: list[int], trains: bool) -> Findin
     paths = facts.paths_of(indices)
     if trains:
         message = (
-            f"{name}.trainable is False, and {count(number, 'variable')} below it {agree(number, 'trains', 'train')} all the "
-            "same"
+            f"{name}.trainable is False, and {count(number, 'variable')} below it {agree(number, 'is', 'are')} trainable all "
+            "the same"
         )
         cause = (
             f"Keras 3 hands a container's flag down when it is set, and asks the variables alone afterwards. "
             f"{agree(number, 'This one was', 'These were')} made, or made trainable, after {name} was frozen."
         )
         fix = (
-            f"# to freeze all below it, once its layers exist (setting the value that a flag already has does nothing):\n"
+            f"# to freeze all below it; an assignment of the value that a flag has does nothing:\n"
             f"{code}.trainable = True\n{code}.trainable = False  # then compile"
         )
     else:

@@ -111,7 +111,7 @@ def _explain_cut(facts: Facts, current: TraceEvidence, way: Way, indices: list[i
 
 def _explain_unused(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:
     what, it = _name_ends(facts, way, indices[0]), agree(len(indices), "it", "them")
-    out = any(current.goes[port] & TO_OUTPUT for node in way.ends for port in current.edges.outputs[node])
+    out = any(_goes_out(current, node) for node in way.ends)
     if facts.is_used_for_shape(way):
         told = f"Of what {what} computes from {it} only the shape is used; the values do not reach the loss."
     elif out:
@@ -125,6 +125,10 @@ def _explain_unused(facts: Facts, current: TraceEvidence, way: Way, indices: lis
         "# give this output a loss (compile(loss={…}), add_loss), or freeze the layers that only it uses:\n"
         f"{_freeze(facts, indices)}",
     )
+
+
+def _goes_out(current: TraceEvidence, node: int) -> bool:
+    return any(current.goes[port] & TO_OUTPUT for port in current.edges.outputs[node])
 
 
 def _explain_unread(facts: Facts, indices: list[int]) -> tuple[str, str]:
@@ -184,7 +188,7 @@ def _evidence(facts: Facts, current: TraceEvidence, indices: list[int], way: Way
     for node in facts.other_cuts(way):
         yield op_step(facts, current, node, "cuts another way", facts.layer_of_node(current, node))
     if way.kind == "unused":
-        for node in way.ends[-2:]:
+        for node in [end for end in way.ends if not _goes_out(current, end)][-2:]:
             yield op_step(facts, current, node, "its result is not used", facts.layer_of_node(current, node))
     for index in indices[:2]:
         reads = current.reads.get(index, ())

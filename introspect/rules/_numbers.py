@@ -1,0 +1,93 @@
+"""What the numbers of a measured step say about each variable; each variable is told by one rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from introspect.capture.record import CapturedOptimizer, MeasuredVariable
+from introspect.facts import Facts
+
+Verdict = Literal["moves", "not finite", "zero gradient", "rate is zero", "held back", "not resolved", "unclear"]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """One variable that the current trace updates by its gradient."""
+
+    index: int
+    numbers: MeasuredVariable
+    optimizer: CapturedOptimizer | None
+    conditional: bool
+    """Whether every write of its gradient stands in a branch."""
+
+    @property
+    def asked(self) -> float | None:
+        """How much the step adds to the variable, before rounding; None where the graph does not show it."""
+        return self.numbers.asked_norm
+
+
+def list_numbers(facts: Facts) -> list[Numbers]:
+    """Of all variables measured, in their order."""
+    measure, current = facts.capture.measure, facts.current
+    if measure is None or current is None:
+        return []
+    trackers = {index: o for o in reversed(facts.capture.optimizers) for index in o.tracks}
+    found = []
+    for numbers in measure.rows:
+        writes = current.gradient_writes(numbers.variable)
+        conditional = bool(writes) and all(write.conditional for write in writes)
+        found.append(Numbers(numbers.variable, numbers, trackers.get(numbers.variable), conditional))
+    return found
+
+
+def judge(one: Numbers) -> Verdict:
+    """Why a variable does not move though its gradient is written to it."""
+    numbers = one.numbers
+    if numbers.finite is False:
+        return "not finite"
+    if numbers.changed or numbers.changed is None:
+        return "zero gradient" if numbers.gradient_norm == 0 else "moves"
+    if numbers.gradient_norm == 0:
+        return "zero gradient"
+    if one.asked is not None and one.asked > 0:
+        return "not resolved"
+    return _judge_still(one)
+
+
+def _judge_still(one: Numbers) -> Verdict:
+    """The variable stands still, and nothing is known to be added to it."""
+    if one.asked == 0:
+        return "held back" if one.conditional else "rate is zero"
+    if one.conditional:
+        return "held back"
+    rate = None if one.optimizer is None else one.optimizer.learning_rate
+    if rate == 0:
+        return "rate is zero"
+    return "not resolved" if isinstance(rate, float) else "unclear"
+
+
+def select(facts: Facts, verdict: Verdict) -> list[Numbers]:
+    """The variables of one verdict."""
+    return [one for one in list_numbers(facts) if judge(one) == verdict]
+
+
+def setting_of(optimizer: CapturedOptimizer | None, name: str) -> str | None:
+    """One setting of an optimizer, where it is set."""
+    return None if optimizer is None else dict(optimizer.settings).get(name)
+
+
+def by_optimizer(chosen: list[Numbers]) -> Iterator[tuple[CapturedOptimizer | None, list[Numbers]]]:
+    """Groups, in the order of their first variables."""
+    groups: dict[str | None, list[Numbers]] = {}
+    for one in chosen:
+        groups.setdefault(one.optimizer.name if one.optimizer else None, []).append(one)
+    for group in groups.values():
+        yield group[0].optimizer, group
+
+
+def say_batch(facts: Facts) -> str:
+    """ " on a made-up batch", or nothing."""
+    measure = facts.capture.measure
+    return " on a made-up batch" if measure is not None and measure.batch == "invented" else ""

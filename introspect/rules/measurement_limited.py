@@ -1,0 +1,53 @@
+"""The numbers of a measured step are missing, or of a batch that introspect made up.
+
+What it does
+    Says why `measure` gave no numbers, or that no data was given and the batch holds random values.
+
+Why it matters
+    Norms of a made-up batch tell the order of magnitude at best; labels are 0 and inputs are random in it.
+
+Cause
+    A step that runs Python, prints to a table or file, or reads an iterator of its own cannot be run on copies without
+    leaving something behind; data that runs Python would be taken from.
+
+Fix
+    Give one real batch: `inspect(model, data=(x, y), measure=True)`.
+
+Example
+    inspect(model, measure=True)      # no data
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from introspect.facts import Facts
+from introspect.records import Finding
+from introspect.rules._base import Rule
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """At most one finding."""
+    reasons = facts.capture.warnings
+    measure = facts.capture.measure
+    if reasons:
+        yield _report("The step was not measured.", f"{reasons[0][:1].upper()}{reasons[0][1:]}.")
+    elif measure is not None and measure.batch == "invented":
+        yield _report("The step was measured on a made-up batch.", "No data was given.")
+
+
+def _report(message: str, cause: str) -> Finding:
+    return Finding(
+        rule=RULE.id,
+        name=RULE.name,
+        severity="info",
+        certainty="proven",
+        variables=(),
+        layers=(),
+        message=message,
+        cause=cause,
+        fix="inspect(model, data=(x, y), measure=True)",
+    )
+
+
+RULE = Rule("INT506", "measurement-limited", "info", "proven", __doc__ or "", check)

@@ -1,0 +1,64 @@
+"""The step computes gradients and does not apply them this time.
+
+What it does
+    With `measure`: names variables whose update stands in a branch that one real step did not take.
+
+Why it matters
+    The weights stand still at this step and move at another: that is no stale step.
+
+Cause
+    Gradients are accumulated and the update is not due yet; a loss scale skipped the step because some gradient is not
+    finite; a `tf.cond` of the train step's own.
+
+Fix
+    None is needed where it is meant.
+
+Example
+    keras.optimizers.Adam(gradient_accumulation_steps=8)      # seven steps out of eight
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from introspect.capture.record import CapturedOptimizer
+from introspect.facts import Facts
+from introspect.records import Finding
+from introspect.rules._base import Rule
+from introspect.rules._numbers import Numbers, by_optimizer, list_numbers, say_batch, select, setting_of
+from introspect.rules._wording import agree, count, name_some
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """One finding for each optimizer."""
+    for optimizer, group in by_optimizer(select(facts, "held back")):
+        indices = [one.index for one in group]
+        paths, number = facts.paths_of(indices), len(indices)
+        yield Finding(
+            rule=RULE.id,
+            name=RULE.name,
+            severity="info",
+            certainty="proven",
+            variables=paths,
+            layers=facts.layers_of(indices),
+            message=(
+                f"The update of {count(number, 'variable')} was held back in the measured step{say_batch(facts)}: "
+                f"{name_some(paths)}; {agree(number, 'its', 'their')} gradients are there."
+            ),
+            cause=_tell(facts, optimizer, group),
+            fix="nothing, where this is meant",
+        )
+
+
+def _tell(facts: Facts, optimizer: CapturedOptimizer | None, group: list[Numbers]) -> str:
+    scaled = facts.capture.measure is not None and facts.capture.measure.loss_scale is not None
+    if scaled and any(one.numbers.finite is False for one in list_numbers(facts)):
+        return "Some gradient is not finite, so the loss scale skips the whole step."
+    steps = setting_of(optimizer, "gradient_accumulation_steps")
+    if steps is not None:
+        done = "" if facts.capture.step is None else f"; {facts.capture.step % int(steps)} of {steps} are in"
+        return f"The optimizer adds up the gradients of {steps} steps before it updates{done}."
+    return "The update stands in a branch that this step did not take."
+
+
+RULE = Rule("INT505", "update-held-back", "info", "proven", __doc__ or "", check)

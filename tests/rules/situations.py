@@ -1,0 +1,284 @@
+"""Models in states that have one right explanation; each builder gives the model, or a report of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import introspect
+from introspect.records import Report
+
+x = np.random.default_rng(0).random((8, 4), dtype="float32")
+y = np.random.default_rng(1).random((8, 1), dtype="float32")
+
+SITUATIONS: dict[str, Callable[[], Any]] = {}
+
+
+def situation(build: Callable[[], Any]) -> Callable[[], Any]:
+    SITUATIONS[build.__name__] = build
+    return build
+
+
+def look_at(name: str) -> Report:
+    keras.utils.clear_session()
+    built = SITUATIONS[name]()
+    return built if isinstance(built, Report) else introspect.inspect(built, data=(x, y))
+
+
+def mlp(name: str = "m") -> Any:
+    layers = [keras.layers.Dense(5, activation="tanh", name="hid"), keras.layers.Dense(1, name="out")]
+    return keras.Sequential([keras.Input((4,)), *layers], name=name)
+
+
+def fitted(model: Any, optimizer: Any = "adam") -> Any:
+    model.compile(optimizer, "mse")
+    model.fit(x, y, verbose=0)
+    return model
+
+
+def around(layer: Any, width: int = 1) -> Any:
+    """A functional model of one layer and a head."""
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, keras.layers.Dense(width, name="head")(layer(inputs)), name="m")
+
+
+@situation
+def lora_without_compile():
+    model = fitted(mlp())
+    model.get_layer("hid").enable_lora(2)
+    return model
+
+
+@situation
+def lora_recompiled():
+    model = fitted(mlp())
+    model.get_layer("hid").enable_lora(2)
+    model.compile("adam", "mse")
+    return model
+
+
+@situation
+def layer_added_after_fit():
+    model = fitted(mlp())
+    model.add(keras.layers.Dense(1, name="new"))
+    return model
+
+
+@situation
+def optimizer_of_another_model():
+    optimizer = keras.optimizers.Adam()
+    fitted(mlp("a"), optimizer)
+    model = mlp("b")
+    model.compile(optimizer, "mse")
+    return model
+
+
+@situation
+def optimizer_reused_after_unfreezing():
+    model = mlp()
+    model.get_layer("hid").trainable = False
+    fitted(model)
+    model.get_layer("hid").trainable = True
+    model.compile(model.optimizer, "mse")
+    return model
+
+
+@situation
+def unfrozen_and_known_to_the_optimizer():
+    model = fitted(mlp())
+    model.get_layer("hid").trainable = False
+    model.make_train_function(force=True)
+    model.fit(x, y, verbose=0)
+    model.get_layer("hid").trainable = True
+    return model
+
+
+@situation
+def norm_frozen_late():
+    model = fitted(around(keras.layers.BatchNormalization(name="bn")))
+    model.get_layer("bn").trainable = False
+    return model
+
+
+@situation
+def norm_without_weights_frozen_late():
+    model = fitted(around(keras.layers.BatchNormalization(center=False, scale=False, name="bn")))
+    model.get_layer("bn").trainable = False
+    return model
+
+
+@situation
+def norm_frozen_and_called_in_training():
+    """Keras' own layer asks its flag, however it is called: nothing to report."""
+    inputs = keras.Input((4,))
+    norm = keras.layers.BatchNormalization(name="bn", trainable=False)
+    model = keras.Model(inputs, keras.layers.Dense(1, name="head")(norm(inputs, training=True)), name="m")
+    model.compile("adam", "mse")
+    return model
+
+
+@situation
+def spectral_norm_frozen():
+    layer = keras.layers.SpectralNormalization(keras.layers.Dense(3, name="inner"), name="sn")
+    model = around(layer)
+    model.get_layer("sn").trainable = False
+    model.compile("adam", "mse")
+    return model
+
+
+class RunningMean(keras.layers.Layer):
+    def build(self, shape):
+        self.mean = self.add_weight(shape=(shape[-1],), trainable=False, name="mean")
+
+    def call(self, h, training=None):
+        if training:
+            self.mean.assign(0.9 * self.mean + 0.1 * tf.reduce_mean(h, 0))  # assigned here
+        return h - self.mean
+
+
+@situation
+def own_statistics_frozen():
+    model = around(RunningMean(name="norm", trainable=False))
+    model.compile("adam", "mse")
+    return model
+
+
+@situation
+def own_statistics_frozen_late():
+    model = fitted(around(RunningMean(name="norm")))
+    model.get_layer("norm").trainable = False
+    return model
+
+
+@situation
+def frozen_for_another_model():
+    shared = keras.layers.Dense(5, name="shared")
+    first = fitted(around(shared))
+    shared.trainable = False
+    fitted(around(shared))
+    return first
+
+
+@situation
+def discriminator_frozen_for_the_gan():
+    model = fitted(mlp("d"))
+    model.trainable = False
+    return model
+
+
+class OwnStep(keras.Model):
+    """Encoder and head; `step` says how it trains."""
+
+    def __init__(self, step):
+        super().__init__(name="own")
+        self.enc = keras.layers.Dense(5, name="enc")
+        self.head = keras.layers.Dense(1, name="head")
+        self.step = step
+
+    def call(self, h):
+        return self.head(self.enc(h))
+
+    def train_step(self, data):
+        return {"loss": self.step(self, *data)}
+
+
+def own(step):
+    model = OwnStep(step)
+    model(x)
+    model.compile("sgd", "mse")
+    return model
+
+
+@situation
+def part_of_the_forward_pass_outside_the_tape():
+    def step(model, inputs, target):
+        hidden = model.enc(inputs)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model.head(hidden) - target) ** 2)
+        variables = model.trainable_variables
+        model.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
+
+    return own(step)
+
+
+@situation
+def output_goes_into_a_metric_only():
+    def step(model, inputs, target):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model.head(tf.zeros([8, 5])) - target) ** 2)
+        variables = model.trainable_variables
+        model.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return tf.reduce_mean(model.enc(inputs))
+
+    return own(step)
+
+
+@situation
+def constant_made_of_the_value():
+    class Baked(keras.layers.Layer):
+        def build(self, shape):
+            self.w = self.add_weight(shape=(shape[-1],), name="w", initializer="ones")
+
+        def call(self, h):
+            with tf.init_scope():
+                value = self.w.numpy() if hasattr(self.w, "numpy") else np.asarray(self.w)
+            return h * tf.constant(value)
+
+    model = around(Baked(name="baked"))
+    model.compile("sgd", "mse")
+    return model
+
+
+@situation
+def metric_on_an_output_without_loss():
+    inputs = keras.Input((4,))
+    trunk = keras.layers.Dense(5, name="trunk")(inputs)
+    heads = {name: keras.layers.Dense(1, name=name)(trunk) for name in ("a", "b")}
+    model = keras.Model(inputs, heads, name="m")
+    model.compile("adam", loss={"a": "mse"}, metrics={"a": ["mae"], "b": ["mae"]})
+    model.fit(x, {"a": y, "b": y}, verbose=0)
+    return introspect.inspect(model, data=(x, {"a": y, "b": y}))
+
+
+@situation
+def own_loop_frozen_late():
+    model, optimizer = mlp(), keras.optimizers.Adam()
+
+    @tf.function
+    def advance(inputs, target):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(inputs, training=True) - target) ** 2)
+        variables = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
+
+    arguments = (tf.constant(x), tf.constant(y))
+    advance(*arguments)
+    model.get_layer("hid").trainable = False
+    return introspect.inspect(advance, args=arguments, model=model, optimizer=optimizer)
+
+
+@situation
+def part_of_a_backbone_unfrozen_late():
+    blocks = [keras.layers.Dense(4, name=f"block{i}") for i in range(4)]
+    base = keras.Sequential([keras.Input((4,)), *blocks], name="base")
+    base.trainable = False
+    model = fitted(around(base))
+    for block in blocks[2:]:
+        block.trainable = True
+    return model
+
+
+@situation
+def whole_backbone_unfrozen_late():
+    blocks = [keras.layers.Dense(4, name=f"block{i}") for i in range(12)]
+    base = keras.Sequential([keras.Input((4,)), *blocks], name="base")
+    base.trainable = False
+    model = fitted(around(base))
+    base.trainable = True
+    return model

@@ -1,0 +1,81 @@
+"""What is said of each situation, as its reader would look for it."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.tf
+
+RETRACE = "A batch of another signature would be traced anew, and"
+TOLD: dict[str, list[tuple[str, str]]] = {
+    "lora_without_compile": [
+        ("INT101", "1 variable of layer hid is frozen, and the training step trains it all the same: m/hid/kernel."),
+        ("INT101", "enable_lora() froze the full weights afterwards"),
+        ("INT103", "a step that was traced before they were made, by enable_lora()"),
+        ("INT103", f"{RETRACE} raise “Unknown variable”"),
+    ],
+    "lora_recompiled": [],
+    "layer_added_after_fit": [("INT103", "those of layer new"), ("INT103", "when a layer was added, or built, later")],
+    "optimizer_of_another_model": [("INT201", "this one was built with those of another model")],
+    "optimizer_reused_after_unfreezing": [
+        ("INT201", "built before they were unfrozen"),
+        ("INT201", "compiling again with the same instance does not change that"),
+    ],
+    "unfrozen_and_known_to_the_optimizer": [("INT103", f"{RETRACE} silently train them.")],
+    "norm_frozen_late": [
+        ("INT101", "2 variables of layer bn are frozen"),
+        ("INT102", "Layer bn is frozen, and the training step goes on changing 2 variables that it keeps"),
+        ("INT102", "traced while layer bn was trainable"),
+    ],
+    "norm_without_weights_frozen_late": [("INT102", "traced while layer bn was trainable")],
+    "norm_frozen_and_called_in_training": [],
+    "spectral_norm_frozen": [("INT102", "SpectralNormalization rewrites its layer's kernel at each call in training")],
+    "own_statistics_frozen": [
+        ("INT102", "A step traced now does it too: RunningMean assigns at situations.py:"),
+        ("INT102", "if training and self.trainable:"),
+    ],
+    "own_statistics_frozen_late": [("INT102", "Or RunningMean assigns at situations.py:")],
+    "frozen_for_another_model": [("INT101", "traced while layer shared was trainable")],
+    "discriminator_frozen_for_the_gan": [("INT101", "If that is meant for a model that contains it, as in a GAN")],
+    "part_of_the_forward_pass_outside_the_tape": [("INT104", "runs this part of the forward pass outside of the tape")],
+    "output_goes_into_a_metric_only": [
+        ("INT104", "does not reach the loss: it goes only into a metric or into what the step returns")
+    ],
+    "constant_made_of_the_value": [("INT104", "runs layer baked, and does not read it"), ("INT104", "(.numpy())")],
+    "metric_on_an_output_without_loss": [("INT104", "What layer b computes from them does not reach the loss")],
+    "own_loop_frozen_late": [
+        ("INT101", "advance was traced while layer hid was trainable"),
+        ("INT101", "advance = tf.function(advance.python_function)"),
+    ],
+    "part_of_a_backbone_unfrozen_late": [
+        ("INT401", "base.trainable is False, and 4 variables below it are trainable all the same"),
+        ("INT103", "4 of 6 trainable variables are not trained by the step, those of layer base"),
+        ("INT103", "while layers base/block2 and base/block3 were frozen"),
+        ("INT103", "the step trains head (2); the flags now ask for base (4 of 8) and head (2)"),
+    ],
+    "whole_backbone_unfrozen_late": [
+        ("INT103", "24 of 26 trainable variables are not trained by the step, those of layer base"),
+        ("INT103", "while layer base was frozen"),
+        ("INT103", "the step trains head (2); the flags now ask for base (24) and head (2)"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_situation_is_told(name: str) -> None:
+    from tests.rules.situations import look_at
+
+    report = look_at(name)
+    texts: dict[str, str] = {}
+    for finding in report.findings:
+        notes = " ".join(step.note for step in finding.evidence)
+        texts[finding.rule] = f"{finding.message}\n{finding.cause}\n{finding.fix}\n{notes}"
+    assert set(texts) == {rule for rule, _ in TOLD[name]}, str(report)
+    for rule, phrase in TOLD[name]:
+        assert phrase in texts[rule]
+
+
+def test_each_situation_is_asked_for() -> None:
+    from tests.rules.situations import SITUATIONS
+
+    assert set(SITUATIONS) == set(TOLD)
