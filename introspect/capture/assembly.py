@@ -32,6 +32,11 @@ class StandIn:
     current: bool
     """Whether it is the one that the step is meant to use."""
 
+    @property
+    def teller(self) -> Any:
+        """Whose books hold what the trace built: the real one's where the step reached past the twin."""
+        return self.real if not self.built and is_built(self.real) else self.copy
+
 
 @dataclass
 class Reading:
@@ -105,7 +110,7 @@ def read_fit_end(reading: Reading, table: VariableTable) -> tuple[Any, StepFailu
     """The writes of the next fit's end; the twin's optimizer tells where the real one is not built."""
     for stand_in in reading.optimizers:
         if stand_in.real is getattr(reading.model, "optimizer", None):
-            optimizer = stand_in.real if stand_in.built else stand_in.copy
+            optimizer = stand_in.real if stand_in.built else stand_in.teller
             return find_fit_end(reading.model, optimizer, reading.keras, table)
     return (), None
 
@@ -125,7 +130,7 @@ def describe_optimizers(reading: Reading, rows: Rows) -> tuple[CapturedOptimizer
 
     Of a loop for which no optimizer was named, the ones that its graph uses are the current ones.
     """
-    known = [describe_optimizer(s.real, s.copy, rows.table, s.current, s.built) for s in reading.optimizers]
+    known = [describe_optimizer(s.real, s.teller, rows.table, s.current, s.built) for s in reading.optimizers]
     meant = not reading.fits and not reading.optimizers
     built = reading.built
     found = [

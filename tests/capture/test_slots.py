@@ -183,3 +183,22 @@ def test_an_optimizer_of_the_users_without_a_config() -> None:
         capture = capture_model(model)
         assert set().union(*slots_of(capture).values()) == {"speed"}
         assert capture.optimizers[0].built == fitted == model.optimizer.built
+
+
+def test_a_step_that_names_its_model_past_the_twin() -> None:
+    class Loop(keras.Sequential):  # type: ignore[misc,name-defined]
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((model(x, training=True) - y) ** 2)
+            variables = model.trainable_variables
+            model.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+            return {"loss": loss}
+
+    model = Loop([keras.layers.Input((4,)), keras.layers.Dense(1, name="out")], name="m")
+    model.compile("adam", "mse")
+    capture = capture_model(model, zoo.arrays())
+    assert slots_of(capture) == {key: {"momentum", "velocity"} for key in ["m/out/kernel", "m/out/bias"]}
+    assert not capture.optimizers[0].built
+    assert not model.optimizer.built
+    assert len(model.optimizer.variables) == 2
