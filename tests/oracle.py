@@ -111,13 +111,29 @@ def fit_once(model: Any, data: Any) -> None:
 
 def ask(model: Any, data: Any, asked: Asked = PLAIN, step: Step = fit_once) -> Outcome:
     """Inspect, then run `step(model, data)` for real and compare. Leaves the model as the step leaves it."""
+    return hold(model, lambda: introspect.inspect(model, data=data if asked.data else None), data, asked, step)
+
+
+def ask_loop(function: Any, args: tuple[Any, ...], model: Any, optimizer: Any, asked: Asked = PLAIN) -> Outcome:
+    """The same for a tf.function that trains: inspect, then call it once."""
+
+    def look() -> Report:
+        return introspect.inspect(function, args=args, model=model, optimizer=optimizer)
+
+    return hold(model, look, None, asked, lambda model, data: function(*args), [optimizer, function])
+
+
+def hold(
+    model: Any, look: Callable[[], Report], data: Any, asked: Asked, step: Step, also: list[Any] | None = None
+) -> Outcome:
+    """Hold what `look` reports against what one `step(model, data)` does. `also`: optimizers and functions to guard."""
     recording.install()
-    before = _marks(model)
-    report, refused = _inspect(model, data if asked.data else None)
-    after = _marks(model)
+    before = _marks(model, also or [])
+    report, refused = _look(look)
+    after = _marks(model, also or [])
     outcome = Outcome([], report, {})
     outcome.faults += [f"inspect changed {what}" for what in before if before[what] != after[what]]
-    outcome.truth, outcome.error = _measure(model, data, asked, step)
+    outcome.truth, outcome.error = _measure(model, data, asked, step, also or [])
     if report is None:
         if outcome.error is None or not str(refused).strip():
             outcome.faults.append(f"inspect raises {type(refused).__name__}: {refused}; the step does not")
@@ -141,21 +157,23 @@ def randomize(model: Any, seed: int = 0) -> None:
         variable.assign(noise.astype(value.dtype))
 
 
-def _inspect(model: Any, data: Any) -> tuple[Report | None, Exception | None]:
+def _look(look: Callable[[], Report]) -> tuple[Report | None, Exception | None]:
     try:
-        return introspect.inspect(model, data=data), None
+        return look(), None
     except introspect.IntrospectError as error:
         return None, error
 
 
-def _measure(model: Any, data: Any, asked: Asked, step: Step) -> tuple[dict[str, Truth], str | None]:
+def _measure(
+    model: Any, data: Any, asked: Asked, step: Step, also: list[Any]
+) -> tuple[dict[str, Truth], str | None]:
     variables = _list_variables(model, asked)
     tracked = {recording.key_of(v) for v in model.variables}
     flags = {recording.key_of(v) for v in model.trainable_variables}
     owners = _find_owners(model)
     seeds = _find_seeds(model)
     before = {path: _bits(v) for path, v in variables.items()}
-    states = {id(v): (v, _bits(v)) for o in _optimizers(model) for v in _state_of(o)}
+    states = {id(v): (v, _bits(v)) for o in _optimizers(model, also) for v in _state_of(o)}
     error = None
     with warnings.catch_warnings(), recording.record_step() as arrived:
         warnings.simplefilter("ignore")
@@ -169,7 +187,7 @@ def _measure(model: Any, data: Any, asked: Asked, step: Step) -> tuple[dict[str,
         given = [kind for pattern, kind in asked.arrived.items() if fnmatchcase(path, pattern)]
         truth[path] = Truth(
             flag=key in flags if key in tracked else bool(variable.trainable),
-            moves=before[path] != _bits(variable) or any(fnmatchcase(path, pattern) for pattern in asked.zero),
+            moves=before[path] != _bits(variable) or (key in arrived and _may_stand_still(path, asked)),
             gradient=given[0] if given else arrived.get(key, "none"),
             var_flag=bool(variable.trainable),
             layer_flag=tuple(bool(layer.trainable) for layer in owners.get(key, ())),
@@ -179,6 +197,11 @@ def _measure(model: Any, data: Any, asked: Asked, step: Step) -> tuple[dict[str,
     _MOVED.clear()
     _MOVED.update({_name(v): bits != _bits(v) for v, bits in states.values()})
     return truth, error
+
+
+def _may_stand_still(path: str, asked: Asked) -> bool:
+    """Whether numbers alone may keep a variable still that gets a gradient: then it counts as moving."""
+    return asked.numeric or any(fnmatchcase(path, pattern) for pattern in asked.zero)
 
 
 _MOVED: dict[str, bool] = {}
@@ -275,13 +298,13 @@ def _compare_findings(outcome: Outcome, path: str, truth: Truth, named: bool, me
         return
     arrives = truth.gradient != "none"
     agrees = truth.flag == truth.moves == arrives or (truth.flag and arrives)
-    if agrees and named and not (asked.numeric or asked.arguable):
+    if agrees and named and not asked.arguable:
         outcome.fault(path, "does what its flag says, and a finding accuses it")
     if not truth.tracked:
         if truth.var_flag and not asked.arguable and not mentioned:
             outcome.fault(path, "is not tracked, and no finding says so")
         return
-    if asked.numeric or asked.arguable or truth.flag == (truth.moves or arrives):
+    if asked.arguable or truth.flag == (truth.moves or arrives):
         return
     by_design = truth.moves and not arrives and not truth.flag and (truth.aside or all(truth.layer_flag))
     averaged = any(fnmatchcase(path, pattern) for pattern in asked.averaged)
@@ -306,8 +329,6 @@ def _compare_whole(outcome: Outcome, loud: list[Any], asked: Asked) -> None:
 
 
 def _is_healthy(outcome: Outcome, asked: Asked) -> bool:
-    if asked.numeric:
-        return not asked.rules
     for path, truth in outcome.truth.items():
         if any(fnmatchcase(path, pattern) for pattern in asked.averaged):
             continue
@@ -404,9 +425,10 @@ def _find_seeds(model: Any) -> set[int]:
     return {recording.key_of(generator.state) for generator in generators}
 
 
-def _optimizers(model: Any) -> list[Any]:
+def _optimizers(model: Any, also: list[Any]) -> list[Any]:
     kinds = ("BaseOptimizer", "_BaseOptimizer", "OptimizerV2")
-    return [o for o in vars(model).values() if any(k.__name__ in kinds for k in type(o).__mro__)]
+    values = [*vars(model).values(), *also]
+    return [o for o in values if any(k.__name__ in kinds for k in type(o).__mro__)]
 
 
 def _state_of(optimizer: Any) -> list[Any]:
@@ -414,16 +436,16 @@ def _state_of(optimizer: Any) -> list[Any]:
     return list(variables() if callable(variables) else variables)
 
 
-def _marks(model: Any) -> dict[str, Any]:
+def _marks(model: Any, also: list[Any]) -> dict[str, Any]:
     """All that inspecting must leave as it was."""
-    optimizers = _optimizers(model)
+    optimizers = _optimizers(model, also)
     return {
         "variables": [_bits(v) for v in model.variables],
         "the optimizer's state": [[_bits(v) for v in _state_of(o)] for o in optimizers],
         "optimizers": [(id(o), getattr(o, "built", None)) for o in optimizers],
         "flags": [(bool(v.trainable)) for v in model.variables] + [bool(x.trainable) for x in _layers_of(model)],
         "train_function": id(model.train_function),
-        "traces": _traces(model.train_function),
+        "traces": [_traces(f) for f in (model.train_function, *also) if callable(f)],
         "random state": (random.getstate(), np.random.get_state()[1].tobytes(), np.random.get_state()[2]),
         "Keras' names": _keras_names(),
     }

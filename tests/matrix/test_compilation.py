@@ -18,14 +18,14 @@ pytestmark = pytest.mark.tf
 
 
 def plain(
-    optimizer: str = "adam", data: Any = None, normalize: bool = True, **compile_arguments: Any
+    optimizer: Any = "adam", data: Any = None, normalize: bool = True, **compile_arguments: Any
 ) -> Callable[[], Built]:
     """The dense model with its first layer frozen."""
 
     def build() -> Built:
         model = dense_model(normalize=normalize)
         model.get_layer("a").trainable = False
-        model.compile(optimizer, **{"loss": "mse", **compile_arguments})
+        model.compile(optimizer() if callable(optimizer) else optimizer, **{"loss": "mse", **compile_arguments})
         return model, data() if callable(data) else make_data()
 
     return build
@@ -234,7 +234,7 @@ CELLS: dict[str, Cell] = {
     "run_eagerly, unknown variable": Cell(plain(run_eagerly=True), act=unfreeze("a"), after=Asked()),
     "mixed_float16": Cell(under_policy("mixed_float16", data=make_data), Asked(numeric=True)),
     "mixed_float16, adamw": Cell(
-        under_policy("mixed_float16", optimizer=keras.optimizers.AdamW(0.01)), Asked(numeric=True)
+        under_policy("mixed_float16", optimizer=lambda: keras.optimizers.AdamW(0.01)), Asked(numeric=True)
     ),
     "mixed_bfloat16": Cell(under_policy("mixed_bfloat16")),
     "bfloat16": Cell(under_policy("bfloat16"), Asked(numeric=True)),

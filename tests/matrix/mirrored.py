@@ -1,0 +1,128 @@
+"""Cells under MirroredStrategy on two logical CPUs, in a process of their own: `python -m tests.matrix.mirrored`.
+
+Prints one JSON object: the faults of each cell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+import keras
+import numpy as np
+
+from tests.matrix.cells import Cell
+from tests.matrix.models import Built, dense_model, find_layer, make_data, unfreeze
+from tests.matrix.test_custom_training import Base, Scratch
+from tests.oracle import TOTALS, Asked, randomize
+
+STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+"""One for all cells: collectives of two strategies in one process are taken for each other."""
+
+
+def mirrored(make: Callable[[], Any], data: Any = lambda: make_data(rows=8, batch=4), **arguments: Any) -> Callable[[], Built]:
+    def build() -> Built:
+        with STRATEGY.scope():
+            model = make()
+            if not model.built:
+                model(np.zeros((2, 3), "float32"))
+            randomize(model)
+            given = {key: value() if callable(value) else value for key, value in arguments.items()}
+            model.compile(**{"optimizer": "adam", "loss": "mse", **given})
+        return model, data()
+
+    return build
+
+
+def frozen() -> Any:
+    model = dense_model(normalize=True)
+    model.get_layer("a").trainable = False
+    return model
+
+
+def embedded() -> Any:
+    inputs = keras.Input((3,), dtype="int32")
+    h = keras.layers.Flatten()(keras.layers.Embedding(6, 4, name="b")(inputs))
+    h = keras.layers.Dense(4, activation="tanh", name="a", trainable=False)(h)
+    return keras.Model(inputs, keras.layers.Dense(1, name="c")(h))
+
+
+def integers() -> tf.data.Dataset:
+    x = np.random.default_rng(1).integers(0, 6, size=(8, 3)).astype("int32")
+    return tf.data.Dataset.from_tensor_slices((x, x[:, :1].astype("float32"))).batch(4)
+
+
+def old() -> Any:
+    import tf_keras as tk
+
+    inputs = tk.Input((3,))
+    h = tk.layers.Dense(4, activation="tanh", name="a", trainable=False)(inputs)
+    h = tk.layers.BatchNormalization(name="norm")(h)
+    h = tk.layers.Dense(4, activation="tanh", name="b")(h)
+    return tk.Model(inputs, tk.layers.Dense(1, name="c")(h))
+
+
+def legacy() -> Any:
+    import tf_keras as tk
+
+    return tk.optimizers.legacy.Adam(0.05)
+
+
+def recompile(model: Any, data: Any) -> None:
+    find_layer(model, "b").trainable = False
+    with model.distribute_strategy.scope():
+        model.compile("sgd", "mse")
+
+
+def evaluate_and_unfreeze(model: Any, data: Any) -> None:
+    model.evaluate(data, verbose=0)
+    find_layer(model, "a").trainable = True
+
+
+STATISTICS = Asked(kinds={"norm/moving_*": "statistics", "c/*": "gradient"})
+CELLS: dict[str, Cell] = {
+    "adam": Cell(mirrored(frozen), STATISTICS),
+    "sgd": Cell(mirrored(frozen, optimizer="sgd"), STATISTICS),
+    "momentum and decay": Cell(
+        mirrored(frozen, optimizer=lambda: keras.optimizers.SGD(0.05, momentum=0.9, weight_decay=0.01)), STATISTICS
+    ),
+    "clipped": Cell(mirrored(frozen, optimizer=lambda: keras.optimizers.Adam(0.05, global_clipnorm=0.5))),
+    "accumulation": Cell(
+        mirrored(frozen, optimizer=lambda: keras.optimizers.SGD(0.05, gradient_accumulation_steps=2)),
+        Asked(numeric=True),
+    ),
+    "embedding": Cell(mirrored(embedded, integers)),
+    "from scratch": Cell(mirrored(lambda: Scratch(normalize=True))),
+    "subclassed": Cell(mirrored(Base)),
+    "frozen and compiled": Cell(mirrored(frozen), act=recompile, after=Asked()),
+    "unfrozen": Cell(mirrored(frozen), act=unfreeze("a"), after=Asked(rules=("INT103",))),
+    "evaluated, then unfrozen": Cell(mirrored(frozen), act=evaluate_and_unfreeze, after=Asked(rules=("INT103",))),
+    "tf_keras": Cell(mirrored(old)),
+    "tf_keras, legacy": Cell(mirrored(old, optimizer=legacy)),
+}
+
+
+def main(names: list[str]) -> None:
+    """Run all cells, or those named."""
+    faults = {}
+    for name in names or CELLS:
+        try:
+            faults[name] = CELLS[name].run()
+        except Exception as error:
+            faults[name] = [f"{type(error).__name__}: {error}"]
+    print(json.dumps({"faults": faults, "totals": TOTALS}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
