@@ -143,17 +143,21 @@ def watch_layer(original: Any) -> Any:
     @functools.wraps(original)
     def __setattr__(self: Any, name: str, value: Any) -> None:  # noqa: N807
         if name == "_trainable":
-            written: set[int] = getattr(_written, "layers", set())
-            written.add(id(self))
+            written: set[int] | None = getattr(_written, "layers", None)
+            if written is not None:
+                written.add(id(self))
         writer = find_writer(sys._getframe(1)) if name == "trainable" and _listeners else None
         if writer is None:
             original(self, name, value)
             return
-        before, _written.layers = getattr(self, name, None), set()
-        original(self, name, value)
+        before, around, mine = getattr(self, name, None), getattr(_written, "layers", None), set[int]()
+        _written.layers = mine
+        try:
+            original(self, name, value)
+        finally:
+            _written.layers = around
         # Keras 3 takes the assignment of the very value that the flag has for none at all.
-        effective = before is not value or id(self) in _written.layers
-        record("trainable", self, writer, bool(value), effective)
+        record("trainable", self, writer, bool(value), before is not value or id(self) in mine)
 
     return __setattr__
 
@@ -182,8 +186,8 @@ def watch_compile(original: Any) -> Any:
 
 def watch_traces(original: Any) -> Any:
     @functools.wraps(original)
-    def add(self: Any, function: Any, context: Any = None) -> Any:
-        result = original(self, function, context)
+    def add(self: Any, function: Any, *context: Any, **named: Any) -> Any:
+        result = original(self, function, *context, **named)
         if _listeners:
             record("trace", function, sys._getframe(1))
         return result

@@ -175,8 +175,11 @@ GONE = Gone()
 
 
 def make_reference(value: Any) -> Any:
-    """A weak reference; one to nothing for None."""
-    return (lambda: None) if value is None else weakref.ref(value)
+    """A weak reference; one to nothing for None, a strong one to what takes no other (a list of optimizers)."""
+    try:
+        return weakref.ref(value) if value is not None else lambda: None
+    except TypeError:
+        return lambda: value
 
 
 def list_functions(functions: StepFunctions) -> list[Any]:

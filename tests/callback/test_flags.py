@@ -144,6 +144,43 @@ def test_semantics_stay(library: str) -> None:
         assert play(make_model(library)) == alone
 
 
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_a_setter_of_the_users_own(library: str) -> None:
+    """It writes the flags of layers within: these are written where it stands, the outer one where it was called."""
+    keras = importlib.import_module(library)
+
+    class Block(keras.layers.Layer):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__(name="block")
+            self.inner = keras.layers.Dense(2, name="inner")
+
+        @property
+        def trainable(self) -> bool:
+            return bool(self._trainable)
+
+        @trainable.setter
+        def trainable(self, value: bool) -> None:
+            if hasattr(self, "inner"):
+                self.inner.trainable = value  # within
+            self._trainable = value
+
+        def call(self, x: Any) -> Any:
+            return self.inner(x)
+
+    with introspect.trace_flags():
+        inputs = keras.Input((4,))
+        block = Block()
+        model = keras.Model(inputs, block(inputs), name="net")
+        block.trainable = False  # called
+        model.compile("sgd", "mse")
+        block.trainable = True
+        train(model, 1)
+    writes = [
+        (w.target, w.value, w.location.line if w.location else 0) for w in read_writes(model) if w.kind == "trainable"
+    ]
+    assert writes[:2] == [("net/block/inner", False, line_of("within")), ("net/block", False, line_of("called"))]
+
+
 def test_nested_and_in_threads() -> None:
     import keras
 
