@@ -95,7 +95,7 @@ def _explain_newer(facts: Facts, current: TraceEvidence, newer: list[int]) -> st
 
 def _evidence(facts: Facts, current: TraceEvidence, left_out: list[int]) -> Iterator[EvidenceStep]:
     yield from facts.flag_steps(left_out, frozen=False)
-    for index in left_out[:3]:
+    for index in left_out[:1]:
         reads = current.reads.get(index, ())
         if reads:
             variable = facts.capture.variables[index]
