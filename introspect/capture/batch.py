@@ -173,7 +173,17 @@ def invent_batch(spec: Any, replicas: int = 1) -> Any:
     import tensorflow as tf
 
     random = np.random.default_rng(0)
-    return tf.nest.map_structure(lambda part: invent_part(part, random, BATCH * replicas), spec)
+    whole = tf.nest.map_structure(lambda part: widen(part, replicas), spec)
+    return tf.nest.map_structure(lambda part: invent_part(part, random, BATCH * replicas), whole)
+
+
+def widen(spec: Any, replicas: int) -> Any:
+    """The spec of the global batch that is cut into such parts."""
+    import tensorflow as tf
+
+    if replicas == 1 or not isinstance(spec, tf.TensorSpec) or not spec.shape.rank or spec.shape[0] is None:
+        return spec
+    return tf.TensorSpec([spec.shape[0] * replicas, *spec.shape[1:]], spec.dtype)
 
 
 def invent_part(spec: Any, random: Any, rows: int) -> Any:

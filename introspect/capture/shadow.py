@@ -8,12 +8,16 @@ are not those of the user's step.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from introspect.capture.variables import VariableTable, list_copies, unwrap_variable
 from introspect.errors import StepError, VersionError
+
+NOISE = re.compile(r"\{\{[^}]*\}\}|^\s*\(\d+\)\s*|^Graph execution error:|^Detected at node.*")
+"""What TensorFlow puts around the reason of an error."""
 
 _NUMBERS = itertools.count()
 
@@ -171,5 +175,11 @@ def call_by_name(name: str, inputs: Sequence[Any], outputs: int) -> list[Any]:
     try:
         return list(context.context().call_function(name.encode(), list(inputs), outputs) or ())
     except tf.errors.OpError as error:
-        first = (str(error.message).strip().splitlines() or ["no reason given"])[0]
-        raise StepError(f"the step failed on a copy: {first}; pass a batch that it can take, data=(x, y)") from error
+        reason = explain(str(error.message))
+        raise StepError(f"the step failed on a copy: {reason}; pass a batch that it can take, data=(x, y)") from error
+
+
+def explain(message: str) -> str:
+    """The first line of a runtime error that says something, without the runtime's own marks."""
+    lines = (NOISE.sub("", line).strip() for line in message.splitlines())
+    return next((line for line in lines if line and "root error(s)" not in line), "no reason given")

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from introspect.outlets.setting import Setting, count, number, shorten_device
+from introspect.devices import shorten_device
+from introspect.outlets.setting import Setting, count, number
 from introspect.outlets.tree import Branch, Group, Tally, name_leaf, tally_all
 from introspect.outlets.verdict import EFFECTS, Status, describe_change, describe_troubles
 from introspect.records import Measured, VariableReport

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+from introspect.devices import shorten_device
 from introspect.outlets._base import Options
 from introspect.outlets.html_tree import draw_folded, draw_status, draw_tree, draw_variables
 from introspect.outlets.markup import Markup, join, mark_code, tag
@@ -24,7 +25,7 @@ from introspect.outlets.prose import (
     split_code,
     split_paragraphs,
 )
-from introspect.outlets.setting import count, number, shorten_device
+from introspect.outlets.setting import count, number
 from introspect.outlets.verdict import capitalise, count_findings, state_verdict, tell_score
 from introspect.records import EvidenceStep, Finding, Report
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from introspect.devices import shorten_device
 from introspect.outlets._base import Options
 from introspect.outlets.folding import count_open_rows, describe_tally, explain_row
 from introspect.outlets.markup import Markup, join, tag
-from introspect.outlets.setting import choose_setting, count, shorten_device
+from introspect.outlets.setting import choose_setting, count
 from introspect.outlets.tree import Branch, Group, build_tree, name_leaf
 from introspect.outlets.tree_lines import lay_tree
 from introspect.outlets.verdict import Status, describe_change, judge_variables

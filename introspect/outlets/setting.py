@@ -152,11 +152,3 @@ def number(value: int) -> str:
 def count(value: int, noun: str) -> str:
     """`1 variable`, `26 variables`."""
     return f"{number(value)} {noun}" + ("" if value == 1 else "s")
-
-
-def shorten_device(device: str) -> str:
-    """`/job:localhost/replica:0/task:0/device:GPU:0` as `GPU:0`; another job or task than the first stays named."""
-    parts = dict(part.split(":", 1) for part in device.split("/") if ":" in part)
-    short = parts.get("device", device)
-    task = f"{parts.get('job', 'localhost')}:{parts.get('task', '0')}"
-    return short if task == "localhost:0" or "device" not in parts else f"{task} {short}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from introspect.devices import shorten_device
 from introspect.outlets._base import Options
 from introspect.outlets.finding_lines import lay_finding
 from introspect.outlets.lines import Line, Span, defuse_line, get_glyph, lay_field, lay_part
@@ -15,7 +16,7 @@ from introspect.outlets.prose import (
     describe_trace,
     describe_versions,
 )
-from introspect.outlets.setting import Setting, choose_setting, count, shorten_device, wrap
+from introspect.outlets.setting import Setting, choose_setting, count, wrap
 from introspect.outlets.tree_lines import lay_tree
 from introspect.outlets.verdict import count_findings, state_verdict, tell_score, tell_time
 from introspect.records import Report, ReportDiff

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from introspect.capture.record import Capture, CapturedOptimizer, Probe
+from introspect.capture.record import Capture, CapturedOptimizer, MeasuredVariable, Probe
 from introspect.evidence.collect import TraceEvidence, summarize_updates
 from introspect.evidence.placement import join_placements
 from introspect.evidence.writes import WriteFact
@@ -158,16 +158,27 @@ class _RowBuilder:
         numbers = self.numbers.get(index)
         if numbers is None:
             return None
-        asked = numbers.asked_norm if numbers.asked_norm is not None else numbers.gradient_norm
         return Measured(
             gradient_norm=numbers.gradient_norm,
             update_norm=numbers.update_norm,
             weight_norm=numbers.weight_norm,
             zero_fraction=numbers.zero_fraction,
             finite=numbers.finite,
-            resolved=True if numbers.changed else False if asked else None,
+            resolved=self.resolved(numbers),
             placed=self.gradient_device(index),
         )
+
+    def resolved(self, numbers: MeasuredVariable) -> bool | None:
+        """None where nothing was asked for: a gradient of 0, a rate of 0, a branch that did not run."""
+        if numbers.changed:
+            return True
+        if numbers.asked_norm is not None:
+            return False if numbers.asked_norm > 0 else None
+        writes = self.current.gradient_writes(numbers.variable) if self.current is not None else []
+        optimizer = self.tracker.get(numbers.variable)
+        idle = optimizer is not None and optimizer.learning_rate == 0
+        unsaid = idle or not numbers.gradient_norm or all(write.conditional for write in writes)
+        return None if unsaid else False
 
 
 def build_report(

@@ -47,25 +47,23 @@ def judge(one: Numbers) -> Verdict:
     numbers = one.numbers
     if numbers.finite is False:
         return "not finite"
-    if numbers.changed or numbers.changed is None:
-        return "zero gradient" if numbers.gradient_norm == 0 else "moves"
     if numbers.gradient_norm == 0:
         return "zero gradient"
+    if numbers.changed or numbers.changed is None:
+        return "moves"
     if one.asked is not None and one.asked > 0:
         return "not resolved"
+    if one.conditional:
+        return "held back"
     return _judge_still(one)
 
 
 def _judge_still(one: Numbers) -> Verdict:
-    """The variable stands still, and nothing is known to be added to it."""
-    if one.asked == 0:
-        return "held back" if one.conditional else "rate is zero"
-    if one.conditional:
-        return "held back"
+    """The variable stands still, and nothing is known to be added to it at a step that updates it."""
     rate = None if one.optimizer is None else one.optimizer.learning_rate
-    if rate == 0:
+    if rate == 0 or (isinstance(rate, str) and one.asked == 0):
         return "rate is zero"
-    return "not resolved" if isinstance(rate, float) else "unclear"
+    return "not resolved" if isinstance(rate, float) and one.numbers.gradient_norm else "unclear"
 
 
 def select(facts: Facts, verdict: Verdict) -> list[Numbers]:

@@ -44,8 +44,12 @@ def check(facts: Facts) -> Iterator[Finding]:
         variables=paths,
         layers=facts.layers_of(indices),
         message=f"The gradient of {count(len(paths), 'variable')} is not finite{say_batch(facts)}: {name_some(paths)}.",
-        cause=_tell_skip(facts) if skipped else "The forward or the backward pass overflows or divides by 0 on this batch.",
-        fix="nothing, if it happens now and then" if skipped else "tf.debugging.enable_check_numerics()  # names the op",
+        cause=_tell_skip(facts)
+        if skipped
+        else "The forward or the backward pass overflows or divides by 0 on this batch.",
+        fix="nothing, if it happens now and then"
+        if skipped
+        else "tf.debugging.enable_check_numerics()  # names the op",
     )
 
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from introspect.devices import shorten_device
 from introspect.outlets.prose import describe_place, describe_step, is_code, split_code
-from introspect.outlets.setting import Options, choose_setting, make_inert, shorten_device, wrap
+from introspect.outlets.setting import Options, choose_setting, make_inert, wrap
 from introspect.outlets.tree import DEEPEST, build_tree, find_parents
 from introspect.outlets.verdict import describe_effect, find_trouble, judge_variables, state_verdict
 from introspect.records import EvidenceStep, Finding, LayerReport, Location

@@ -32,6 +32,16 @@ GIVEN = {
     "INT401": "container-flag-differs",
     "INT402": "misspelt-flag",
     "INT403": "statistics-of-frozen-weights",
+    "INT501": "learning-rate-zero",
+    "INT502": "gradient-zero",
+    "INT503": "update-not-resolved",
+    "INT504": "gradient-not-finite",
+    "INT505": "update-held-back",
+    "INT506": "measurement-limited",
+    "INT601": "update-on-other-device",
+    "INT602": "slot-on-other-device",
+    "INT603": "gpu-idle",
+    "INT604": "jit-by-default",
 }
 """Every id that was ever given, with its name. Rows are added and never changed: an id that goes out of use is retired."""
 

@@ -1,0 +1,23 @@
+"""The healthy twin: a bias that lets the units live."""
+
+import keras
+import numpy as np
+
+import introspect
+
+MEASURE = True
+x = np.random.default_rng(0).random((8, 4), dtype="float32")
+y = np.random.default_rng(1).random((8, 1), dtype="float32")
+
+
+def build():
+    start = keras.initializers.Constant(1.0)
+    hid = keras.layers.Dense(5, activation="relu", bias_initializer=start, name="hid")
+    model = keras.Sequential([keras.Input((4,)), hid, keras.layers.Dense(1, name="out")])
+    model.compile("sgd", "mse")
+    return model, (x, y)
+
+
+if __name__ == "__main__":
+    model, data = build()
+    print(introspect.inspect(model, data=data, measure=True))

@@ -1,0 +1,21 @@
+"""No data is given, so the step is measured on a made-up batch."""
+
+import keras
+import numpy as np
+
+import introspect
+
+MEASURE = True
+x = np.random.default_rng(0).random((8, 4), dtype="float32")
+y = np.random.default_rng(1).random((8, 1), dtype="float32")
+
+
+def build():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, name="hid"), keras.layers.Dense(1, name="out")])
+    model.compile("adam", "mse")
+    return model, None
+
+
+if __name__ == "__main__":
+    model, data = build()
+    print(introspect.inspect(model, data=data, measure=True))

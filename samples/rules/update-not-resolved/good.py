@@ -1,0 +1,22 @@
+"""The healthy twin: the layer computes in bfloat16 and keeps its weights in float32."""
+
+import keras
+import numpy as np
+
+import introspect
+
+MEASURE = True
+x = np.random.default_rng(0).random((8, 4), dtype="float32")
+y = np.random.default_rng(1).random((8, 1), dtype="float32")
+
+
+def build():
+    hid = keras.layers.Dense(5, dtype="mixed_bfloat16", kernel_initializer="ones", name="hid")
+    model = keras.Sequential([keras.Input((4,)), hid, keras.layers.Dense(1, name="out")])
+    model.compile(keras.optimizers.SGD(1e-4), "mse")
+    return model, (x, y)
+
+
+if __name__ == "__main__":
+    model, data = build()
+    print(introspect.inspect(model, data=data, measure=True))

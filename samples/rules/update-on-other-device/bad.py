@@ -1,0 +1,26 @@
+"""On a machine with a GPU: a layer built on the CPU, whose gradient is computed on the GPU."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import introspect
+
+MEASURE = True
+x = np.random.default_rng(0).random((8, 4), dtype="float32")
+y = np.random.default_rng(1).random((8, 1), dtype="float32")
+
+
+def build():
+    with tf.device("/CPU:0"):
+        hid = keras.layers.Dense(5, name="hid")
+        hid.build((None, 4))
+    model = keras.Sequential([keras.Input((4,)), hid, keras.layers.Dense(1, name="out")])
+    model.compile("sgd", "mse", jit_compile=False)
+    model.fit(x, y, batch_size=8, verbose=0)
+    return model, (x, y)
+
+
+if __name__ == "__main__":
+    model, data = build()
+    print(introspect.inspect(model, data=data, measure=True))
