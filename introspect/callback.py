@@ -32,7 +32,7 @@ class IntrospectCallback:
             "log" writes to the logger `introspect`, "raise" raises `MismatchError` for errors and warns of warnings.
         every: read again though nothing has changed: "epoch", or after so many batches; None for never.
         measure: run one step on a copy at each reading, each epoch where `every` is None, for the norms of gradients
-            and updates.
+            and updates: on the first batch of what `fit` was given, or on one made up where that cannot be copied.
 
     Attributes:
         report: the latest report, None before the first; its `reason` says why it was made.

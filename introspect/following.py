@@ -10,6 +10,7 @@ from introspect.records import Report
 from introspect.telling import Teller
 
 if TYPE_CHECKING:
+    from introspect.capture.running import Running
     from introspect.capture.watch import Change, Watch
     from introspect.report.writer import ReportWriter
 
@@ -98,8 +99,8 @@ class Follower:
 
         model, before = watch.model, watch.report
         running = find_running(model) if step is None else None
-        if running is not None and not self.measure:  # a measurement needs a batch, and a type has none
-            options = {"data": running.batches} | options
+        if running is not None:
+            options = {"data": self._choose_data(watch, running)} | options
         # Before the reading, so that one that fails is not tried at each batch.
         watch.settle(running.concrete if running is not None else None)
         with meant_flags(model, watch.entry_flags):
@@ -112,6 +113,14 @@ class Follower:
             reason = "new batch signature"
         watch.report = self.report = replace(report, reason=reason)
         return watch.report
+
+    def _choose_data(self, watch: Watch, running: Running) -> Any:
+        """What stands for the running fit's data: the type of its batches, or one of them to measure on."""
+        if not self.measure:
+            return running.describe_batches()
+        if watch.batch is None:
+            watch.batch = running.copy_batch(watch.model)
+        return watch.batch
 
     def _keep(self, report: Report, watch: Watch, epoch: int | None, detail: str | None, last: bool = False) -> None:
         self.report = watch.report = report

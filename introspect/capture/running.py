@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from introspect.capture.batch import take_batch
 from introspect.capture.framework import name_keras
 from introspect.capture.model import read_traces
+from introspect.errors import DataError
 
 TRAINERS = ("keras/src/backend/tensorflow/trainer.py", "tf_keras/src/engine/training.py")
 
@@ -19,36 +21,60 @@ class Running:
 
     concrete: Any
     """The trace that it uses."""
-    batches: Any
-    """A tf.data set that holds nothing and has the type of its batches, for `inspect(data=…)`."""
+    spec: Any
+    """The type of its batches."""
+    data: Any
+    """What it was given, as `inspect` takes it."""
+    batch_size: int | None
+
+    def describe_batches(self) -> Any:
+        """A tf.data set that holds nothing and has the type of the batches, for `inspect(data=…)`."""
+        batches = object.__new__(batch_type())
+        batches.element_spec = self.spec
+        return batches
+
+    def copy_batch(self, model: Any) -> Any | None:
+        """A tf.data set of the first batch, of that type too; None where a look would take from the data."""
+        import tensorflow as tf
+
+        try:
+            batch = take_batch(model, self.data, name_keras(model), self.batch_size)
+            tf.nest.assert_same_structure(batch, self.spec, expand_composites=True)
+            dataset = tf.data.Dataset.from_tensors(batch)
+        except (DataError, TypeError, ValueError):
+            return None
+        pairs = zip(tf.nest.flatten(dataset.element_spec), tf.nest.flatten(self.spec), strict=True)
+        fits = all(wanted.is_compatible_with(given) for given, wanted in pairs)
+        return tf.data.experimental.from_variant(tf.data.experimental.to_variant(dataset), self.spec) if fits else None
 
 
 def find_running(model: Any) -> Running | None:
     """The trace that the model's running `fit` uses.
 
     None where no `fit` of the model is on the stack, where it runs on a distributed iterator, and where the type leads
-    to no trace. Looks for the local variable `iterator` of `fit`; seen on Keras 3.13 to 3.15 and tf_keras 2.19 to 2.21.
+    to no trace. Reads local variables of `fit`; seen on Keras 3.13 to 3.15 and tf_keras 2.19 to 2.21.
     """
     frame: Any = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "fit" and frame.f_code.co_filename.replace("\\", "/").endswith(TRAINERS):
             local = frame.f_locals
-            return describe_running(model, local.get("iterator")) if local.get("self") is model else None
+            return describe_running(model, local) if local.get("self") is model else None
         frame = frame.f_back
     return None
 
 
-def describe_running(model: Any, iterator: Any) -> Running | None:
+def describe_running(model: Any, local: dict[str, Any]) -> Running | None:
     import tensorflow as tf
 
+    iterator = local.get("iterator")
     if not isinstance(iterator, tf.data.Iterator):
         return None
     concrete = read_traces(model, name_keras(model), iterator.element_spec).current
     if concrete is None:
         return None
-    batches = object.__new__(batch_type())
-    batches.element_spec = iterator.element_spec
-    return Running(concrete, batches)
+    x, y, weights = (local.get(name) for name in ("x", "y", "sample_weight"))
+    data = x if y is None and weights is None else (x, y) if weights is None else (x, y, weights)
+    return Running(concrete, iterator.element_spec, data, local.get("batch_size"))
 
 
 @cache

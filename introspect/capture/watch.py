@@ -45,6 +45,8 @@ class Watch:
         """The latest of this model."""
         self.entry_flags: Mapping[Any, bool] = {}
         """tf_keras: flags that `fit` has put aside for those of `compile`."""
+        self.batch: Any = None
+        """What the running fit is measured on, once it was taken."""
         self._model = make_reference(model)
         self._step = make_reference(step)
         self._function = self._optimizer = self._current = make_reference(None)
@@ -122,12 +124,13 @@ class Watch:
 
     def note_fit(self) -> None:
         """At the beginning of `fit`: in tf_keras the flags that count are not the ones that the layers show."""
+        self.batch = None
         if self.keras == "tf_keras" and (model := self._model()) is not None:
             self.entry_flags = find_entry_flags(model)
 
     def note_end(self) -> None:
         """At the end of `fit`."""
-        self.entry_flags = {}
+        self.entry_flags, self.batch = {}, None
 
     def _find_functions(self, model: Any | None) -> StepFunctions:
         step = self._step()

@@ -458,6 +458,35 @@ def test_norms_each_epoch_where_nothing_else_is_said(monkeypatch: pytest.MonkeyP
     assert all(row.measured is not None for report in callback.reports for row in report.variables)
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_measures_on_what_fit_was_given(library: str) -> None:
+    """The first batch, without taking it or moving on the order of a shuffle; one is made up where that cannot be."""
+    import tensorflow as tf
+
+    def shuffle() -> Any:
+        return tf.data.Dataset.from_tensor_slices(make_data()).shuffle(8, seed=5).batch(4)
+
+    def generate() -> Any:
+        x, y = make_data()
+        while True:
+            yield x, y
+
+    results = []
+    for watched in (False, True):
+        model = make_model(library)
+        model.compile("sgd", "mse")
+        callback = introspect.IntrospectCallback(measure=True)
+        history = model.fit(shuffle(), epochs=3, verbose=0, callbacks=[callback] if watched else []).history
+        results.append((values(model.variables), history))
+    assert same(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+    norms = {report.variables[0].measured.gradient_norm for report in callback.reports[:4]}
+    assert len(norms) == 4
+    assert "INT506" not in {finding.rule for finding in callback.report.findings}
+    model.fit(generate(), steps_per_epoch=2, epochs=1, verbose=0, callbacks=[callback])
+    assert "INT506" in {finding.rule for finding in callback.report.findings}
+
+
 def test_workers_that_are_not_chief_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from introspect.capture import watch
 
