@@ -11,6 +11,7 @@ from introspect.records import Location
 TAPE_FILES = ("tensorflow/python/eager/backprop.py", "tensorflow/python/ops/gradients_util.py")
 TAPE_CALLS = frozenset({"gradient", "jacobian", "batch_jacobian", "_GradientsHelper"})
 TRACE_CALL = "func_graph_from_py_func"
+THREAD_CALL = "_bootstrap"
 
 
 class LiveProbe:
@@ -76,11 +77,14 @@ class LiveProbe:
 
 
 def trim_caller(stack: list[tuple[str, int, str]]) -> list[tuple[str, int, str]]:
-    """The frames inside of the outermost trace: whoever called `fit`, or introspect, made none of the ops."""
+    """The frames inside of the outermost trace: whoever called `fit`, or introspect, made none of the ops.
+
+    A MirroredStrategy traces each replica in a thread of its own, whose stack begins inside of the trace.
+    """
     for place, (_, _, name) in enumerate(stack):
         if name == TRACE_CALL:
             return stack[place + 1 :]
-    return []
+    return stack if stack and stack[0][2] == THREAD_CALL else []
 
 
 def walk_graphs(graph: Any) -> Iterator[tuple[str, Any]]:
