@@ -67,13 +67,13 @@ def batches(*shapes: tuple[int, ...], y: tuple[int, ...] = (1,)) -> tf.data.Data
     return tf.data.Dataset.from_tensors((x[0] if len(x) == 1 else tuple(x), target))
 
 
-def through(function: Callable[[Any], Any], loss: Any = "mse") -> tuple[Any, Any]:
-    """enc, then the function, then head."""
+def through(function: Callable[[Any], Any], optimizer: Any = "sgd", **settings: Any) -> tuple[Any, Any]:
+    """enc, then the function, then head; `settings` are those of compile."""
     x = keras.Input((4,))
     h = keras.layers.Dense(5, activation="tanh", name="enc")(x)
     h = Block(function, name="block")(h)
     model = keras.Model(x, keras.layers.Dense(1, name="head")(h), name="m")
-    model.compile("sgd", loss)
+    model.compile(optimizer, "mse", **settings)
     return model, batches((4,))
 
 
@@ -334,3 +334,66 @@ def unet_with_a_detached_skip():
     model = keras.Model(x, keras.layers.Conv2D(1, 1, name="head")(h), name="unet")
     model.compile("adam", "mse")
     return model, batches((16, 16, 1), y=(16, 16, 1))
+
+
+@plant("StopGradient")
+def two_steps_per_execution():
+    return through(lambda h: tf.stop_gradient(h), steps_per_execution=2)  # cut
+
+
+@plant("ArgMax")
+def compiled_by_xla():
+    return through(lambda h: tf.one_hot(tf.argmax(h, axis=-1), 5), jit_compile=True)  # cut
+
+
+@plant("StopGradient")
+def clipped_by_the_global_norm():
+    optimizer = keras.optimizers.AdamW(global_clipnorm=1.0, weight_decay=0.1)
+    return through(lambda h: tf.stop_gradient(h), optimizer)  # cut
+
+
+@plant("StopGradient")
+def scaled_loss():
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())
+    return through(lambda h: tf.stop_gradient(h), optimizer)  # cut
+
+
+@plant("Round")
+def in_a_replica():
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        return through(lambda h: tf.round(h * 3.0))  # cut
+
+
+@plant("IdentityN")
+def own_gradient_between_those_of_silu():
+    @tf.custom_gradient
+    def swallow(h):
+        return h * 2.0, lambda upstream: None
+
+    return through(lambda h: tf.nn.silu(swallow(tf.nn.silu(h))))  # cut
+
+
+class Cell(keras.layers.Layer):
+    """A recurrent cell whose input is detached."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.state_size = self.output_size = 3
+
+    def build(self, shape: Any) -> None:
+        self.inward = self.add_weight(shape=(shape[-1], 3), name="inward")
+        self.recurrent = self.add_weight(shape=(3, 3), name="recurrent")
+
+    def call(self, h: Any, states: Any) -> Any:
+        h = tf.stop_gradient(h @ self.inward) + states[0] @ self.recurrent
+        return h, [h]
+
+
+@plant(starved=())
+def in_a_cell_that_is_looped():
+    """TensorFlow's gradient of a loop hands back zeros, not nothing."""
+    x = keras.Input((5, 4))
+    h = keras.layers.RNN(Cell(name="cell"), name="rnn")(x)
+    model = keras.Model(x, keras.layers.Dense(1, name="head")(h), name="m")
+    model.compile("sgd", "mse")
+    return model, batches((5, 4))

@@ -37,6 +37,13 @@ NAMES = (
     "shape_only",
     "transformer_of_twelve_layers",
     "unet_with_a_detached_skip",
+    "two_steps_per_execution",
+    "compiled_by_xla",
+    "clipped_by_the_global_norm",
+    "scaled_loss",
+    "in_a_replica",
+    "own_gradient_between_those_of_silu",
+    "in_a_cell_that_is_looped",
 )
 
 
