@@ -58,17 +58,19 @@ def _describe(facts: Facts, top: str, members: list[int]) -> Group:
 
 
 def list_groups(groups: Sequence[Group]) -> str:
-    """ "base (26) and head (2 of 4)"."""
-    said = [f"{g.name} ({g.number} of {g.whole})" if g.partly else f"{g.name} ({g.number})" for g in groups]
-    return _cut_short(said)
+    """ "base (26) and head (2 of 4)"; of many, the first and the last."""
+    if len(groups) > MOST_GROUPS:
+        total = sum(group.number for group in groups)
+        return f"{len(groups)} layers ({groups[0].name} to {groups[-1].name}, {total} variables)"
+    return join([f"{g.name} ({g.number} of {g.whole})" if g.partly else f"{g.name} ({g.number})" for g in groups])
 
 
 def name_layers(facts: Facts, indices: Sequence[int]) -> str:
     """ "layer hid", "layers base (26) and head (2)", or nothing where no layer holds them."""
     groups = group_layers(facts, indices)
-    if len(groups) == 1:
-        return f"layer {groups[0].name}"
-    return f"layers {list_groups(groups)}" if groups else ""
+    if not groups or len(groups) == 1 or len(groups) > MOST_GROUPS:
+        return _name([group.name for group in groups])
+    return f"layers {list_groups(groups)}"
 
 
 def bare_layers(facts: Facts, indices: Sequence[int]) -> str:
@@ -78,12 +80,18 @@ def bare_layers(facts: Facts, indices: Sequence[int]) -> str:
     for group in group_layers(facts, indices):
         parts = [path for path in inside if path == group.name or path.startswith(f"{group.name}/")]
         names.update(dict.fromkeys(parts if group.partly else [group.name]))
-    return f"{agree(len(names), 'layer', 'layers')} {_cut_short(list(names))}" if names else ""
+    return _name(list(names))
 
 
-def _cut_short(names: list[str]) -> str:
-    left = len(names) - MOST_GROUPS
-    return join([*names[:MOST_GROUPS], f"{left} more"] if left > 0 else names)
+def _name(names: list[str]) -> str:
+    if len(names) > MOST_GROUPS:
+        return f"{len(names)} layers ({names[0]} to {names[-1]})"
+    return f"{agree(len(names), 'layer', 'layers')} {join(names)}" if names else ""
+
+
+def are_several(layers: str) -> bool:
+    """Whether words of `name_layers` or `bare_layers` name several."""
+    return not layers.startswith("layer ")
 
 
 def of_layers(facts: Facts, indices: Sequence[int]) -> str:

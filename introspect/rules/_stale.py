@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import EvidenceStep
-from introspect.rules._groups import bare_layers, group_layers, list_groups
+from introspect.rules._groups import are_several, bare_layers, group_layers, list_groups
 from introspect.rules._wording import RECOMPILE, agree, count
 
 OWN_CALLERS = ("fit", "train_on_batch")
@@ -46,7 +46,7 @@ def _name_subject(facts: Facts, indices: Sequence[int], frozen: bool) -> str:
     if any(owner is None or owner.trainable == frozen for owner in owners):
         return agree(len(indices), "it was", "they were")
     layers = bare_layers(facts, indices)
-    return f"{layers} {'were' if layers.startswith('layers ') else 'was'}"
+    return f"{layers} {'were' if are_several(layers) else 'was'}"
 
 
 def warn_of_retrace(facts: Facts, current: TraceEvidence, indices: Sequence[int], frozen: bool) -> str:

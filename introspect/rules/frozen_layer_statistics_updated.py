@@ -28,7 +28,7 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
-from introspect.rules._groups import bare_layers
+from introspect.rules._groups import are_several, bare_layers
 from introspect.rules._stale import explain_stale, mend_stale
 from introspect.rules._steps import write_steps
 from introspect.rules._wording import capitalise, count, name_some, place
@@ -64,7 +64,8 @@ def _moves(current: TraceEvidence, index: int) -> bool:
 
 def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -> Finding:
     paths, number = facts.paths_of(moved), len(moved)
-    which = capitalise(bare_layers(facts, moved))
+    which = bare_layers(facts, moved)
+    several = are_several(which)
     cause, fix = _explain(facts, current, moved, kind)
     return Finding(
         rule=RULE.id,
@@ -74,8 +75,8 @@ def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -
         variables=paths,
         layers=facts.layers_of(moved),
         message=(
-            f"{which} {'are' if which.startswith('Layers') else 'is'} frozen, and the training step goes on changing "
-            f"{count(number, 'variable')} that {'they keep' if which.startswith('Layers') else 'it keeps'}: "
+            f"{capitalise(which)} {'are' if several else 'is'} frozen, and the training step goes on changing "
+            f"{count(number, 'variable')} that {'they keep' if several else 'it keeps'}: "
             f"{name_some(paths)}."
         ),
         cause=cause,
