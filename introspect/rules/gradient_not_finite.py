@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
+from introspect.rules._groups import of_layers
 from introspect.rules._numbers import Numbers, say_batch, select
 from introspect.rules._wording import count, name_some
 
@@ -43,11 +44,14 @@ def check(facts: Facts) -> Iterator[Finding]:
         certainty="proven",
         variables=paths,
         layers=facts.layers_of(indices),
-        message=f"The gradient of {count(len(paths), 'variable')} is not finite{say_batch(facts)}: {name_some(paths)}.",
+        message=(
+            f"The gradient of {count(len(paths), 'variable')}{of_layers(facts, indices)} is not finite{say_batch(facts)}: "
+            f"{name_some(paths)}."
+        ),
         cause=_tell_skip(facts)
         if skipped
         else "The forward or the backward pass overflows or divides by 0 on this batch.",
-        fix="nothing, if it happens now and then"
+        fix="Nothing, if it happens now and then."
         if skipped
         else "tf.debugging.enable_check_numerics()  # names the op",
     )

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
+from introspect.rules._groups import of_layers
 from introspect.rules._numbers import say_batch, select
 from introspect.rules._wording import agree, count, name_some
 
@@ -49,7 +50,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         variables=paths,
         layers=facts.layers_of(indices),
         message=(
-            f"The gradient of {count(number, 'variable')} is 0 in every element{say_batch(facts)}: {name_some(paths)}; "
+            f"The gradient of {count(number, 'variable')}{of_layers(facts, indices)} is 0 in every element{say_batch(facts)}: {name_some(paths)}; "
             f"the step updates {agree(number, 'it', 'them')}."
         ),
         cause=cause,

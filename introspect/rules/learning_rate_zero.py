@@ -25,6 +25,7 @@ from introspect.capture.record import CapturedOptimizer
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
+from introspect.rules._groups import of_layers
 from introspect.rules._numbers import by_optimizer, select
 from introspect.rules._wording import agree, count, name_some
 
@@ -59,7 +60,7 @@ def _report(facts: Facts, optimizer: CapturedOptimizer, still: Sequence[int], re
         variables=paths,
         layers=facts.layers_of(still),
         message=(
-            f"{count(number, 'variable')} {agree(number, 'gets its', 'get their')} gradient and "
+            f"{count(number, 'variable')}{of_layers(facts, still)} {agree(number, 'gets its', 'get their')} gradient and "
             f"{agree(number, 'stands', 'stand')} still: {name_some(paths)}."
         ),
         cause=f"Optimizer {optimizer.name} writes {agree(number, 'it', 'them')}, and {reason}; the step is not stale.",

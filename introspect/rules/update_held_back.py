@@ -25,6 +25,7 @@ from introspect.capture.record import CapturedOptimizer
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
+from introspect.rules._groups import of_layers
 from introspect.rules._numbers import Numbers, by_optimizer, list_numbers, say_batch, select, setting_of
 from introspect.rules._wording import agree, count, name_some
 
@@ -42,11 +43,12 @@ def check(facts: Facts) -> Iterator[Finding]:
             variables=paths,
             layers=facts.layers_of(indices),
             message=(
-                f"The update of {count(number, 'variable')} was held back in the measured step{say_batch(facts)}: "
+                f"The update of {count(number, 'variable')}{of_layers(facts, indices)} was held back in the measured step"
+                f"{say_batch(facts)}: "
                 f"{name_some(paths)}; {agree(number, 'its', 'their')} gradients are there."
             ),
             cause=_tell(facts, optimizer, group),
-            fix="nothing, where this is meant",
+            fix="Nothing, where this is meant.",
         )
 
 

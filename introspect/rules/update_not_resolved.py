@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
+from introspect.rules._groups import of_layers
 from introspect.rules._numbers import Numbers, say_batch, select
 from introspect.rules._wording import agree, count, join, name_some
 
@@ -44,7 +45,8 @@ def check(facts: Facts) -> Iterator[Finding]:
         variables=paths,
         layers=facts.layers_of(indices),
         message=(
-            f"The update of {count(number, 'variable')} changes no element{say_batch(facts)}: {name_some(paths)}."
+            f"The update of {count(number, 'variable')}{of_layers(facts, indices)} changes no element{say_batch(facts)}: "
+            f"{name_some(paths)}."
         ),
         cause=(
             f"What the step adds is smaller than {join(dtypes)} resolves at the size of these weights; "
