@@ -164,9 +164,7 @@ def _look(look: Callable[[], Report]) -> tuple[Report | None, Exception | None]:
         return None, error
 
 
-def _measure(
-    model: Any, data: Any, asked: Asked, step: Step, also: list[Any]
-) -> tuple[dict[str, Truth], str | None]:
+def _measure(model: Any, data: Any, asked: Asked, step: Step, also: list[Any]) -> tuple[dict[str, Truth], str | None]:
     variables = _list_variables(model, asked)
     tracked = {recording.key_of(v) for v in model.variables}
     flags = {recording.key_of(v) for v in model.trainable_variables}

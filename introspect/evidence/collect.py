@@ -10,6 +10,7 @@ from introspect.evidence.resources import Access, Resources, resolve_resources
 from introspect.evidence.scan import GRADIENT, PYTHON, TO_BACKWARD, TO_OUTPUT, TO_PYTHON, ForwardScan, scan_back
 from introspect.evidence.tape import TapeMarks
 from introspect.evidence.writes import Dependence, WriteFact, classify_write, find_initial, is_sparse
+from introspect.graph.check import refuse_damage
 from introspect.graph.dataflow import Dataflow
 from introspect.graph.flatten import flatten_graph
 from introspect.graph.parse import ParsedGraph
@@ -66,6 +67,11 @@ def collect_trace(capture: Capture, trace: CapturedTrace, probe: Probe | None) -
     Raises:
         GraphError: the graph does not hold together.
     """
+    with refuse_damage(f"trace {trace.id}"):
+        return _collect(capture, trace, probe)
+
+
+def _collect(capture: Capture, trace: CapturedTrace, probe: Probe | None) -> TraceEvidence:
     graph = ParsedGraph(trace.graph, trace.outputs)
     marks = TapeMarks(trace, probe)
     flow = flatten_graph(graph, marks.made_call)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from introspect.errors import GraphError
+from introspect.graph.check import refuse_damage
 
 Ints = NDArray[np.int32]
 
@@ -212,9 +213,10 @@ class ParsedGraph:
             self._message = graph_pb2.GraphDef.FromString(graph)
         except Exception as error:
             raise GraphError(f"the captured graph cannot be parsed: {error}; capture it again") from error
-        self.main = FunctionBody("", (), self._message.node)
-        self.main.returns = [self.main.port(name) for name in outputs]
-        self.main.seal()
+        with refuse_damage("the step's own nodes"):
+            self.main = FunctionBody("", (), self._message.node)
+            self.main.returns = [self.main.port(name) for name in outputs]
+            self.main.seal()
         self._library = {function.signature.name: function for function in self._message.library.function}
         self._bodies: dict[str, FunctionBody] = {}
 
@@ -242,9 +244,10 @@ class ParsedGraph:
         function = self._library.get(name)
         if function is None:
             raise GraphError(f"function {name!r} is called and not in the graph's library; capture it again")
-        body = FunctionBody(name, [a.name for a in function.signature.input_arg], function.node_def)
-        names = [a.name for a in function.signature.output_arg]
-        body.returns = [body.port(function.ret[output]) for output in names]
-        body.return_names = names
-        body.seal()
+        with refuse_damage(f"function {name!r}"):
+            body = FunctionBody(name, [a.name for a in function.signature.input_arg], function.node_def)
+            names = [a.name for a in function.signature.output_arg]
+            body.returns = [body.port(function.ret[output]) for output in names]
+            body.return_names = names
+            body.seal()
         return body

@@ -31,7 +31,9 @@ STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 """One for all cells: collectives of two strategies in one process are taken for each other."""
 
 
-def mirrored(make: Callable[[], Any], data: Any = lambda: make_data(rows=8, batch=4), **arguments: Any) -> Callable[[], Built]:
+def mirrored(
+    make: Callable[[], Any], data: Any = lambda: make_data(rows=8, batch=4), **arguments: Any
+) -> Callable[[], Built]:
     def build() -> Built:
         with STRATEGY.scope():
             model = make()

@@ -705,7 +705,9 @@ CELLS: dict[str, Cell] = {
     "gradient reversal": Cell(trained_by(Reversal)),
     "stop gradient": Cell(trained_by(Stopped), Asked(rules=("INT104",)), after=Asked(rules=("INT101", "INT104"))),
     "momentum encoder": Cell(trained_by(Momentum), Asked(averaged=("key/*",))),
-    "gan": Cell(trained_by(Gan, optimizer="adam", d_optimizer=lambda: keras.optimizers.Adam(0.01)), act=freeze("generator")),
+    "gan": Cell(
+        trained_by(Gan, optimizer="adam", d_optimizer=lambda: keras.optimizers.Adam(0.01)), act=freeze("generator")
+    ),
     "gan with penalty": Cell(
         trained_by(Wgan, optimizer="adam", d_optimizer=lambda: keras.optimizers.RMSprop(0.01)),
         Asked(zero=("discriminator/discriminator_b/bias",)),
