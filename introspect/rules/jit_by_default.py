@@ -47,7 +47,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         layers=(),
         message=f"XLA compiles {'the step' if whole else 'a part of the step'}: {count(len(clusters), 'cluster')}.",
         cause=(
-            'compile(jit_compile="auto") turns it on where a GPU is visible.'
+            'compile(jit_compile="auto"), the default, turns it on where a GPU is visible.'
             if whole
             else "The optimizer compiles each variable's update where a GPU is visible."
         ),

@@ -1,0 +1,40 @@
+"""Scenarios with a stand-in GPU or two CPU devices, each in a process of its own: a device cannot be unloaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakegpu.build import NoCompilerError, build_fake_gpu
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def fake_gpu() -> Path:
+    """The stand-in GPU's library. Without a compiler: skipped, in CI failed."""
+    try:
+        return build_fake_gpu()
+    except NoCompilerError as error:
+        reason = str(error)
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+
+
+def run_module(module: str, name: str, library: Path | None = None, gpus: int = 1) -> Any:
+    """What `python -m module name` prints as its last line."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "FAKE_GPU_COUNT": str(gpus)}
+    environment.pop("INTROSPECT_FAKE_GPU", None)
+    if library is not None:
+        environment["INTROSPECT_FAKE_GPU"] = str(library)
+    command = [sys.executable, "-W", "ignore", "-m", module, name]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.strip().splitlines()[-1])
