@@ -11,7 +11,7 @@ Cause
     A layer was frozen or unfrozen after the optimizer was built.
 
 Fix
-    Compile with a new optimizer instance after the flags are set.
+    Compile again after the flags are set, with a new optimizer instance: `introspect.recompile(model)`.
 
 Example
     model.compile(keras.optimizers.SGD(use_ema=True), "mse"); model.fit(x, y)
@@ -27,7 +27,7 @@ from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
 from introspect.rules._groups import of_layers
-from introspect.rules._wording import agree, count, name_some
+from introspect.rules._wording import RECOMPILE, agree, count, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -54,7 +54,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             "With use_ema, Keras 3 pairs the variables that train now, one after the other, with the averages of those that "
             "trained when the optimizer was built, and compares neither names nor shapes. Flags were changed in between."
         ),
-        fix="model.compile(optimizer=…, loss=…, metrics=…)  # with a new optimizer, after the flags are set",
+        fix=RECOMPILE,
         evidence=tuple(
             EvidenceStep(note=f"{variables[e.target].path} is given the average of {variables[e.averaged].path}")
             for e in wrong[:3]

@@ -107,7 +107,7 @@ def _explain(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) 
 
 
 _CALL = "# in a call() of your own, where the layer is not to change:\nself.layer(x, training=False)"
-_ASK = "# in call(), before assigning:\nif training and self.trainable:\n    self.mean.assign(…)"
+_ASK = "# in call(), before assigning:\nif training and self.trainable:\n    self.mean.assign(...)"
 
 
 def _contradicts_elsewhere(facts: Facts, current: TraceEvidence) -> bool:

@@ -139,7 +139,7 @@ def _ask_of_root(facts: Facts) -> str:
 
 def _mend(facts: Facts, current: TraceEvidence, kind: str) -> str:
     if kind == "average":
-        return "model.compile(optimizer=…, loss=…, metrics=…)  # with a new optimizer, after freezing"
+        return "model.compile(optimizer=..., loss=..., metrics=...)  # with a new optimizer, after freezing"
     if _is_stale(facts, current):
         return mend_stale(current)
     if not facts.capture.model.custom_train_step:

@@ -12,7 +12,8 @@ Cause
     averages that the optimizer keeps (`use_ema`) no longer fit the variables that train.
 
 Fix
-    Mend what the message names; after a change of flags, compile with a new optimizer instance.
+    Mend what the message names; after a change of flags, compile again with a new optimizer instance:
+    `introspect.recompile(model)`.
 
 Example
     model.compile(keras.optimizers.SGD(use_ema=True), "mse"); model.fit(x, y)
@@ -27,6 +28,7 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
+from introspect.rules._wording import RECOMPILE
 
 _NOTES = {"retrace": "when the step is traced for this data", "fit-end": "at its end"}
 _CAUSES = {
@@ -36,7 +38,7 @@ _CAUSES = {
 }
 _FIXES = {
     "retrace": "# mend what the message names, then compile again",
-    "fit-end": "model.compile(optimizer=…, loss=…, metrics=…)  # with a new optimizer, after the flags are set",
+    "fit-end": RECOMPILE,
 }
 
 

@@ -122,7 +122,7 @@ def _explain_unused(facts: Facts, current: TraceEvidence, way: Way, indices: lis
         told = f"What {what} computes from {it} does not reach the loss: nothing uses the result."
     return (
         told,
-        "# give this output a loss (compile(loss={…}), add_loss), or freeze the layers that only it uses:\n"
+        "# give this output a loss (compile(loss=...), add_loss), or freeze the layers that only it uses:\n"
         f"{_freeze(facts, indices)}",
     )
 
@@ -157,7 +157,7 @@ def _explain_open(facts: Facts, indices: list[int]) -> tuple[str, str]:
             f"No tape watches {it}: the tf.Variable itself was made with trainable=False, or set so, whatever the flag of "
             "its layer says now.",
             "# make the weight trainable, and freeze it by the flag of its layer:\n"
-            "self.w = self.add_weight(shape=…, trainable=True)",
+            "self.w = self.add_weight(shape=..., trainable=True)",
         )
     compiled = ", or the flags were set after compile (tf_keras trains by those of then)"
     return (

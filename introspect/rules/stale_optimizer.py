@@ -52,7 +52,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             "model.optimizer was assigned after the step was traced, and the step keeps the one that it was traced with. A "
             "learning rate set on the new one does nothing."
         ),
-        fix="model.compile(optimizer=model.optimizer, loss=…, metrics=…)",
+        fix="model.compile(optimizer=model.optimizer, loss=..., metrics=...)",
         evidence=(EvidenceStep(note=f"{current.trace.id} binds no variable of {mine.name!r}", trace=current.trace.id),),
     )
 

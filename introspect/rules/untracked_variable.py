@@ -93,7 +93,7 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
         return (
             f"{name_some(facts.paths_of(still))}{used} {agree(len(still), 'belongs', 'belong')} to no layer: a bare tf.Variable "
             "that a function or a Lambda holds, which Keras does not see.",
-            "# in a layer's build():\nself.w = self.add_weight(shape=…, initializer=…)",
+            "# in a layer's build():\nself.w = self.add_weight(shape=..., initializer=...)",
         )
     named = f"{agree(len(layers), 'layer', 'layers')} {name_some(layers)}"
     if facts.capture.model.keras == "keras" and all(path.endswith(":0") for path in facts.paths_of(still)):
@@ -105,7 +105,7 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
         f"The variables belong to {named}{used}, which Keras does not see: it looks in the attributes of layers, and in "
         "lists, tuples, dicts and sets assigned to them. Not seen: a class attribute, an item put into a list later, a "
         "helper object, a layer made in call().",
-        "# in __init__, as an attribute of the layer or model that calls it:\nself.block = keras.layers.Dense(…)",
+        "# in __init__, as an attribute of the layer or model that calls it:\nself.block = keras.layers.Dense(...)",
     )
 
 
