@@ -48,9 +48,13 @@ def inspect(
     from introspect.capture import capture_model
 
     rules = choose_rules(select, ignore)
+    if args is None and any(given is not None for given in (kwargs, model, optimizer)):
+        raise IntrospectError("kwargs, model and optimizer belong to a tf.function: give args= too, or leave them out")
     if isinstance(target, str) or hasattr(target, "__fspath__"):
-        return inspect_target(str(target), measure=measure, try_fixes=try_fixes, select=select, ignore=ignore)
+        return inspect_target(str(target), data=data, measure=measure, try_fixes=try_fixes, select=select, ignore=ignore)
     if args is not None:
+        if try_fixes:
+            raise IntrospectError("try_fixes builds Keras' own step again; a tf.function of your own cannot be tried")
         from introspect.capture import capture_function
 
         observe = observer(measure, args=tuple(args), kwargs=kwargs or {})
@@ -89,6 +93,7 @@ def _names(word: str, rule: Rule) -> bool:
 def inspect_target(
     target: str,
     *,
+    data: Any = None,
     data_file: str | None = None,
     batch_size: int | None = None,
     optimizer: str | None = None,
@@ -112,7 +117,7 @@ def inspect_target(
     rules = choose_rules(select, ignore)
     if os.path.isfile(target) and is_capture(target):
         return diagnose(read_capture(target), rules)
-    data = load_batch(data_file) if data_file is not None else None
+    data = load_batch(data_file) if data_file is not None else data
     saved = None
     if is_factory(target):
         model, own = load_factory(target)

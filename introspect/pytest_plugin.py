@@ -28,11 +28,14 @@ def check_trains(model: Any, trains: Patterns = (), frozen: Patterns = (), *, da
 
     Raises:
         AssertionError: a variable does otherwise, or a pattern matches nothing.
+        TypeError: neither `trains` nor `frozen` is given.
         IntrospectError: the model cannot be analysed.
     """
     __tracebackhide__ = True
     from introspect.assertions import assert_frozen, assert_trains, obtain_report
 
+    if not trains and not frozen:
+        raise TypeError("introspect_trains needs trains= or frozen=, or it would assert nothing")
     report = obtain_report(model, data)
     if trains:
         assert_trains(report, *list_patterns(trains), data=data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -104,13 +105,24 @@ def read_item(model: Any, data: Any, keras: KerasName) -> Any:
         if keras == "tf_keras":
             from tf_keras.src.engine.data_adapter import KerasSequenceAdapter
 
-            return KerasSequenceAdapter(data, model=model).get_dataset().element_spec
+            return KerasSequenceAdapter(copy_dataset(data), model=model).get_dataset().element_spec
         from keras.src.trainers.data_adapters import data_adapter_utils, get_data_adapter
 
-        item = get_data_adapter(x=data)._standardize_batch(data[0])
+        item = get_data_adapter(x=data)._standardize_batch(copy_dataset(data)[0])
         return data_adapter_utils.get_tensor_spec([item])
     except Exception as error:
         raise DataError(f"the first item of {type(data).__name__} cannot be read: {first_line(error)}") from error
+
+
+def copy_dataset(data: Any) -> Any:
+    """A copy to read an item from: an item may draw from a generator of the set's own, or note that it was asked for.
+
+    A set that cannot be copied (an open file, a lock) is read itself; then only global random state is put back.
+    """
+    try:
+        return copy.deepcopy(data)
+    except Exception:
+        return data
 
 
 def protect_state(read: Callable[[], Any]) -> Any:

@@ -98,7 +98,9 @@ def describe_trial(finding: Finding) -> str | None:
     if result is None:
         return "then the mismatch is gone." if finding.verified else None
     size = len(result.trains)
-    these = f"{'this' if size == 1 else 'these'} {count(size, 'variable')} {'trains' if size == 1 else 'train'}"
+    named = set(result.trains) <= set(finding.variables)
+    which = ("this " if size == 1 else "these ") if named else ""
+    these = f"{which}{count(size, 'variable')} {'trains' if size == 1 else 'train'}"
     said = f"then {these}" if size else "then nothing more trains"
     still = f"; {count(len(result.still_not), 'variable')} still {'does' if len(result.still_not) == 1 else 'do'} not"
     tail = "" if finding.verified else " The mismatch stays."
