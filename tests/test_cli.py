@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -355,16 +354,17 @@ def test_help_names_each_option_of_the_contract():
     assert all(len(line) <= 90 for line in text.splitlines())
 
 
-def test_help_is_quick():
-    def best(*command) -> float:
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            subprocess.run([sys.executable, *command], capture_output=True, check=True, cwd=ROOT)
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    assert best("-m", "introspect", "--help") - best("-c", "pass") < 0.1
+def test_help_imports_nothing_heavy():
+    """What makes it quick; the seconds are measured by benchmarks/startup.py."""
+    script = (
+        "import sys, runpy; sys.argv = ['introspect', '--help']\n"
+        "try: runpy.run_module('introspect', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'keras', 'tf_keras', 'numpy', 'rich', 'google.protobuf', 'tensorboard'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stderr.strip() == "[]"
 
 
 def test_module_and_script_are_the_same():
