@@ -17,7 +17,7 @@ from introspect.capture.record import Capture, CapturedOptimizer, CapturedTrace,
 from introspect.capture.rows import Rows, fill_rows
 from introspect.capture.slots import describe_optimizer, is_built, open_optimizer
 from introspect.capture.traces import LiveTrace, freeze_trace
-from introspect.capture.variables import VariableTable, bind_captures
+from introspect.capture.variables import VariableTable, bind_captures, is_variable, read_number
 from introspect.records import ModelSummary, Source
 
 
@@ -62,6 +62,7 @@ class Reading:
     built: frozenset[int] | None = None
     """Identities of the optimizers that were built before introspect traced; None where it traced nothing."""
     timings: list[tuple[str, float]] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
     observe: Observer | None = None
     """Adds to the capture what only the live step can tell."""
 
@@ -96,6 +97,7 @@ def assemble(reading: Reading) -> Capture:
         step=read_step(reading.optimizers),
         odd_flags=find_odd_flags({rows.tree.paths[id(layer)]: layer for layer in rows.tree.layers}),
         flag_writes=read_flag_writes(reading, rows, traces),
+        warnings=reading.warnings,
     )
     return capture if reading.observe is None else reading.observe(reading, rows.table, capture)
 
@@ -163,6 +165,6 @@ def read_step(optimizers: list[StandIn]) -> int | None:
     """`iterations` of the current optimizer now."""
     for stand_in in optimizers:
         iterations: Any = getattr(stand_in.real, "_iterations", None)
-        if stand_in.current and hasattr(iterations, "numpy"):
-            return int(iterations.numpy())
+        if stand_in.current and is_variable(iterations):
+            return read_number(iterations)
     return None

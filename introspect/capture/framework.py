@@ -14,6 +14,12 @@ from introspect.records import Environment
 
 KerasName = Literal["keras", "tf_keras", "none"]
 
+PUBLIC_STRATEGIES = {
+    "CollectiveAllReduceStrategy": "MultiWorkerMirroredStrategy",
+    "ParameterServerStrategyV2": "ParameterServerStrategy",
+    "TPUStrategyV2": "TPUStrategy",
+}
+
 
 @cache
 def list_bases(kind: Hashable) -> frozenset[tuple[str, str]]:
@@ -109,8 +115,10 @@ def introspect_version() -> str:
 
 
 def name_strategy(strategy: object | None) -> str | None:
-    """Class name of a distribution strategy; None for TensorFlow's default one."""
+    """Name of a distribution strategy, as `tf.distribute` has it; None for TensorFlow's default one."""
     if strategy is None:
         return None
     name = type(strategy).__name__
-    return None if name in ("_DefaultDistributionStrategy", "_DefaultDistributionStrategyV1") else name
+    if name in ("_DefaultDistributionStrategy", "_DefaultDistributionStrategyV1"):
+        return None
+    return PUBLIC_STRATEGIES.get(name, name)

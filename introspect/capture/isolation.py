@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from introspect.capture.frames import explain_error, locate_error
-from introspect.capture.framework import KerasName
+from introspect.capture.framework import KerasName, name_strategy
 from introspect.capture.invented import invent_specs
 from introspect.capture.record import StepFailure
 from introspect.capture.slots import is_built
@@ -31,6 +31,7 @@ class Attempt:
     """Variables that the failure is about."""
     kept: list[Any] = field(default_factory=list)
     """Python objects that the graphs need alive."""
+    warning: str | None = None
 
 
 def trace_isolated(
@@ -42,6 +43,8 @@ def trace_isolated(
         NotBuiltError: the trace made variables in the user's layers.
         StepError: no trace exists (`traced_before` is False), and none can be made.
     """
+    if spans_processes(model.distribute_strategy):
+        return refuse_trace(model, traced_before)
     before = {id(variable) for variable in model.variables}
     specs = invent_specs(model, keras, batch_size) if spec is None else iter([spec])
     attempt = try_specs(model, specs, spec is not None, traced_before)
@@ -50,6 +53,24 @@ def trace_isolated(
             f"model {model.name!r} makes variables when it is first called; call it once on a batch, model(x), first"
         )
     return attempt
+
+
+def spans_processes(strategy: Any) -> bool:
+    """Whether a variable made under the strategy needs other processes, which wait for nobody's look."""
+    extended = getattr(strategy, "extended", None)
+    return int(getattr(extended, "_num_workers", 1) or 1) > 1 or "ParameterServer" in type(strategy).__name__
+
+
+def refuse_trace(model: Any, traced_before: bool) -> Attempt:
+    """No trace of introspect's own: its slots would be broadcast among workers that do not take part, and wait."""
+    name = name_strategy(model.distribute_strategy)
+    if not traced_before:
+        raise StepError(
+            f"model {model.name!r} trains under {name} in several processes, where no step can be traced in isolation; "
+            "run one step of fit() first, then inspect the step that it traced"
+        )
+    warning = f"under {name} the retrace that this data will cause was not made; the latest trace is told instead"
+    return Attempt(twin_model(model), None, warning=warning)
 
 
 def try_specs(model: Any, specs: Iterator[Any], given: bool, traced_before: bool) -> Attempt:
@@ -80,7 +101,10 @@ def advise(error: Exception, given: bool) -> str:
             f"{type(error).__name__}: {NO_GRADIENTS}; keep the forward pass inside the GradientTape, and let the loss depend "
             "on what it gives"
         )
-    hint = "mend the step or the data" if given else "compile it with a loss that fits its output, or pass data="
+    if "SymbolicTensor" in str(error) or "numpy()" in str(error):
+        hint = "the step needs values of tensors in Python, which no graph holds: keep float() and numpy() out of it"
+    else:
+        hint = "mend the step or the data" if given else "compile it with a loss that fits its output, or pass data="
     return f"{explain_error(error)}; {hint}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from introspect.capture.assembly import Observer, Reading, assemble, pair_optimizers
 from introspect.capture.current import find_current
-from introspect.capture.framework import KerasName, require_model
+from introspect.capture.framework import KerasName, name_keras, require_model
 from introspect.capture.guard import preserve
 from introspect.capture.inputs import read_spec
 from introspect.capture.isolation import Attempt, trace_isolated
@@ -19,6 +19,7 @@ from introspect.capture.step import StepFunctions, find_functions, list_traces
 from introspect.capture.traces import LiveTrace
 from introspect.capture.tracing import enter_strategy, has_custom_step, make_iterator
 from introspect.capture.untracked import list_built
+from introspect.capture.variables import is_variable, read_number
 from introspect.errors import NotBuiltError, NotCompiledError
 from introspect.records import ModelSummary, Source
 
@@ -57,6 +58,8 @@ def capture_model(
     spec = None if data is None else read_spec(model, data, keras, batch_size)
     reading = read_traces(model, keras, spec)
     reading.data_given, reading.observe = data is not None, observe
+    if data is not None and reading.lives and uses_coordinator(model):
+        reading.warnings += ("under ParameterServerStrategy data does not tell the trace; the latest one is told",)
     if saved is not None:
         reading.summary = replace(reading.summary, file=saved.path)
     reading.timings.append(("find", time.perf_counter() - started))
@@ -93,11 +96,16 @@ def choose_current(
     """The latest trace, or the one that data of this type would use."""
     if not lives:
         return None
-    if spec is None:
+    if spec is None or uses_coordinator(model):
         return lives[-1].concrete
     with enter_strategy(model, keras):
         iterator = make_iterator(spec, model.distribute_strategy)
         return find_current(functions, iterator, model.distribute_strategy)
+
+
+def uses_coordinator(model: Any) -> bool:
+    """Whether workers call the step, each with an iterator type of its own that cannot be made up here."""
+    return "ParameterServer" in type(model.distribute_strategy).__name__
 
 
 def enter_attempt(reading: Reading, attempt: Attempt) -> None:
@@ -105,6 +113,7 @@ def enter_attempt(reading: Reading, attempt: Attempt) -> None:
     reading.retraces = bool(reading.lives)
     reading.failure, reading.unknown = attempt.failure, attempt.unknown
     reading.twins = [attempt.twin.model]
+    reading.warnings += () if attempt.warning is None else (attempt.warning,)
     copies = {id(real): copy for real, copy in attempt.twin.optimizers}
     reading.optimizers = [replace(s, copy=copies.get(id(s.real), s.copy)) for s in reading.optimizers]
     if attempt.concrete is None:
@@ -129,9 +138,14 @@ def require_variables(model: Any) -> None:
 
 
 def runs_eagerly(model: Any) -> bool:
+    """Whether the next step runs Python. Keras 3 asks `run_eagerly` only when it makes `train_function` (3.15)."""
     import tensorflow as tf
 
-    return bool(model.run_eagerly) or tf.config.functions_run_eagerly()
+    if tf.config.functions_run_eagerly():
+        return True
+    if name_keras(model) == "keras" and model.train_function is not None:
+        return find_functions(model, "keras").outer is None
+    return bool(model.run_eagerly)
 
 
 def uses_xla(model: Any) -> bool:
@@ -149,6 +163,6 @@ def summarize_model(model: Any, keras: KerasName, eager: bool) -> ModelSummary:
         compiled=True,
         run_eagerly=eager,
         jit_compile=uses_xla(model),
-        steps_per_execution=int(steps.numpy() if hasattr(steps, "numpy") else steps or 1),
+        steps_per_execution=int((read_number(steps) if is_variable(steps) else steps) or 1),
         custom_train_step=has_custom_step(model),
     )

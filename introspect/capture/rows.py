@@ -11,7 +11,7 @@ from introspect.capture.layers import LayerTree, list_seeds, walk_layers
 from introspect.capture.record import Role
 from introspect.capture.slots import list_variables
 from introspect.capture.untracked import Claims, claim_variables, find_unknown
-from introspect.capture.variables import Entry, VariableTable, is_variable
+from introspect.capture.variables import Entry, VariableTable, find_face, is_variable
 
 COUNTERS = ("_train_counter", "_test_counter", "_predict_counter", "_steps_per_execution")
 """tf_keras' own step counters, which the train step writes and reads."""
@@ -96,4 +96,4 @@ def add_claimed(variable: Any, claims: Claims, table: VariableTable, state: Vari
         layer = claims.layers.get(key)
         owners = (str(layer.name),) if layer is not None else ()
         role: Role = "model" if alone else "untracked"
-        table.add(named, Entry(role, bool(named.trainable), owners, key in claims.seeds))
+        table.add(named, Entry(role, bool(find_face(named).trainable), owners, key in claims.seeds))

@@ -7,7 +7,7 @@ from typing import Any
 
 from introspect.capture.framework import descends
 from introspect.capture.record import CapturedOptimizer, CapturedSlot
-from introspect.capture.variables import VariableTable, is_variable
+from introspect.capture.variables import VariableTable, find_face, is_variable, read_number
 
 SETTINGS = (
     "use_ema",
@@ -121,12 +121,12 @@ def read_rate(optimizer: Any) -> float | str | None:
     if is_optimizer(inner):
         return read_rate(inner)
     rate = state.get("_learning_rate", (state.get("_hyper") or {}).get("learning_rate"))
-    if rate is None:
-        return None
-    try:
-        return float(rate.numpy() if hasattr(rate, "numpy") else rate)
-    except (TypeError, ValueError):
-        return str(getattr(rate, "__name__", type(rate).__name__))
+    if is_variable(rate):
+        number = read_number(rate)
+        return None if number is None else float(number)
+    if rate is None or isinstance(rate, (int, float)):
+        return rate
+    return str(getattr(rate, "__name__", type(rate).__name__))
 
 
 def read_settings(optimizer: Any) -> tuple[tuple[str, str], ...]:
@@ -184,7 +184,7 @@ def legacy_key(variable: Any) -> Any:
 def name_slot(variable: Any, slot: Any, attribute: str) -> str:
     """`momentum` of `m_hid_kernel_momentum` (Keras 3), `m` of `Adam/m/hid/kernel` (tf_keras), else the attribute."""
     name = str(slot.name).removesuffix(":0")
-    prefix = str(getattr(variable, "path", "")).replace("/", "_") + "_"
+    prefix = str(getattr(find_face(variable), "path", "")).replace("/", "_") + "_"
     if name.startswith(prefix):
         return name.removeprefix(prefix)
     suffix = "/" + str(getattr(variable, "_shared_name", ""))

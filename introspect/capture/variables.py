@@ -108,7 +108,8 @@ class VariableTable:
         return {key: self.rows[index].path for key, index in self._by_variable.items()}
 
     def _name(self, variable: Any) -> str:
-        path = str(getattr(variable, "path", None) or getattr(variable, "name", None) or "variable")
+        face = find_face(variable)
+        path = str(getattr(face, "path", None) or getattr(face, "name", None) or "variable")
         count = self._taken[path] = self._taken.get(path, 0) + 1
         while count > 1 and f"{path}#{count}" in self._taken:
             count += 1
@@ -117,13 +118,35 @@ class VariableTable:
         return unique
 
 
+def read_number(variable: Any) -> Any | None:
+    """Value of a scalar variable by its first copy here; None where it has none.
+
+    Read as a whole, a distributed variable may ask the other workers, and wait for them.
+    """
+    copy = list_copies(unwrap_variable(variable))[0]
+    try:
+        return copy.numpy().item()
+    except (AttributeError, NotImplementedError, TypeError, ValueError):
+        return None
+
+
+def find_face(variable: Any) -> Any:
+    """The object to ask about a variable: itself, or the first copy of a distributed one.
+
+    A distributed variable passes on what it does not know after a read of its value, which may wait for other workers.
+    """
+    distributed = not is_keras_variable(variable) and isinstance(getattr(variable, "_values", None), tuple)
+    return list_copies(variable)[0] if distributed else variable
+
+
 def describe_variable(variable: Any, copies: tuple[Any, ...], path: str, entry: Entry) -> CapturedVariable:
+    face = find_face(variable)
     return CapturedVariable(
         path=path,
-        shape=tuple(variable.shape),
-        dtype=name_dtype(variable),
+        shape=tuple(face.shape),
+        dtype=name_dtype(face),
         role=entry.role,
-        trainable=bool(getattr(variable, "trainable", False)),
+        trainable=bool(getattr(face, "trainable", False)),
         expected=entry.expected,
         watched=bool(getattr(copies[0], "trainable", False)),
         device=read_device(copies[0]),
@@ -131,7 +154,7 @@ def describe_variable(variable: Any, copies: tuple[Any, ...], path: str, entry: 
         layer=entry.owners[0] if entry.owners else None,
         owners=entry.owners,
         seed=entry.seed,
-        overwrite=bool(getattr(variable, "overwrite_with_gradient", False)),
+        overwrite=bool(getattr(face, "overwrite_with_gradient", False)),
     )
 
 
