@@ -91,8 +91,8 @@ def _explain(facts: Facts, current: TraceEvidence, way: Way, indices: list[int])
     if way.kind == "open":
         return _explain_open(facts, indices)
     return (
-        f"{it.capitalize()} {agree(len(indices), 'reaches', 'reach')} the loss by differentiable ops, and yet no gradient "
-        f"is computed for {it}; the graph does not show why.",
+        f"{agree(len(indices), 'Its value reaches', 'Their values reach')} the loss by differentiable ops, and yet no "
+        f"gradient is computed for {it}; the graph does not show why.",
         "# does the forward pass stand inside the tape, without tape.stop_recording()?",
     )
 
@@ -116,7 +116,8 @@ def _explain_unused(facts: Facts, current: TraceEvidence, way: Way, indices: lis
         told = f"Of what {what} computes from {it} only the shape is used; the values do not reach the loss."
     elif out:
         told = (
-            f"What {what} computes does not reach the loss: it goes only into a metric or into what the step returns."
+            f"What {what} computes from {it} does not reach the loss: it goes only into a metric or into what the step "
+            "returns."
         )
     else:
         told = f"What {what} computes from {it} does not reach the loss: nothing uses the result."

@@ -39,7 +39,7 @@ TOLD: dict[str, list[tuple[str, str]]] = {
     "discriminator_frozen_for_the_gan": [("INT101", "If that is meant for a model that contains it, as in a GAN")],
     "part_of_the_forward_pass_outside_the_tape": [("INT104", "runs this part of the forward pass outside of the tape")],
     "output_goes_into_a_metric_only": [
-        ("INT104", "does not reach the loss: it goes only into a metric or into what the step returns")
+        ("INT104", "does not reach the loss: it goes only into a metric or into what the step returns.")
     ],
     "constant_made_of_the_value": [("INT104", "runs layer baked, and does not read it"), ("INT104", "(.numpy())")],
     "metric_on_an_output_without_loss": [("INT104", "What layer b computes from them does not reach the loss")],
