@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from introspect.records import Location
 
-RECOMPILE = "introspect.recompile(model)\n# or, with a new optimizer: model.compile(optimizer=..., loss=..., metrics=...)"
+RECOMPILE = (
+    "introspect.recompile(model)\n# or, with a new optimizer: model.compile(optimizer=..., loss=..., metrics=...)"
+)
 
 
 def count(number: int, noun: str) -> str:
