@@ -51,7 +51,9 @@ def inspect(
     if args is None and any(given is not None for given in (kwargs, model, optimizer)):
         raise IntrospectError("kwargs, model and optimizer belong to a tf.function: give args= too, or leave them out")
     if isinstance(target, str) or hasattr(target, "__fspath__"):
-        return inspect_target(str(target), data=data, measure=measure, try_fixes=try_fixes, select=select, ignore=ignore)
+        return inspect_target(
+            str(target), data=data, measure=measure, try_fixes=try_fixes, select=select, ignore=ignore
+        )
     if args is not None:
         if try_fixes:
             raise IntrospectError("try_fixes builds Keras' own step again; a tf.function of your own cannot be tried")
@@ -123,9 +125,14 @@ def inspect_target(
         model, own = load_factory(target)
         data = own if data is None else data
     else:
-        given = {"optimizer": optimizer, "loss": loss, "jit_compile": jit_compile}
         loaded = load_model_file(
-            target, custom_objects=custom_objects, unsafe=unsafe, steps_per_execution=steps_per_execution, **given
+            target,
+            custom_objects=custom_objects,
+            unsafe=unsafe,
+            optimizer=optimizer,
+            loss=loss,
+            jit_compile=jit_compile,
+            steps_per_execution=steps_per_execution,
         )
         model, saved = loaded.model, loaded.saved
     observe = observer(measure, data=data, batch_size=batch_size)

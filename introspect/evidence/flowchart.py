@@ -63,7 +63,7 @@ class _Drawing:
                 continue
             self._pass(node, made)
 
-    def _pass(self, node: int, made: list[int]) -> None:
+    def _pass(self, node: int, made: Iterable[int]) -> None:
         edges, passes = self.evidence.edges, self.finder.passes
         before: set[Source] = set()
         for port in edges.inputs[node]:

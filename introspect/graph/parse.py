@@ -72,8 +72,9 @@ class FunctionBody:
         """Turn the growing lists into arrays; after this no new port can be asked for."""
         self.port_node: Ints = np.asarray(self._port_node, dtype=np.int32)
         self.port_index: Ints = np.asarray(self._port_index, dtype=np.int32)
-        self._ports, self._first, self._place = {}, {}, None
-        self._port_node, self._port_index, self._source = [], [], []
+        self._place = None
+        for growing in (self._ports, self._first, self._port_node, self._port_index, self._source):
+            growing.clear()
 
     def _number_nodes(self) -> None:
         first: dict[str, int] = {}
@@ -85,8 +86,8 @@ class FunctionBody:
                 source.extend([i] * max(width, 1))
             else:
                 source.append(i)
-        self._first = first
-        self._source = source
+        self._first: dict[str, int] = first
+        self._source: list[int] = source
         self._port_node: list[int] = [-1] * len(self.arguments)
         self._port_index: list[int] = list(range(len(self.arguments)))
         self.port_name: list[str] = list(self.arguments)
