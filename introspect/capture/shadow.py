@@ -16,7 +16,7 @@ from typing import Any
 from introspect.capture.variables import VariableTable, list_copies, unwrap_variable
 from introspect.errors import StepError, VersionError
 
-NOISE = re.compile(r"\{\{[^}]*\}\}|^\s*\(\d+\)\s*|^Graph execution error:|^Detected at node.*")
+NOISE = re.compile(r"\{\{[^}]*\}\}|^\s*(?:\(\d+\)\s*)?(?:[A-Z_]+:\s)?|^Graph execution error:|^Detected at node.*")
 """What TensorFlow puts around the reason of an error."""
 
 _NUMBERS = itertools.count()

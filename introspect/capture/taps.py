@@ -108,10 +108,8 @@ class TapReader:
 
 def pick_sparse(values: list[Value], indices: list[Value], shape: tuple[int | None, ...]) -> tuple[Value, ...]:
     """Values and indices of IndexedSlices of this shape; the last that fit, which are those of all replicas."""
-    rows = [
-        value for value in values if value.shape.rank == len(shape) and value.shape[1:].is_compatible_with(shape[1:])
-    ]
-    places = [value for value in indices if value.shape.rank == 1]
+    rows = [value for value in values if value.shape.is_compatible_with((None, *shape[1:]))]
+    places = [value for value in indices if value.shape.is_compatible_with((None,))]
     same = bool(rows and places) and rows[-1].tap.calls == places[-1].tap.calls
     return (rows[-1], places[-1]) if same else ()
 

@@ -41,8 +41,8 @@ INTEGERS = (3, 9)
 """DT_INT32 and DT_INT64."""
 
 FOLLOWED = ("gradient", "accumulate", "other", "average")
-SIZES = frozenset({"Const", "Shape", "ShapeN", "VariableShape", "Size"})
-"""Ops of the backward pass that yield sizes, not gradients."""
+SIZES = frozenset({"Shape", "ShapeN", "VariableShape", "Size", "Rank"})
+"""Ops that yield sizes: what goes through them is no gradient."""
 
 SCALES = ("dynamic_scale", "current_loss_scale")
 """Names of the variables in which Keras 3 and tf_keras keep a loss scale that changes."""
@@ -160,17 +160,22 @@ def find_ends(evidence: TraceEvidence, variable: int) -> Ends:
     ways = walk_back(evidence, variable, tuple(dict.fromkeys(write.node for write in writes)))
     flow, producer = evidence.flow, evidence.edges.producer
     ports = dict.fromkeys(port for found in ways.ends.values() for port in found)
-    tensors = [port for port in ports if flow.op_type(producer[port]) not in SIZES]
-    indices = tuple(port for port in tensors if is_integer(flow, producer[port]))
-    values = tuple(port for port in tensors if port not in indices)
+    indices = tuple(port for port in ports if is_integer(flow, producer[port]))
+    values = tuple(port for port in ports if port not in indices)
     joined = find_joints(evidence, ways, values)
     return Ends(
         ports=values,
         joined=joined,
         indices=indices,
         joined_indices=find_joints(evidence, ways, indices),
-        reduced=any(flow.op_type(producer[port]).startswith(REDUCES) for port in joined),
+        reduced=any(flow.op_type(node).startswith(REDUCES) for node in ways.before),
     )
+
+
+def is_size(flow: Dataflow, node: int) -> bool:
+    """Whether a node yields sizes, which no gradient goes through."""
+    op = flow.op_type(node)
+    return op in SIZES or (op == "Const" and is_integer(flow, node))
 
 
 def is_integer(flow: Dataflow, node: int) -> bool:
@@ -194,7 +199,7 @@ def walk_back(evidence: TraceEvidence, variable: int, roots: tuple[int, ...]) ->
         before = ways.before[node] = _memory(evidence, variable, node)
         for port in edges.inputs[node]:
             maker = edges.producer[port] if port >= 0 and tags[port] & GRADIENT else -1
-            if maker < 0 or maker >= node:
+            if maker < 0 or maker >= node or is_size(evidence.flow, maker):
                 continue
             if marked[maker]:
                 ways.ends.setdefault(node, []).append(port)
