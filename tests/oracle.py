@@ -80,6 +80,7 @@ class Asked:
         opaque: Python stands in the step, so that unknown is an answer.
         arrived: `{path pattern: dense, sparse or none}` for steps that apply gradients without an optimizer.
         kinds: `{path pattern: kind}` of writes that must be reported.
+        raises: whether the step is meant to raise; None: it may.
         rules: ids of rules that must report, error, warning or info.
         extra: variables beyond `model.variables` that the step may use.
         averaged: path patterns of target networks that the step itself averages; a finding of any severity will do.
@@ -93,6 +94,7 @@ class Asked:
     arrived: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[str, ...] = ()
+    raises: bool | None = False
     averaged: tuple[str, ...] = ()
     zero: tuple[str, ...] = ()
     extra: Callable[[Any], list[Any]] = lambda model: []
@@ -100,7 +102,15 @@ class Asked:
 
 
 PLAIN = Asked()
-TOTALS = {"situations": 0, "right": 0, "variables": 0, "variables right": 0, "unknown": 0, "false alarms": 0}
+TOTALS = {
+    "situations": 0,
+    "steps that raise": 0,
+    "right": 0,
+    "variables": 0,
+    "variables right": 0,
+    "unknown": 0,
+    "false alarms": 0,
+}
 """Figures of the whole session; tests/conftest.py prints them."""
 
 
@@ -139,6 +149,9 @@ def hold(
             outcome.faults.append(f"inspect raises {type(refused).__name__}: {refused}; the step does not")
     else:
         _compare(outcome, report, asked)
+    if asked.raises is not None and (outcome.error is not None) != asked.raises:
+        said = f"raises {outcome.error[:300]}" if outcome.error else "does not raise"
+        outcome.faults.append(f"the test itself: the step {said}")
     _count(outcome)
     return outcome
 
@@ -343,6 +356,7 @@ def _is_healthy(outcome: Outcome, asked: Asked) -> bool:
 
 def _count(outcome: Outcome) -> None:
     TOTALS["situations"] += 1
+    TOTALS["steps that raise"] += outcome.error is not None
     TOTALS["right"] += not outcome.faults
     TOTALS["variables"] += len(outcome.truth)
     TOTALS["variables right"] += len(outcome.truth) - len(outcome.wrong & set(outcome.truth))

@@ -87,7 +87,7 @@ def _set_attribute(attribute: Any, value: str) -> None:
         attribute.b = value == "true"
     elif re.fullmatch(r"-?\d+", value):
         attribute.i = int(value)
-    elif f"DT_{value.upper()}" in types_pb2.DataType.keys():
+    elif f"DT_{value.upper()}" in set(types_pb2.DataType.keys()):
         attribute.type = types_pb2.DataType.Value(f"DT_{value.upper()}")
     else:
         raise GraphError(f"attribute value {value!r} is no @function, dtype, number, true, false or quoted text")

@@ -87,8 +87,8 @@ def rename(trace: CapturedTrace) -> Changed:
     for function in graph.library.function:
         names = {old[1]: new[1] for new, old in origin.items() if old[0] == function.signature.name}
         function.signature.name = functions[function.signature.name]
-        for output in function.ret:
-            function.ret[output] = _rename_reference(function.ret[output], names)
+        for output, reference in list(function.ret.items()):
+            function.ret[output] = _rename_reference(reference, names)
     del graph.library.gradient[:]
     changed = replace(
         trace,
@@ -186,7 +186,7 @@ def _replace_call(caller: Any, site: Any, fresh: list[Any], returned: list[str])
     kept = [type(node).FromString(node.SerializeToString()) for node in kept]
     for node in kept:
         node.input[:] = [new for reference in node.input for new in follow(reference)]
-    for output in caller.ret:
-        caller.ret[output] = follow(caller.ret[output])[0]
+    for output, reference in list(caller.ret.items()):
+        caller.ret[output] = follow(reference)[0]
     del caller.node_def[:]
     caller.node_def.extend([*kept, *fresh])

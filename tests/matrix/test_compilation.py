@@ -231,7 +231,7 @@ CELLS: dict[str, Cell] = {
     "unrolled": Cell(unrolled),
     "jit and steps": Cell(plain(steps_per_execution=2, jit_compile=True, data=lambda: make_data(rows=4, batch=2))),
     "run_eagerly": Cell(plain(run_eagerly=True), after=Asked()),
-    "run_eagerly, unknown variable": Cell(plain(run_eagerly=True), act=unfreeze("a"), after=Asked()),
+    "run_eagerly, unknown variable": Cell(plain(run_eagerly=True), act=unfreeze("a"), after=Asked(raises=True)),
     "mixed_float16": Cell(under_policy("mixed_float16", data=make_data), Asked(numeric=True)),
     "mixed_float16, adamw": Cell(
         under_policy("mixed_float16", optimizer=lambda: keras.optimizers.AdamW(0.01)), Asked(numeric=True)

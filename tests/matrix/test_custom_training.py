@@ -553,10 +553,14 @@ class Loop(Base):
     def train_step(self, data: Any) -> Any:
         x, y = data
         self.optimizer.build(self.trainable_variables)
-        for _ in tf.range(3):
+
+        def turn(i: Any) -> Any:
             with tf.GradientTape() as tape:
                 loss = tf.reduce_mean(tf.square(self(x, training=True) - y))
             self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+            return i + 1
+
+        tf.while_loop(lambda i: i < 3, turn, [0])
         return {"loss": 0.0}
 
 
@@ -569,8 +573,12 @@ class Sometimes(Base):
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.square(self(x, training=True) - y))
         gradients = tape.gradient(loss, self.trainable_variables)
-        if loss > 1e-9:
+
+        def apply() -> bool:
             self.optimizer.apply(gradients, self.trainable_variables)
+            return True
+
+        tf.cond(loss > 1e-9, apply, lambda: False)
         return {"loss": loss}
 
 
@@ -677,9 +685,13 @@ class Target(Base):
             loss = tf.reduce_mean(tf.square(self.online(x) + self.c(self.b(self.a(x))) - wanted))
         self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
         self.steps.assign_add(1)
-        if self.steps % 1 == 0:
+
+        def copy() -> bool:
             for slow, fast in zip(self.target.weights, self.online.weights, strict=True):
                 slow.assign(fast)
+            return True
+
+        tf.cond(self.steps.value % 1 == 0, copy, lambda: False)
         return {"loss": loss}
 
 
@@ -704,7 +716,7 @@ CELLS: dict[str, Cell] = {
     "uncertainty weights": Cell(trained_by(Uncertain)),
     "gradient reversal": Cell(trained_by(Reversal)),
     "stop gradient": Cell(trained_by(Stopped), Asked(rules=("INT104",)), after=Asked(rules=("INT101", "INT104"))),
-    "momentum encoder": Cell(trained_by(Momentum), Asked(averaged=("key/*",))),
+    "momentum encoder": Cell(trained_by(Momentum), Asked(averaged=("key/key_*",))),
     "gan": Cell(
         trained_by(Gan, optimizer="adam", d_optimizer=lambda: keras.optimizers.Adam(0.01)), act=freeze("generator")
     ),
@@ -723,7 +735,7 @@ CELLS: dict[str, Cell] = {
     "output gradients": Cell(trained_by(OutputGradients)),
     "tf.gradients": Cell(trained_by(SymbolicGradients)),
     "policy gradient": Cell(trained_by(Reinforce)),
-    "target network": Cell(trained_by(Target), Asked(averaged=("target/*",))),
+    "target network": Cell(trained_by(Target), Asked(averaged=("target/target_*",))),
 }
 
 

@@ -224,7 +224,7 @@ CELLS: dict[str, Cell] = {
     "partial batch": Cell(compiled(data=lambda: make_data(rows=5, batch=2))),
     "frozen and compiled": Cell(compiled(), act=recompile, after=Asked()),
     "unfrozen": Cell(compiled(), act=unfreeze("a"), after=Asked(rules=("INT103",))),
-    "same optimizer again": Cell(compiled(), act=refit, after=Asked()),
+    "same optimizer again": Cell(compiled(), act=refit, after=Asked(raises=True)),
     "same optimizer again, legacy": Cell(compiled(optimizer=lambda: LEGACY.Adam()), act=refit, after=Asked()),
     "saved": Cell(compiled(), act=saved, after=Asked()),
 }

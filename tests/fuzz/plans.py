@@ -1,0 +1,193 @@
+"""What a random training is: a model, an optimizer, settings, and a history of what is done to it. Plain values."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hypothesis import strategies as st
+
+KINDS = (
+    "dense",
+    "batchnorm",
+    "layernorm",
+    "dropout",
+    "prelu",
+    "nested",
+    "residual",
+    "shared",
+    "stopped",
+    "rounded",
+    "unused",
+    "spectral",
+    "lora",
+    "recurrent",
+    "attention",
+    "own",
+)
+OPTIMIZERS = (
+    "SGD",
+    "Momentum",
+    "Adam",
+    "AdamW",
+    "RMSprop",
+    "Adagrad",
+    "Adafactor",
+    "Ftrl",
+    "Lion",
+    "Lamb",
+    "Nadam",
+    "Muon",
+)
+SETTINGS = ("plain", "decay", "clipnorm", "clipvalue", "global_clipnorm", "ema", "accumulation", "schedule", "scaled")
+STEPS = ("own", "super", "plain", "scratch", "by hand", "two optimizers")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One layer: its kind, and whether it is made frozen."""
+
+    kind: str
+    frozen: bool = False
+    regularized: bool = False
+
+
+@dataclass(frozen=True)
+class Act:
+    """One thing that is done: a name, which layer or how many rows it is about, and a flag."""
+
+    name: str
+    number: int = 0
+    flag: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole training."""
+
+    parts: tuple[Part, ...]
+    optimizer: str = "SGD"
+    setting: str = "plain"
+    step: str = "plain"
+    compile: dict[str, Any] = field(default_factory=dict)
+    acts: tuple[Act, ...] = ()
+    rows: int = 4
+    fixed: bool = False
+    """Whether the last fit's batches have a static size."""
+    weighted: bool = False
+    keras: int = 3
+
+
+PARTS = st.builds(Part, st.sampled_from(KINDS), st.booleans(), st.booleans())
+ACTS = st.one_of(
+    st.builds(Act, st.just("layer"), st.integers(0, 4), st.booleans()),
+    st.builds(Act, st.just("layer"), st.integers(0, 4), st.booleans()),
+    st.builds(Act, st.just("variable"), st.integers(0, 9), st.booleans()),
+    st.builds(Act, st.just("inner"), st.integers(0, 9), st.booleans()),
+    st.builds(Act, st.just("root"), flag=st.booleans()),
+    st.builds(Act, st.just("fit"), st.sampled_from((2, 3, 4)), st.booleans()),
+    st.builds(Act, st.just("fit"), st.sampled_from((2, 3, 4)), st.booleans()),
+    st.builds(Act, st.just("fit weighted"), st.sampled_from((3, 4)), st.booleans()),
+    st.builds(Act, st.just("fit arrays"), st.sampled_from((3, 32))),
+    st.builds(Act, st.just("batch"), st.sampled_from((2, 3, 4)), st.booleans()),
+    st.builds(Act, st.just("compile"), flag=st.booleans()),
+    st.just(Act("evaluate")),
+    st.just(Act("predict")),
+    st.just(Act("save")),
+    st.just(Act("force")),
+    st.just(Act("eager")),
+)
+COMPILE = st.fixed_dictionaries(
+    {},
+    optional={
+        "jit_compile": st.sampled_from((False, False, True)),
+        "steps_per_execution": st.sampled_from((1, 2)),
+        "run_eagerly": st.sampled_from((False, False, False, True)),
+        "metrics": st.just(["mae"]),
+        "weighted_metrics": st.just(["mse"]),
+    },
+)
+PLANS = st.builds(
+    Plan,
+    st.lists(PARTS, min_size=1, max_size=4).map(tuple),
+    st.sampled_from(OPTIMIZERS),
+    st.sampled_from(("plain", *SETTINGS)),
+    st.sampled_from(("plain", "plain", "plain", *STEPS)),
+    COMPILE,
+    st.lists(ACTS, max_size=6).map(tuple),
+    st.sampled_from((2, 3, 4)),
+    st.booleans(),
+    st.sampled_from((False, False, True)),
+    st.sampled_from((3, 3, 3, 2)),
+)
+
+
+def draw_plan(seed: int) -> Plan:
+    """A plan drawn evenly, for long runs: hypothesis prefers small and repeated ones."""
+    dice = random.Random(seed)
+    compile_arguments: dict[str, Any] = {}
+    if dice.random() < 0.15:
+        compile_arguments["jit_compile"] = True
+    if dice.random() < 0.25:
+        compile_arguments["steps_per_execution"] = 2
+    if dice.random() < 0.15:
+        compile_arguments["run_eagerly"] = True
+    if dice.random() < 0.2:
+        compile_arguments["metrics"] = ["mae"]
+    return Plan(
+        parts=tuple(
+            Part(dice.choice(KINDS), dice.random() < 0.3, dice.random() < 0.25) for _ in range(dice.randint(1, 4))
+        ),
+        optimizer=dice.choice(OPTIMIZERS),
+        setting=dice.choice(("plain", "plain", *SETTINGS)),
+        step=dice.choice(("plain", "plain", "plain", *STEPS)),
+        compile=compile_arguments,
+        acts=tuple(_draw_act(dice) for _ in range(dice.randint(0, 7))),
+        rows=dice.choice((2, 3, 4)),
+        fixed=dice.random() < 0.5,
+        weighted=dice.random() < 0.25,
+        keras=2 if dice.random() < 0.25 else 3,
+    )
+
+
+def _draw_act(dice: random.Random) -> Act:
+    names = ("layer", "layer", "layer", "variable", "inner", "root", "fit", "fit", "fit", "fit weighted", "fit arrays")
+    name = dice.choice((*names, "batch", "batch", "compile", "evaluate", "predict", "save", "force", "eager"))
+    rows = name in ("fit", "fit weighted", "fit arrays", "batch")
+    return Act(
+        name,
+        dice.choice((2, 3, 4, 32 if name == "fit arrays" else 4)) if rows else dice.randrange(10),
+        dice.random() < 0.5,
+    )
+
+
+def shrink(plan: Plan, fails: Callable[[Plan], bool]) -> Plan:
+    """A smaller plan that fails too: acts and parts left out, settings made plain, as long as it goes on failing."""
+    changed = True
+    while changed:
+        changed = False
+        for smaller in _list_smaller(plan):
+            if fails(smaller):
+                plan, changed = smaller, True
+                break
+    return plan
+
+
+def _list_smaller(plan: Plan) -> Iterator[Plan]:
+    for place in range(len(plan.acts)):
+        yield replace(plan, acts=plan.acts[:place] + plan.acts[place + 1 :])
+    for place in range(len(plan.parts)):
+        if len(plan.parts) > 1:
+            yield replace(plan, parts=plan.parts[:place] + plan.parts[place + 1 :])
+    for place, part in enumerate(plan.parts):
+        for simple in (Part("dense", part.frozen), replace(part, frozen=False), replace(part, regularized=False)):
+            if simple != part:
+                yield replace(plan, parts=(*plan.parts[:place], simple, *plan.parts[place + 1 :]))
+    for key in plan.compile:
+        yield replace(plan, compile={k: v for k, v in plan.compile.items() if k != key})
+    plain = Plan(plan.parts)
+    for name in ("optimizer", "setting", "step", "fixed", "weighted", "keras"):
+        if getattr(plan, name) != getattr(plain, name):
+            yield replace(plan, **{name: getattr(plain, name)})
