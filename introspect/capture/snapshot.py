@@ -24,6 +24,8 @@ KERAS = ("keras", "tf_keras")
 GRAPH_CLASSES = ("KerasTensor", "Node", "SymbolicArguments", "Location")
 """Keras' record of functional calls: large, never written by a trace (lists of nodes are restored as lists)."""
 
+MISSING = object()
+
 PROXIES = ("_DictWrapper", "_TupleWrapper")
 """TensorFlow's tracked dict and tuple, which pass every write on to the plain one inside."""
 
@@ -40,6 +42,8 @@ class ObjectSnapshot:
     dicts: list[tuple[dict[Any, Any], list[tuple[Any, Any]]]] = field(default_factory=list)
     sets: list[tuple[set[Any], set[Any]]] = field(default_factory=list)
     cells: list[tuple[types.CellType, Any]] = field(default_factory=list)
+    names: list[tuple[dict[str, Any], str, Any]] = field(default_factory=list)
+    """Globals that functions of the user's name, and what they were bound to."""
 
     def restore(self) -> None:
         """Write back what changed since."""
@@ -54,9 +58,19 @@ class ObjectSnapshot:
             if {id(member) for member in members} != {id(member) for member in kept}:
                 set.clear(members)
                 set.update(members, kept)
+        self._restore_names()
+
+    def _restore_names(self) -> None:
         for cell, value in self.cells:
             if cell.cell_contents is not value:
                 cell.cell_contents = value
+        for names, name, value in self.names:
+            if names.get(name, MISSING) is value:
+                continue
+            if value is MISSING:
+                del names[name]
+            else:
+                names[name] = value
 
 
 def restore_dict(mapping: dict[Any, Any], kept: dict[Any, Any]) -> None:
@@ -109,7 +123,7 @@ def record(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
         yield value.__func__
     elif isinstance(value, types.FunctionType):
         yield from record_closure(value, snapshot)
-        yield from list_globals(value)
+        yield from record_globals(value, snapshot)
         return
     yield from record_attributes(value, snapshot)
 
@@ -124,15 +138,18 @@ def record_closure(function: types.FunctionType, snapshot: ObjectSnapshot) -> It
         yield content
 
 
-def list_globals(function: types.FunctionType) -> Iterator[Any]:
-    """What a function of the user's reads from its module by name: a loop's optimizer, a teacher model, a list."""
+def record_globals(function: types.FunctionType, snapshot: ObjectSnapshot) -> Iterator[Any]:
+    """What a function of the user's reads or writes in its module: a loop's optimizer, a teacher model, a counter."""
     if not is_own_module(function.__module__ or ""):
         return
-    codes = [function.__code__]
+    codes, names = [function.__code__], function.__globals__
     while codes:
         code = codes.pop()
         codes.extend(constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-        yield from (function.__globals__[name] for name in code.co_names if name in function.__globals__)
+        for name in code.co_names:
+            snapshot.names.append((names, name, names.get(name, MISSING)))
+            if name in names:
+                yield names[name]
 
 
 def record_attributes(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:

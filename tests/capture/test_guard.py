@@ -124,3 +124,32 @@ def test_a_function_first_called_inside_is_as_never_called() -> None:
     assert len(triple._function_cache or ()) == 0
     assert float(triple(tf.constant(2.0))) == 6.0
     assert triple.experimental_get_tracing_count() == 1
+
+
+COUNTED = 0
+"""Written by a step below while it is traced."""
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_globals_and_closures_that_a_step_writes(package: Any) -> None:
+    local = 0
+    notes: list[str] = []
+
+    class Counting(package.Sequential):  # type: ignore[misc,name-defined]
+        def train_step(self, data: Any) -> Any:
+            nonlocal local
+            global COUNTED, NEVER_SET_BEFORE
+            local += 1
+            COUNTED += 1
+            NEVER_SET_BEFORE = True
+            notes.append("traced")
+            return super().train_step(data)
+
+    model = Counting([package.layers.Input((4,)), package.layers.Dense(1, name="out")], name="m")
+    model.compile("sgd", "mse")
+    assert capture_model(model).model.custom_train_step
+    assert (local, COUNTED, notes, "NEVER_SET_BEFORE" in globals()) == (0, 0, [], False)
+    model.fit(*zoo.arrays(), verbose=0)
+    assert (local > 0, COUNTED > 0, notes != []) == (True, True, True)
+    globals().update(COUNTED=0)
+    globals().pop("NEVER_SET_BEFORE")
