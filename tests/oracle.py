@@ -133,11 +133,13 @@ def ask_loop(function: Any, args: tuple[Any, ...], model: Any, optimizer: Any, a
     return hold(model, look, None, asked, lambda model, data: function(*args), [optimizer, function])
 
 
+recording.install()
+
+
 def hold(
     model: Any, look: Callable[[], Report], data: Any, asked: Asked, step: Step, also: list[Any] | None = None
 ) -> Outcome:
     """Hold what `look` reports against what one `step(model, data)` does. `also`: optimizers and functions to guard."""
-    recording.install()
     before = _marks(model, also or [])
     report, refused = _look(look)
     after = _marks(model, also or [])

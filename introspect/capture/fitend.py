@@ -25,10 +25,12 @@ def find_fit_end(
         return (), None
     trained = list_trained(model, keras) if any(uses_average(part) for part in open_optimizer(optimizer)) else []
     writes: list[FitEndWrite] = []
+    failure: StepFailure | None = None
     for part, variables in split_parts(optimizer, trained):
         if uses_average(part):
             writes += pair_averages(part, variables, table) if keras == "keras" else find_averages(part, trained, table)
-    return tuple(writes), check_shapes(writes, table)
+            failure = failure or check_averages(part, variables, keras, table)
+    return tuple(writes), failure or check_shapes(writes, table)
 
 
 def uses_average(optimizer: Any) -> bool:
@@ -83,6 +85,20 @@ def find_averages(optimizer: Any, trained: list[Any], table: VariableTable) -> l
     targets = [index for variable in trained if (index := table.find(variable)) in tracked and index is not None]
     sources = {index: table.find(tracked[index]) for index in targets}
     return [FitEndWrite(i, s, optimizer.name, i) for i, s in sources.items() if s is not None]
+
+
+def check_averages(optimizer: Any, trained: list[Any], keras: KerasName, table: VariableTable) -> StepFailure | None:
+    """An optimizer that the step never uses keeps no averages; tf_keras' must know each weight that it is handed."""
+    tracked = list_tracked(optimizer, table)
+    if "_model_variables_moving_average" not in vars(optimizer):
+        lost = "keeps no averages: the step never applied a gradient with it"
+        return StepFailure("fit-end", f"{type(optimizer).__name__} {lost}", (), optimizer.name)
+    places = [index for variable in trained if (index := table.find(variable)) is not None]
+    unknown = tuple(index for index in places if index not in tracked) if keras == "tf_keras" else ()
+    if not unknown:
+        return None
+    said = f"{type(optimizer).__name__} keeps no average of {table.rows[unknown[0]].path}"
+    return StepFailure("fit-end", said, unknown, optimizer.name)
 
 
 def check_shapes(writes: list[FitEndWrite], table: VariableTable) -> StepFailure | None:
