@@ -116,10 +116,11 @@ class Measurer:
         numbers = results[-1].numpy() if self._rows else ()
         del results
         found = collect_rows(self._wanted, self._rows, numbers)
+        changes = compare(shadows, [point.variable for point in self.plan.points])
         return CapturedMeasure(
             trace=self.plan.trace,
             batch="given" if given else "invented",
-            rows=tuple(describe(point, found, scales.get(point.variable, 1.0), shadows) for point in self.plan.points),
+            rows=tuple(describe(point, found, scales, changes) for point in self.plan.points),
             loss_scale=next(iter(scales.values()), None),
             seconds=time.perf_counter() - started,
         )
@@ -159,18 +160,18 @@ def read_scales(plan: StepPlan, table: VariableTable) -> dict[int, float]:
 
 
 def describe(
-    point: GradientPoint, found: dict[Wanted, list[Statistics]], scale: float, shadows: Shadows
+    point: GradientPoint, found: dict[Wanted, list[Statistics]], scales: dict[int, float], changes: dict[int, Change]
 ) -> MeasuredVariable:
     """The numbers of one variable."""
     index = point.variable
     gradient = next(iter(found.get(Wanted(index, "gradient"), ())), None)
-    before, change, changed = compare(shadows, index)
+    change = changes.get(index)
     return MeasuredVariable(
         variable=index,
-        weight_norm=None if before is None else before.norm,
-        update_norm=None if change is None else change.norm,
-        changed=changed,
-        gradient_norm=None if gradient is None else gradient.norm / scale,
+        weight_norm=None if change is None else change.before.norm,
+        update_norm=None if change is None else change.difference.norm,
+        changed=None if change is None else change.changed,
+        gradient_norm=None if gradient is None else gradient.norm / scales.get(index, 1.0),
         zero_fraction=None if gradient is None else gradient.zero_fraction,
         finite=None if gradient is None else gradient.finite,
         asked_norm=add_norms(found.get(Wanted(index, "asked"))) if point.asked else None,
@@ -216,13 +217,33 @@ def add_norms(parts: list[Statistics] | None) -> float:
     return max((part.norm for part in parts or ()), default=0.0)
 
 
-def compare(shadows: Shadows, index: int) -> tuple[Statistics | None, Statistics | None, bool | None]:
-    """(weights, change, whether any element changed) of the first replica's copy."""
-    if (index, 0) not in shadows.handles:
-        return None, None, None
-    before, after = shadows.read((index, 0))
-    line = comparer(before.dtype)(before, after).numpy()
-    return read_row(line[:WIDTH]), read_row(line[WIDTH : 2 * WIDTH]), bool(line[-1])
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One variable before the step, and what the step changed."""
+
+    before: Statistics
+    difference: Statistics
+    changed: bool
+
+
+def compare(shadows: Shadows, variables: Iterable[int]) -> dict[int, Change]:
+    """The first replica's copies against the originals; one transfer to the host for each device."""
+    import tensorflow as tf
+
+    found: dict[str, list[tuple[int, Any]]] = {}
+    for index in variables:
+        if (index, 0) in shadows.handles:
+            before, after = shadows.read((index, 0))
+            found.setdefault(before.device, []).append((index, comparer(before.dtype)(before, after)))
+    changes = {}
+    for device, rows in found.items():
+        with tf.device(device):
+            lines = tf.stack([line for _, line in rows]).numpy()
+        for (index, _), line in zip(rows, lines, strict=True):
+            before, difference = read_row(line[:WIDTH]), read_row(line[WIDTH : 2 * WIDTH])
+            if before is not None and difference is not None:
+                changes[index] = Change(before, difference, bool(line[-1]))
+    return changes
 
 
 def run_for_placement(

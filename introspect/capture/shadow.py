@@ -120,9 +120,11 @@ def copy_variable(handle: Any, variable: Any) -> Any:
         copy = tf.raw_ops.VarHandleOp(
             dtype=variable.dtype, shape=variable.shape, shared_name=context.anonymous_name(), container=""
         )
-        if tf.raw_ops.VarIsInitializedOp(resource=handle):
+        try:
             value = read_handle_value(handle, variable.dtype)
-            tf.raw_ops.AssignVariableOp(resource=copy, value=value)
+        except tf.errors.FailedPreconditionError:  # not initialized, which the step may ask
+            return copy
+        tf.raw_ops.AssignVariableOp(resource=copy, value=value)
     return copy
 
 

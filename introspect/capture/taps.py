@@ -86,20 +86,21 @@ class TapReader:
     def add(self, wanted: Wanted, values: tuple[Value, ...]) -> None:
         """One more row."""
         tap = values[0].tap
-        function = self.function_for(wanted.variable, values)
+        function = self.function_for(wanted, values)
         inputs = tuple(name_in_function(value.tensor) for value in values)
         types = tuple(value.tensor.dtype.as_datatype_enum for value in values)
         name = function.name.decode()
         self.site.below(tap.calls).readers.append(Reader(len(self.wanted), name, inputs, types))
         self.wanted.append(wanted)
 
-    def function_for(self, variable: int, values: tuple[Value, ...]) -> Any:
+    def function_for(self, wanted: Wanted, values: tuple[Value, ...]) -> Any:
         dtypes = tuple(value.tensor.dtype for value in values)
-        shape = self.shapes[variable] if len(values) > 1 else ()
-        key = (*dtypes, *shape)
+        shape = self.shapes[wanted.variable] if len(values) > 1 else ()
+        zeros = wanted.kind == "gradient"
+        key = (zeros, *dtypes, *shape)
         if key not in self.functions:
             if len(values) == 1:
-                self.functions[key] = make_dense_reader(dtypes[0])
+                self.functions[key] = make_dense_reader(dtypes[0], zeros)
             else:
                 rows, width = int(shape[0] or 1), count_elements(shape[1:])
                 self.functions[key] = make_sparse_reader(dtypes[0], dtypes[1], rows, width, self.jit)
