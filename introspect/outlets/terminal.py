@@ -9,6 +9,7 @@ from introspect.devices import shorten_device
 from introspect.outlets._base import Options
 from introspect.outlets.finding_lines import lay_finding
 from introspect.outlets.lines import Line, Span, defuse_line, get_glyph, lay_field, lay_part
+from introspect.outlets.measured_lines import lay_measured
 from introspect.outlets.prose import (
     describe_model,
     describe_occasion,
@@ -70,6 +71,8 @@ def lay_report(report: Report, setting: Setting) -> Iterator[Line]:
     yield from lay_verdict(report, setting)
     tree = list(lay_tree(report, setting))
     yield from ((), *tree) if tree else ()
+    measured = list(lay_measured(report, setting))
+    yield from ((), *measured) if measured else ()
     for finding in report.findings:
         yield ()
         yield from lay_finding(finding, setting)

@@ -130,6 +130,30 @@ def test_placed_is_told_apart_from_derived():
     assert "the executed graph writes it on CPU:0" in text
 
 
+def test_measured_numbers_have_a_table_of_their_own():
+    """Layers that agree are folded; what was measured of them is shown all the same, joined by layer."""
+    numbers = {
+        "kernel": Measured(3.0, 0.3, 10.0, 0.0, True, True, None),
+        "bias": Measured(4.0, 0.4, 0.0, 1.0, True, True, None),
+    }
+    rows = [
+        make_variable(f"a/{leaf}", True, True, layer="a", shape=(10,), measured=one) for leaf, one in numbers.items()
+    ]
+    text = render(make_report([*rows, make_variable("b/kernel", False, False, layer="b")], []))
+    table = text.partition("Measured on one batch")[2].splitlines()
+    assert table[0].split() == ["Gradient", "Update", "Update/weights", "Zeros"]
+    assert table[1].split() == ["a", "5", "0.5", "0.05", "50%"]
+    assert table[2] == ""
+
+
+def test_many_measured_layers_are_joined():
+    """The table stays short; a text file has each layer."""
+    one = Measured(3.0, 0.3, 10.0, 0.0, True, True, None)
+    rows = [make_variable(f"l{i}/kernel", True, True, layer=f"l{i}", measured=one) for i in range(30)]
+    assert "and 18 more layers" in render(make_report(rows, []))
+    assert "more layers; save" not in render(make_report(rows, []), limit=None)
+
+
 def test_measured_numbers_stand_beneath():
     row = make_variable("a/kernel", False, True, measured=Measured(0.0, 0.0, 12.5, 1.0, True, False, None))
     text = " ".join(render(make_report([row], [])).split())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -75,6 +77,15 @@ def optimizer_of_another_model():
     model = mlp("b")
     model.compile(optimizer, "mse")
     return model
+
+
+@situation
+def legacy_file_loaded():
+    model = mlp()
+    model.compile("adam", keras.losses.MeanSquaredError())
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(os.path.join(folder, "model.h5"))
+        return keras.models.load_model(os.path.join(folder, "model.h5"))
 
 
 @situation

@@ -17,6 +17,7 @@ TOLD: dict[str, list[tuple[str, str]]] = {
     "lora_recompiled": [],
     "layer_added_after_fit": [("INT103", "those of layer new"), ("INT103", "when a layer was added, or built, later")],
     "optimizer_of_another_model": [("INT201", "this one was built with those of another model")],
+    "legacy_file_loaded": [("INT201", "built with none at all: so Keras 3's load_model leaves it")],
     "optimizer_reused_after_unfreezing": [
         ("INT201", "built before they were unfrozen"),
         ("INT201", "compiling again with the same instance does not change that"),
