@@ -87,6 +87,8 @@ class CapturedOptimizer:
     current: bool
     """Whether it is `model.optimizer` now."""
     settings: tuple[tuple[str, str], ...] = ()
+    foreign: int = 0
+    """How many variables it was built with that are none of the model's."""
 
 
 @dataclass(frozen=True, slots=True)

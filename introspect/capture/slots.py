@@ -81,12 +81,17 @@ def walk_variables(value: Any, depth: int = 3) -> Iterator[Any]:
 
 def list_tracked(optimizer: Any, table: VariableTable) -> tuple[int, ...]:
     """Rows of the variables that the optimizer was built with, in that order; a legacy one builds lazily and has none."""
+    return tuple(index for index in find_tracked(optimizer, table) if index is not None)
+
+
+def find_tracked(optimizer: Any, table: VariableTable) -> list[int | None]:
+    """The same, with None for a variable that is not in the table."""
     variables = getattr(optimizer, "_trainable_variables", None)
     if variables is not None:
-        return tuple(index for variable in variables if (index := table.find(variable)) is not None)
+        return [table.find(variable) for variable in variables]
     order = dict(getattr(optimizer, "_index_dict", None) or {})
     by_id = {getattr(variable, "_unique_id", None): index for index, variable in enumerate(table.objects)}
-    return tuple(by_id[key] for key in sorted(order, key=order.__getitem__) if key in by_id)
+    return [by_id.get(key) for key in sorted(order, key=order.__getitem__)]
 
 
 def describe_optimizer(real: Any, copy: Any, table: VariableTable, current: bool, built: bool) -> CapturedOptimizer:
@@ -96,12 +101,14 @@ def describe_optimizer(real: Any, copy: Any, table: VariableTable, current: bool
     there is told in place of what the real one has not built yet.
     """
     owned = {id(variable): variable for part in (real, copy) for variable in list_variables(part)}
+    tracked = find_tracked(real if built else copy, table)
     return CapturedOptimizer(
         name=str(getattr(real, "name", None) or getattr(real, "_name", "optimizer")),
         class_name=type(real).__name__,
         learning_rate=read_rate(real),
         built=built,
-        tracks=list_tracked(real if built else copy, table),
+        tracks=tuple(index for index in tracked if index is not None),
+        foreign=tracked.count(None),
         variables=tuple(dict.fromkeys(i for v in owned.values() if (i := table.find(v)) is not None)),
         slots=find_slots(copy, table),
         current=current,
