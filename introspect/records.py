@@ -166,6 +166,8 @@ class TraceReport:
     caller: str = "fit"
     """Who calls it: fit, train_on_batch, or the name of a function of the user's."""
     jit: bool = False
+    location: Location | None = None
+    """The user's line whose call made it; None for a trace that introspect made."""
 
 
 @dataclass(frozen=True, slots=True)

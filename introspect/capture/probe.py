@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Any
 
 from introspect.capture.frames import pick_frame
@@ -12,6 +13,8 @@ TAPE_FILES = ("tensorflow/python/eager/backprop.py", "tensorflow/python/ops/grad
 TAPE_CALLS = frozenset({"gradient", "jacobian", "batch_jacobian", "_GradientsHelper"})
 TRACE_CALL = "func_graph_from_py_func"
 THREAD_CALL = "_bootstrap"
+MOST_ASKED = 16
+"""Ops that are asked who called; those of a replica's thread do not know."""
 
 
 class LiveProbe:
@@ -85,6 +88,16 @@ def trim_caller(stack: list[tuple[str, int, str]]) -> list[tuple[str, int, str]]
         if name == TRACE_CALL:
             return stack[place + 1 :]
     return stack if stack and stack[0][2] == THREAD_CALL else []
+
+
+def locate_call(graph: Any) -> Location | None:
+    """The user's innermost frame outside of a trace: the call of `fit`, or of a tf.function, that made it."""
+    for op in graph.get_operations()[:MOST_ASKED]:
+        stack = [(frame.filename, frame.lineno, frame.name) for frame in op.traceback or ()]
+        outside = list(takewhile(lambda frame: frame[2] != TRACE_CALL, stack))
+        if outside and outside[0][2] != THREAD_CALL:
+            return pick_frame(reversed(outside))
+    return None
 
 
 def walk_graphs(graph: Any) -> Iterator[tuple[str, Any]]:

@@ -121,6 +121,8 @@ class CapturedTrace:
     """Name prefixes that TensorFlow gives to ops made by a tape, and to nothing else."""
     tape_ops: frozenset[tuple[str, str]] = frozenset()
     """(function, node) of further ops known to be made by a tape."""
+    location: Location | None = None
+    """The user's line whose call made the trace; None for one that introspect made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from introspect.capture.probe import locate_call
 from introspect.capture.record import Binding, CapturedTrace
 from introspect.errors import VersionError
 from introspect.records import Source
@@ -83,6 +84,7 @@ def freeze_trace(live: LiveTrace, trace_id: str, bindings: tuple[Binding, ...], 
         current=current,
         source=live.source,
         jit=live.jit or is_jit(live.concrete),
+        location=locate_call(graph) if live.source == "compiled" else None,
     )
 
 

@@ -166,4 +166,5 @@ def describe_trace(trace: TraceReport) -> str:
     """Who calls a trace, and how many variables it trains."""
     size = len(trace.updated)
     trains = f"{count(size, 'variable')} {'trains' if size == 1 else 'train'}"
-    return ", ".join([f"{trace.caller}: {trains}", *(["jit"] if trace.jit else []), count(trace.nodes, "node")])
+    made = [f"traced at {relate_file(trace.location.file)}:{trace.location.line}"] if trace.location is not None else []
+    return ", ".join([f"{trace.caller}: {trains}", *(["jit"] if trace.jit else []), count(trace.nodes, "node"), *made])

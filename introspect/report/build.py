@@ -232,4 +232,5 @@ def _trace(capture: Capture, one: TraceEvidence, shown: set[str]) -> TraceReport
         source=trace.source,
         caller=trace.caller,
         jit=trace.jit or any(frame.jit for frame in one.flow.frames),
+        location=trace.location,
     )

@@ -196,6 +196,7 @@ TABLES: dict[str, Table] = {
             _choice("source", Source),
             *_text("caller"),
             *_columns(Kind.FLAG, "jit"),
+            Column("location", Kind.ROW, of="locations", since=2),
         ),
     ),
     "findings": Table(

@@ -8,7 +8,7 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import EvidenceStep
 from introspect.rules._groups import are_several, bare_layers, group_layers, list_groups
-from introspect.rules._wording import RECOMPILE, agree, count
+from introspect.rules._wording import RECOMPILE, agree, count, place
 
 OWN_CALLERS = ("fit", "train_on_batch")
 """Callers whose step Keras made."""
@@ -29,7 +29,7 @@ def explain_stale(facts: Facts, current: TraceEvidence, indices: Sequence[int], 
     before = f"{_name_subject(facts, indices, frozen)} {'trainable' if frozen else 'frozen'}"
     if is_own_loop(current):
         return (
-            f"{current.trace.caller} was traced while {before}. A tf.function reads flags when it is traced; one that is "
+            f"{current.trace.caller} was traced{name_origin(current)} while {before}. A tf.function reads flags when it is traced; one that is "
             "set later acts only in a new trace."
         )
     if facts.flags_of_compile:
@@ -37,7 +37,21 @@ def explain_stale(facts: Facts, current: TraceEvidence, indices: Sequence[int], 
             f"tf_keras trains by the flags of the last compile, and then {before}. A flag that is set later acts only "
             "after the next compile."
         )
-    return f"{current.trace.caller} goes on with a step that was traced while {before}. {_READ}"
+    return f"{current.trace.caller} goes on with a step that was traced{name_origin(current)} while {before}. {_READ}"
+
+
+def name_origin(current: TraceEvidence) -> str:
+    """` at finetune.py:30`, where the user's call that made the trace is known."""
+    return f" at {place(current.trace.location)}" if current.trace.location is not None else ""
+
+
+def show_origin(facts: Facts, current: TraceEvidence, indices: Sequence[int], frozen: bool) -> tuple[EvidenceStep, ...]:
+    """What was recorded of the flags, and else the user's call that made the trace."""
+    recorded = facts.flag_steps(indices, frozen=frozen)
+    location = current.trace.location
+    if recorded or location is None or facts.flags_of_compile:
+        return recorded
+    return (EvidenceStep("the step was traced by this call", location=location, trace=current.trace.id),)
 
 
 def _name_subject(facts: Facts, indices: Sequence[int], frozen: bool) -> str:

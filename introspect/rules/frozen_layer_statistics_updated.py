@@ -29,7 +29,7 @@ from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
 from introspect.rules._groups import are_several, bare_layers
-from introspect.rules._stale import explain_stale, mend_stale
+from introspect.rules._stale import explain_stale, mend_stale, show_origin
 from introspect.rules._steps import write_steps
 from introspect.rules._wording import capitalise, count, name_some, place
 
@@ -82,7 +82,7 @@ def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -
         cause=cause,
         fix=fix,
         evidence=(
-            *facts.flag_steps(moved, frozen=True),
+            *show_origin(facts, current, moved, frozen=True),
             *(s for index in moved[:3] for s in write_steps(facts, current, index, current.writes[index][:1])),
         ),
     )

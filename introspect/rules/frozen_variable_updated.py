@@ -30,7 +30,7 @@ from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
 from introspect.rules._groups import of_layers
-from introspect.rules._stale import compare_flags, explain_stale, mend_stale, warn_of_retrace
+from introspect.rules._stale import compare_flags, explain_stale, mend_stale, show_origin, warn_of_retrace
 from introspect.rules._steps import write_steps
 from introspect.rules._wording import RECOMPILE, agree, count, name_some, place
 
@@ -155,7 +155,9 @@ def _mend(facts: Facts, current: TraceEvidence, kind: str) -> str:
 def _evidence(facts: Facts, current: TraceEvidence, indices: list[int]) -> Iterator[EvidenceStep]:
     if _is_stale(facts, current):
         yield compare_flags(facts, current)
-    yield from facts.flag_steps(indices, frozen=True)
+        yield from show_origin(facts, current, indices, frozen=True)
+    else:
+        yield from facts.flag_steps(indices, frozen=True)
     for index in indices[:3]:
         writes = [w for w in current.writes.get(index, ()) if w.kind not in ("initial", "state")]
         yield from write_steps(facts, current, index, writes[:2])

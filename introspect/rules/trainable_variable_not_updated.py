@@ -29,7 +29,7 @@ from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
 from introspect.rules._groups import name_layers
-from introspect.rules._stale import compare_flags, explain_stale, mend_stale, warn_of_retrace
+from introspect.rules._stale import compare_flags, explain_stale, mend_stale, name_origin, show_origin, warn_of_retrace
 from introspect.rules._steps import op_step
 from introspect.rules._wording import agree, name_some
 
@@ -88,13 +88,13 @@ def _explain_newer(facts: Facts, current: TraceEvidence, newer: list[int]) -> st
     lora = any("lora_" in facts.capture.variables[index].path for index in newer)
     how = "by enable_lora()" if lora else "when a layer was added, or built, later"
     return (
-        f"{current.trace.caller} goes on with a step that was traced before {agree(len(newer), 'it was', 'they were')} "
+        f"{current.trace.caller} goes on with a step that was traced{name_origin(current)} before {agree(len(newer), 'it was', 'they were')} "
         f"made, {how}. {warn_of_retrace(facts, current, newer, frozen=False)}"
     ).rstrip()
 
 
 def _evidence(facts: Facts, current: TraceEvidence, left_out: list[int]) -> Iterator[EvidenceStep]:
-    yield from facts.flag_steps(left_out, frozen=False)
+    yield from show_origin(facts, current, left_out, frozen=False)
     for index in left_out[:1]:
         reads = current.reads.get(index, ())
         if reads:

@@ -26,7 +26,7 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import Finding, Severity
 from introspect.rules._base import Rule
-from introspect.rules._stale import is_own_loop
+from introspect.rules._stale import is_own_loop, name_origin
 from introspect.rules._steps import op_step, write_steps
 from introspect.rules._wording import RECOMPILE, agree, count, name_some, place
 
@@ -122,7 +122,7 @@ def _report_trained(facts: Facts, current: TraceEvidence, trained: list[int]) ->
             f"The step trains {count(number, 'variable')} that the model does not hold (any more): {name_some(paths)}."
         ),
         cause=(
-            f"{current.trace.caller} goes on with a step that was traced while the model still held "
+            f"{current.trace.caller} goes on with a step that was traced{name_origin(current)} while the model still held "
             f"{agree(number, 'it', 'them')}; a layer that is taken out later (pop, a replaced attribute) goes on training."
         ),
         fix=RECOMPILE,

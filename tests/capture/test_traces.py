@@ -59,6 +59,31 @@ def test_one_fit_is_one_trace(package: Any, optimizer: str) -> None:
     assert {variable.path for variable in capture.variables if variable.role == "model"} <= bound_paths(capture)
 
 
+def call_fit(model: Any, **settings: Any) -> None:
+    model.fit(dataset(), verbose=0, **settings)
+
+
+def call_train_on_batch(model: Any) -> None:
+    model.train_on_batch(*batch())
+
+
+@pytest.mark.parametrize("call", [call_fit, call_train_on_batch])
+@PACKAGES
+def test_a_trace_knows_the_call_that_made_it(package: Any, call: Any) -> None:
+    """The line of the user's own call, neither Keras' nor a later one's that used the same trace."""
+    model = mlp(package, "adam")
+    call(model)
+    call(model)
+    place = capture_model(model).traces[0].location
+    assert place is not None
+    assert (place.file, place.function) == (__file__, call.__name__)
+    assert place.line == call.__code__.co_firstlineno + 1
+
+
+def test_a_trace_of_introspects_own_names_no_call() -> None:
+    assert capture_model(mlp(keras), dataset()).traces[0].location is None
+
+
 def test_the_first_trace_that_made_slots_is_dead() -> None:
     model = mlp(keras, "adam")
     model.train_on_batch(*batch())

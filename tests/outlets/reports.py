@@ -72,6 +72,7 @@ def make_report(variables, layers, findings=(), **changes) -> Report:
         functions=3,
         updated=updated,
         current=True,
+        location=Location("finetune.py", 30, "main"),
     )
     base = Report(
         model=make_model(),

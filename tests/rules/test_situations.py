@@ -11,7 +11,7 @@ TOLD: dict[str, list[tuple[str, str]]] = {
     "lora_without_compile": [
         ("INT101", "1 variable of layer hid is frozen, and the training step trains it all the same: m/hid/kernel."),
         ("INT101", "enable_lora() froze the full weights afterwards"),
-        ("INT103", "a step that was traced before they were made, by enable_lora()"),
+        ("INT103", " before they were made, by enable_lora()"),
         ("INT103", f"{RETRACE} raise “Unknown variable”"),
     ],
     "lora_recompiled": [],
@@ -26,9 +26,9 @@ TOLD: dict[str, list[tuple[str, str]]] = {
     "norm_frozen_late": [
         ("INT101", "2 variables of layer bn are frozen"),
         ("INT102", "Layer bn is frozen, and the training step goes on changing 2 variables that it keeps"),
-        ("INT102", "traced while layer bn was trainable"),
+        ("INT102", "traced at situations.py:"),
     ],
-    "norm_without_weights_frozen_late": [("INT102", "traced while layer bn was trainable")],
+    "norm_without_weights_frozen_late": [("INT102", " while layer bn was trainable")],
     "norm_frozen_and_called_in_training": [],
     "spectral_norm_frozen": [("INT102", "SpectralNormalization rewrites its layer's kernel at each call in training")],
     "own_statistics_frozen": [
@@ -36,7 +36,7 @@ TOLD: dict[str, list[tuple[str, str]]] = {
         ("INT102", "if training and self.trainable:"),
     ],
     "own_statistics_frozen_late": [("INT102", "Or RunningMean assigns at situations.py:")],
-    "frozen_for_another_model": [("INT101", "traced while layer shared was trainable")],
+    "frozen_for_another_model": [("INT101", " while layer shared was trainable")],
     "discriminator_frozen_for_the_gan": [("INT101", "If that is meant for a model that contains it, as in a GAN")],
     "part_of_the_forward_pass_outside_the_tape": [("INT104", "runs this part of the forward pass outside of the tape")],
     "output_goes_into_a_metric_only": [
@@ -45,7 +45,7 @@ TOLD: dict[str, list[tuple[str, str]]] = {
     "constant_made_of_the_value": [("INT104", "runs layer baked, and does not read it"), ("INT104", "(.numpy())")],
     "metric_on_an_output_without_loss": [("INT104", "What layer b computes from them does not reach the loss")],
     "own_loop_frozen_late": [
-        ("INT101", "advance was traced while layer hid was trainable"),
+        ("INT101", "advance was traced at situations.py:"),
         ("INT101", "advance = tf.function(advance.python_function)"),
     ],
     "part_of_a_backbone_unfrozen_late": [

@@ -38,6 +38,7 @@ from introspect.report.norms import NormSample
 from introspect.report.writer import ReportWriter
 
 START = 1_795_460_000.0
+FIT = Location("finetune.py", 30, "main")
 CPU = "/job:localhost/replica:0/task:0/device:CPU:0"
 GPU = "/job:localhost/replica:0/task:0/device:GPU:{}"
 
@@ -209,7 +210,9 @@ def make_report(model: ModelSummary, layers: Sequence[Layer], **changes: object)
         variables=variables,
         layers=make_layers(layers, variables),
         optimizers=(OptimizerReport("adam", "Adam", 0.001, updated, True, (("clipnorm", "1.0"),)),),
-        traces=(TraceReport("fit/0", "(None, 224, 224, 3) float32, (None,) int64", 1893, 4, updated, True),),
+        traces=(
+            TraceReport("fit/0", "(None, 224, 224, 3) float32, (None,) int64", 1893, 4, updated, True, location=FIT),
+        ),
         environment=make_environment(),
         timings=(("capture", 0.214), ("flatten", 0.051), ("evidence", 0.038), ("rules", 0.004)),
         flow=make_flow(layers),
