@@ -264,7 +264,7 @@ class ModelSummary:
     """Whether the class overrides `train_step`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """All that one inspection found; the same object behind every outlet.
 
@@ -333,6 +333,11 @@ class Report:
         from introspect.outlets import render_text
 
         return render_text(self)
+
+    def __repr__(self) -> str:
+        from introspect.outlets import render_brief
+
+        return render_brief(self)
 
     def _repr_html_(self) -> str:
         from introspect.outlets import render_notebook

@@ -13,6 +13,8 @@ from typing import Any
 from introspect.records import Location
 
 FRAMEWORKS = ("tensorflow", "keras", "tf_keras", "introspect", "absl", "wrapt", "numpy", "optree")
+INTERACTIVE = ("<ipython-input", "<python-input", "<stdin>")
+"""How the files of code begin that was typed at a prompt."""
 RAISED = re.compile(r"^\s*(?:[\w.]*\.)?(\w*(?:Error|Exception|Warning)): (.+)$")
 VALUES = re.compile(r",? value=\[.*?\](?=>)|, numpy=.*?(?=>)", re.DOTALL)
 ENDS = re.compile(r"\.? (?:Received|Arguments received|Full shape received|Call arguments)\b")
@@ -41,6 +43,8 @@ def library_folders() -> tuple[str, ...]:
 @cache
 def rank_file(file: str) -> int:
     """0 for a framework's file, 1 for another installed package's, 2 for the user's own."""
+    if file.startswith(INTERACTIVE):
+        return 2
     if file.startswith(("<", *framework_folders())) or "__autograph_generated_file" in file:
         return 0
     return 1 if file.startswith(library_folders()) else 2
@@ -52,10 +56,19 @@ def pick_frame(frames: Iterable[tuple[str, int, str]]) -> Location | None:
     for file, line, function in frames:
         rank = rank_file(file)
         if rank == 2:
-            return Location(file, line, function)
+            return Location(name_file(file), line, function)
         if rank == 1 and package is None and not is_standard(file):
             package = Location(file, line, function)
     return package
+
+
+def name_file(file: str) -> str:
+    """`In[3]` for a cell of a notebook; any other file as it is. Seen on IPython 8 and 9."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    name_code = getattr(getattr(shell, "compile", None), "format_code_name", None)
+    named = name_code(file) if name_code is not None else None
+    return str(named[1]) if named else file
 
 
 @cache

@@ -16,7 +16,9 @@ from introspect.outlets.jsonreport import render_json
 from introspect.outlets.message import render_message
 from introspect.outlets.notebook import render_notebook
 from introspect.outlets.sarif import render_sarif
+from introspect.outlets.setting import make_inert
 from introspect.outlets.terminal import render_diff_text, render_terminal
+from introspect.outlets.verdict import count_findings, state_verdict
 from introspect.records import Report, ReportDiff
 
 OUTLETS: tuple[Outlet, ...] = (
@@ -66,6 +68,12 @@ def render_text(report: Report) -> str:
     return render_terminal([report], choose_options()).rstrip("\n")
 
 
+def render_brief(report: Report) -> str:
+    """The report as a prompt shows it: the verdict in one line."""
+    name, verdict = make_inert(report.model.name), make_inert(state_verdict(report))
+    return f"<Report of {name!r}: {count_findings(report.findings)}. {verdict} print(report) shows it whole>"
+
+
 def render_diff(diff: ReportDiff) -> str:
     """What changed, as `print` shows it."""
     return render_diff_text(diff, choose_options())
@@ -84,6 +92,7 @@ __all__ = [
     "Outlet",
     "choose_options",
     "choose_outlet",
+    "render_brief",
     "render_diff",
     "render_notebook",
     "render_text",

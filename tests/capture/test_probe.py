@@ -12,7 +12,9 @@ keras = pytest.importorskip("keras")
 tf_keras = pytest.importorskip("tf_keras")
 
 from introspect.capture import capture_model, freeze, read_capture, write_capture  # noqa: E402
+from introspect.capture.frames import pick_frame  # noqa: E402
 from introspect.capture.record import Capture, Probe  # noqa: E402
+from introspect.records import Location  # noqa: E402
 from tests.capture import zoo  # noqa: E402
 
 pytestmark = pytest.mark.tf
@@ -122,3 +124,19 @@ def test_every_function_of_the_library_has_its_graph() -> None:
     probe: Any = capture.probes[0]
     library = tf.compat.v1.GraphDef.FromString(capture.traces[0].graph).library
     assert {function.signature.name for function in library.function} <= set(probe.graphs())
+
+
+def test_a_cell_of_a_notebook_is_named_as_its_reader_knows_it() -> None:
+    """Run by a real IPython: its cells are the user's own code, and go by their number."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+    try:
+        shell.run_cell("import sys", store_history=True)
+        number = shell.execution_count
+        shell.run_cell("def stand():\n    return sys._getframe()", store_history=True)
+        frame = shell.user_ns["stand"]()
+        place = pick_frame([("<frozen x>", 1, "call"), (frame.f_code.co_filename, frame.f_lineno, "stand")])
+        assert place == Location(f"In[{number}]", 2, "stand")
+    finally:
+        InteractiveShell.clear_instance()

@@ -112,3 +112,11 @@ def test_printing_and_notebook(report):
     assert "\x1b" not in str(report)
     assert report._repr_html_() == render_notebook(report)
     assert str(pickle.loads(pickle.dumps(report))) == str(report)
+
+
+def test_at_a_prompt_it_is_one_short_line(report):
+    line = repr(report)
+    assert "\n" not in line
+    assert "\x1b" not in line
+    assert line.startswith("<Report of ")
+    assert line.endswith("print(report) shows it whole>")
