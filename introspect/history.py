@@ -11,6 +11,8 @@ from introspect.expectation import LayerTree
 from introspect.records import EvidenceStep
 
 MOST_NAMES = 2
+BEFORE = -1
+"""The order of what happened before the recording began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,13 @@ def find_history(capture: Capture, tree: LayerTree, indices: Sequence[int], froz
 
 
 def _find_trace(capture: Capture) -> FlagWrite | None:
-    current = {trace.id for trace in capture.traces if trace.current and trace.source == "compiled"}
-    return next((w for w in reversed(capture.flag_writes) if w.kind == "trace" and w.target in current), None)
+    """When the current trace was made; one that was there before the recording began, by the call that made it."""
+    current = {trace.id: trace for trace in capture.traces if trace.current and trace.source == "compiled"}
+    for write in reversed(capture.flag_writes):
+        if write.kind == "trace" and write.target in current:
+            return write
+    made = next((trace for trace in current.values() if trace.location is not None), None)
+    return FlagWrite("trace", made.id, None, BEFORE, made.location) if made is not None else None
 
 
 def _list_targets(capture: Capture, tree: LayerTree, indices: Sequence[int]) -> set[str]:

@@ -20,13 +20,18 @@ VALUES = re.compile(r",? value=\[.*?\](?=>)|, numpy=.*?(?=>)", re.DOTALL)
 ENDS = re.compile(r"\.? (?:Received|Arguments received|Full shape received|Call arguments)\b")
 
 
+def find_loaded() -> tuple[str, ...]:
+    """The frameworks that are imported: what is asked before one of them is must not be remembered after."""
+    return tuple(name for name in FRAMEWORKS if name in sys.modules)
+
+
 @cache
-def framework_folders() -> tuple[str, ...]:
+def framework_folders(loaded: tuple[str, ...]) -> tuple[str, ...]:
     """Folders whose files are TensorFlow's, Keras' or introspect's."""
     folders = {os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + "/introspect/"}
     for root in {sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]}:
         folders.update(os.path.join(root, name) + os.sep for name in FRAMEWORKS)
-    for name in FRAMEWORKS:
+    for name in loaded:
         path = getattr(sys.modules.get(name), "__file__", None)
         if path:
             folders.add(os.path.dirname(os.path.abspath(path)) + os.sep)
@@ -40,12 +45,16 @@ def library_folders() -> tuple[str, ...]:
     return tuple({paths[name] + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
-@cache
 def rank_file(file: str) -> int:
     """0 for a framework's file, 1 for another installed package's, 2 for the user's own."""
+    return rank_among(file, find_loaded())
+
+
+@cache
+def rank_among(file: str, loaded: tuple[str, ...]) -> int:
     if file.startswith(INTERACTIVE):
         return 2
-    if file.startswith(("<", *framework_folders())) or "__autograph_generated_file" in file:
+    if file.startswith(("<", *framework_folders(loaded))) or "__autograph_generated_file" in file:
         return 0
     return 1 if file.startswith(library_folders()) else 2
 

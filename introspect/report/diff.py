@@ -72,7 +72,7 @@ FIELDS: dict[str, Callable[[VariableReport], str | None]] = {
     "shape": lambda row: str(row.shape),
     "dtype": lambda row: row.dtype,
     "tracked": lambda row: say_bool(row.tracked),
-    "decided_by": lambda row: row.decided_by,
+    "decided_by": lambda row: "its own flag" if row.decided_by == row.path else row.decided_by,
     "reason": lambda row: row.reason,
 }
 """What is compared, and how it is said."""

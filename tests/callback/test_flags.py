@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import introspect
-from tests.fixes.steps import make_model, train
+from tests.fixes.steps import make_data, make_model, train
 
 pytestmark = pytest.mark.tf
 HERE = __file__
@@ -56,6 +56,18 @@ def test_a_stale_step_tells_where(library: str) -> None:
     places = [(step.location.file, step.location.line) for step in finding.evidence if step.location is not None]
     assert (HERE, line_of("unfrozen")) in places
     assert (HERE, line_of("compiled")) in places
+
+
+def test_a_record_begun_after_the_fit_tells_where_the_step_was_traced() -> None:
+    model = make_model()
+    model.get_layer("d1").trainable = False
+    model.compile("sgd", "mse")
+    model.fit(*make_data(0), verbose=0)  # fitted
+    with introspect.trace_flags():
+        model.get_layer("d1").trainable = True  # unfrozen in time
+    (finding,) = [f for f in introspect.inspect(model).findings if f.severity == "error"]
+    said = f"d1.trainable was set to True at test_flags.py:{line_of('unfrozen in time')}, after the step was traced at"
+    assert f"{said} test_flags.py:{line_of('fitted')};" in finding.cause
 
 
 def test_an_optimizer_that_is_too_old_tells_where() -> None:
