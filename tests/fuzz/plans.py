@@ -20,11 +20,16 @@ KINDS = (
     "shared",
     "stopped",
     "rounded",
+    "chosen",
     "unused",
     "spectral",
     "lora",
     "recurrent",
     "attention",
+    "embedding",
+    "convolution",
+    "tied",
+    "branch",
     "own",
 )
 OPTIMIZERS = (
@@ -40,8 +45,15 @@ OPTIMIZERS = (
     "Lamb",
     "Nadam",
     "Muon",
+    "Adadelta",
+    "Adamax",
+    "ScheduleFreeAdamW",
+    "legacy",
 )
+"""What one of the two Keras lacks is Adam there."""
 SETTINGS = ("plain", "decay", "clipnorm", "clipvalue", "global_clipnorm", "ema", "accumulation", "schedule", "scaled")
+POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
+SHAPES = ("functional", "sequential", "subclassed")
 STEPS = ("own", "super", "plain", "scratch", "by hand", "two optimizers")
 
 
@@ -70,13 +82,19 @@ class Plan:
     parts: tuple[Part, ...]
     optimizer: str = "SGD"
     setting: str = "plain"
+    more: str = "plain"
+    """A second setting beside the first."""
     step: str = "plain"
+    policy: str = "float32"
+    shape: str = "functional"
     compile: dict[str, Any] = field(default_factory=dict)
     acts: tuple[Act, ...] = ()
     rows: int = 4
     fixed: bool = False
     """Whether the last fit's batches have a static size."""
     weighted: bool = False
+    arrays: bool = False
+    """Whether the last fit is given numpy arrays."""
     keras: int = 3
 
 
@@ -98,6 +116,10 @@ ACTS = st.one_of(
     st.just(Act("save")),
     st.just(Act("force")),
     st.just(Act("eager")),
+    st.just(Act("recompile")),
+    st.just(Act("clone")),
+    st.just(Act("rate")),
+    st.builds(Act, st.just("lora"), st.integers(0, 4)),
 )
 COMPILE = st.fixed_dictionaries(
     {},
@@ -111,16 +133,20 @@ COMPILE = st.fixed_dictionaries(
 )
 PLANS = st.builds(
     Plan,
-    st.lists(PARTS, min_size=1, max_size=4).map(tuple),
-    st.sampled_from(OPTIMIZERS),
-    st.sampled_from(("plain", *SETTINGS)),
-    st.sampled_from(("plain", "plain", "plain", *STEPS)),
-    COMPILE,
-    st.lists(ACTS, max_size=6).map(tuple),
-    st.sampled_from((2, 3, 4)),
-    st.booleans(),
-    st.sampled_from((False, False, True)),
-    st.sampled_from((3, 3, 3, 2)),
+    parts=st.lists(PARTS, min_size=1, max_size=4).map(tuple),
+    optimizer=st.sampled_from(OPTIMIZERS),
+    setting=st.sampled_from(("plain", *SETTINGS)),
+    more=st.sampled_from(("plain", "plain", *SETTINGS)),
+    step=st.sampled_from(("plain", "plain", "plain", *STEPS)),
+    policy=st.sampled_from(("float32", "float32", *POLICIES)),
+    shape=st.sampled_from(SHAPES),
+    compile=COMPILE,
+    acts=st.lists(ACTS, max_size=6).map(tuple),
+    rows=st.sampled_from((2, 3, 4)),
+    fixed=st.booleans(),
+    weighted=st.sampled_from((False, False, True)),
+    arrays=st.sampled_from((False, False, True)),
+    keras=st.sampled_from((3, 3, 3, 2)),
 )
 
 
@@ -142,6 +168,10 @@ def draw_plan(seed: int) -> Plan:
         ),
         optimizer=dice.choice(OPTIMIZERS),
         setting=dice.choice(("plain", "plain", *SETTINGS)),
+        more=dice.choice(SETTINGS) if dice.random() < 0.3 else "plain",
+        policy=dice.choice(POLICIES) if dice.random() < 0.3 else "float32",
+        shape=dice.choice(SHAPES) if dice.random() < 0.5 else "functional",
+        arrays=dice.random() < 0.2,
         step=dice.choice(("plain", "plain", "plain", *STEPS)),
         compile=compile_arguments,
         acts=tuple(_draw_act(dice) for _ in range(dice.randint(0, 7))),
@@ -154,7 +184,8 @@ def draw_plan(seed: int) -> Plan:
 
 def _draw_act(dice: random.Random) -> Act:
     names = ("layer", "layer", "layer", "variable", "inner", "root", "fit", "fit", "fit", "fit weighted", "fit arrays")
-    name = dice.choice((*names, "batch", "batch", "compile", "evaluate", "predict", "save", "force", "eager"))
+    rare = ("evaluate", "predict", "save", "force", "eager", "recompile", "clone", "rate", "lora")
+    name = dice.choice((*names, *names, "batch", "batch", "batch", "compile", "compile", "compile", *rare))
     rows = name in ("fit", "fit weighted", "fit arrays", "batch")
     return Act(
         name,
@@ -188,6 +219,7 @@ def _list_smaller(plan: Plan) -> Iterator[Plan]:
     for key in plan.compile:
         yield replace(plan, compile={k: v for k, v in plan.compile.items() if k != key})
     plain = Plan(plan.parts)
-    for name in ("optimizer", "setting", "step", "fixed", "weighted", "keras"):
+    names = ("optimizer", "setting", "more", "step", "policy", "shape", "fixed", "weighted", "arrays", "keras")
+    for name in names:
         if getattr(plan, name) != getattr(plain, name):
             yield replace(plan, **{name: getattr(plain, name)})

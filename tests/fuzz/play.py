@@ -12,10 +12,26 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import introspect
+from tests.fuzz.pieces import around, branch_layer, own_layer, step_classes, tied_layer
 from tests.fuzz.plans import Act, Part, Plan
-from tests.oracle import Asked, ask, randomize
+from tests.oracle import Asked, ask, fit_once, randomize
 
 WIDTH = 4
+RAISED = (
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    AttributeError,
+    StopIteration,
+    introspect.IntrospectError,
+    tf.errors.OpError,
+)
+"""What a history may raise: an unknown variable, a batch too few for steps_per_execution, a model that cannot be cloned."""
+UNSAVED = {"stopped", "rounded", "chosen", "unused", "embedding", "tied", "branch", "own"}
+"""Parts with a lambda, or a class that is not registered."""
+CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
 def play(plan: Plan) -> list[str]:
@@ -43,38 +59,54 @@ class Player:
         self.k.utils.set_random_seed(5)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.model = self.make_model()
+            self.set_policy(self.plan.policy)
+            try:
+                self.model = self.make_model()
+            finally:
+                self.set_policy("float32")
             randomize(self.model)
             self.compile(self.make_optimizer())
             for act in self.plan.acts:
                 # What a history raises (Unknown variable) leaves the model as it stands: that is part of it.
-                with contextlib.suppress(
-                    ValueError, KeyError, TypeError, RuntimeError, AttributeError, tf.errors.OpError
-                ):
+                with contextlib.suppress(*RAISED):
                     self.act(act)
+            asked = Asked(numeric=True, arguable="ema" in (self.plan.setting, self.plan.more), raises=None)
+            if self.plan.arrays:
+                fit = lambda model, data: model.fit(*data, batch_size=self.plan.rows, verbose=0)  # noqa: E731
+                return ask(self.model, self.make_arrays(4 * self.plan.rows), asked, fit).faults
             data = self.make_data(self.plan.rows, self.plan.fixed, self.plan.weighted)
-            asked = Asked(numeric=True, arguable=self.plan.setting == "ema", raises=None, arrived=self.by_hand())
-            return ask(self.model, data, asked).faults
+            return ask(self.model, data, asked, fit_once).faults
 
-    def by_hand(self) -> dict[str, str]:
-        """A step without an optimizer hands no gradient to one: what trains is judged by what moves."""
-        return {}
+    def set_policy(self, name: str) -> None:
+        """The policy of layers that are made from now on."""
+        (self.k.mixed_precision.set_global_policy if self.old else self.k.config.set_dtype_policy)(name)
 
     def make_model(self) -> Any:
+        """The parts as a functional model, or that as the core of another one."""
+        if self.plan.shape == "functional":
+            return self.make_core(self.model_class())
+        core = self.make_core(self.k.Model, "core")
+        if self.plan.shape == "sequential" and self.plan.step in ("plain", "own"):
+            return self.k.Sequential([self.k.Input((WIDTH,)), core], name="net")
+        model = around(self.model_class(), self.old)(core)
+        model(np.zeros((2, WIDTH), "float32"))
+        return model
+
+    def make_core(self, kind: Any, name: str = "net") -> Any:
         k = self.k
         inputs = k.Input((WIDTH,))
         h = k.layers.Dense(WIDTH, activation="tanh", name="first")(inputs)
         for number, part in enumerate(self.plan.parts):
             h = self.add(part, h, f"p{number}")
-        outputs = k.layers.Dense(1, name="last")(h)
-        return self.model_class()(inputs, outputs, name="net")
+        outputs = k.layers.Dense(1, name="last", dtype="float32")(h)
+        return kind(inputs, outputs, name=name)
 
     def model_class(self) -> Any:
         """The functional model, or one with a train_step of its own."""
         base = self.k.Model
         if self.plan.step in ("plain", "own"):
             return base
-        return _step_classes(self.old)[self.plan.step]
+        return step_classes(self.old)[self.plan.step]
 
     def add(self, part: Part, h: Any, name: str) -> Any:
         """One part behind `h`; the result is `WIDTH` wide again."""
@@ -105,6 +137,20 @@ class Player:
                 return layers.Add()([h, layers.Lambda(lambda x: tf.stop_gradient(x))(dense(**flags)(h))])
             case "rounded":
                 return layers.Add()([h, layers.Lambda(lambda x: tf.round(3.0 * x))(dense(**flags)(h))])
+            case "chosen":
+                choice = layers.Lambda(lambda x: tf.one_hot(tf.argmax(x, axis=-1), WIDTH, dtype=x.dtype))
+                return layers.Add()([h, choice(dense(**flags)(h))])
+            case "embedding":
+                number = layers.Lambda(lambda x: tf.cast(tf.abs(3.0 * x[:, 0]), "int32") % 5)(h)
+                return layers.Add()([h, layers.Embedding(5, WIDTH, **flags)(number)])
+            case "convolution":
+                wide = layers.Conv2D(2, 2, padding="same", **extra, **flags)(layers.Reshape((2, 2, 1))(h))
+                return layers.Dense(WIDTH)(layers.Flatten()(wide))
+            case "tied":
+                other = dense(name=f"{name}_other")
+                return tied_layer(self.old)(other, **flags)(other(h))
+            case "branch":
+                return branch_layer(self.old)(**flags)(h)
             case "unused":
                 return layers.Lambda(lambda pair: pair[0])([h, dense(**flags)(h)])
             case "spectral" if not self.old:
@@ -123,29 +169,39 @@ class Player:
                 layer.trainable = not part.frozen
                 return layers.Flatten()(wide)
             case "own":
-                return _own_layer(self.old)(**flags)(h)
+                return own_layer(self.old)(**flags)(h)
             case _:
                 return dense(**flags)(h)
 
     def make_optimizer(self) -> Any:
         k, plan = self.k, self.plan
         rate: Any = 0.05
-        if plan.setting == "schedule":
+        if "schedule" in (plan.setting, plan.more):
             rate = k.optimizers.schedules.ExponentialDecay(0.05, 10, 0.9)
-        arguments: dict[str, Any] = {
+        arguments: dict[str, Any] = {}
+        chosen = [plan.setting] if plan.more in CLIPS and plan.setting in CLIPS else [plan.setting, plan.more]
+        for setting in chosen:
+            arguments |= self.find_arguments(setting)
+        if plan.optimizer == "Momentum":
+            return k.optimizers.SGD(rate, momentum=0.9, **arguments)
+        if plan.optimizer == "legacy" and self.old:
+            return k.optimizers.legacy.Adam(0.05)
+        made = getattr(k.optimizers, plan.optimizer, k.optimizers.Adam)(rate, **arguments)
+        if "scaled" in chosen and not self.old:
+            return k.optimizers.LossScaleOptimizer(made)
+        return made
+
+    def find_arguments(self, setting: str) -> dict[str, Any]:
+        """What a setting is as arguments of an optimizer."""
+        found: dict[str, dict[str, Any]] = {
             "decay": {"weight_decay": 0.01},
             "clipnorm": {"clipnorm": 0.5},
             "clipvalue": {"clipvalue": 0.1},
             "global_clipnorm": {"global_clipnorm": 0.5},
             "ema": {"use_ema": True, "ema_overwrite_frequency": 1},
             "accumulation": {} if self.old else {"gradient_accumulation_steps": 2},
-        }.get(plan.setting, {})
-        if plan.optimizer == "Momentum":
-            return k.optimizers.SGD(rate, momentum=0.9, **arguments)
-        made = getattr(k.optimizers, plan.optimizer, k.optimizers.Adam)(rate, **arguments)
-        if plan.setting == "scaled" and not self.old:
-            return k.optimizers.LossScaleOptimizer(made)
-        return made
+        }
+        return found.get(setting, {})
 
     def compile(self, optimizer: Any) -> None:
         arguments = dict(self.plan.compile)
@@ -173,7 +229,7 @@ class Player:
         model = self.model
         match act.name:
             case "layer":
-                found = model.layers[1:]
+                found = model.layers[1:] or model.layers
                 found[act.number % len(found)].trainable = act.flag
             case "inner":
                 found = [layer for layer in model._flatten_layers(include_self=False) if layer is not model]
@@ -206,90 +262,31 @@ class Player:
                 self.save()
             case "eager":
                 model.run_eagerly = not model.run_eagerly
+            case "recompile":
+                introspect.recompile(model)
+            case "rate":
+                model.optimizer.learning_rate = 0.0
+            case "lora" if not self.old:
+                found = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Dense)]
+                found[act.number % len(found)].enable_lora(2)
+            case "clone":
+                self.clone()
+
+    def clone(self) -> None:
+        """Another model of the same layers' configurations, compiled anew."""
+        if self.plan.step not in ("plain", "own") or self.plan.shape == "subclassed":
+            return
+        self.model = self.k.models.clone_model(self.model)
+        randomize(self.model)
+        self.compile(self.make_optimizer())
 
     def save(self) -> None:
         if self.plan.step not in ("plain", "own"):
             return
         kinds = {part.kind for part in self.plan.parts}
-        if kinds & {"stopped", "rounded", "unused", "own"}:
+        if self.plan.shape == "subclassed" or kinds & UNSAVED:
             return
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "m.keras")
             self.model.save(path)
             self.model = self.k.models.load_model(path)
-
-
-_CLASSES: dict[bool, dict[str, Any]] = {}
-_LAYERS: dict[bool, Any] = {}
-
-
-def _own_layer(old: bool) -> Any:
-    """A layer that keeps a running mean, asks its flag, and has a loss of its own."""
-    if old not in _LAYERS:
-        k: Any = __import__("tf_keras" if old else "keras")
-
-        class Own(k.layers.Layer):  # type: ignore[misc]
-            def build(self, shape: Any) -> None:
-                self.w = self.add_weight(shape=(shape[-1],), initializer="ones", name="w")
-                self.mean = self.add_weight(shape=(shape[-1],), initializer="zeros", trainable=False, name="mean")
-
-            def call(self, x: Any, training: bool = False) -> Any:
-                if training and self.trainable:
-                    self.mean.assign(0.9 * self.mean + 0.1 * tf.reduce_mean(x, axis=0))
-                self.add_loss(0.01 * tf.reduce_sum(tf.square(self.w)))
-                return (x - self.mean) * self.w
-
-        _LAYERS[old] = Own
-    return _LAYERS[old]
-
-
-def _step_classes(old: bool) -> dict[str, Any]:
-    """Models with a train_step of their own."""
-    if old in _CLASSES:
-        return _CLASSES[old]
-    k: Any = __import__("tf_keras" if old else "keras")
-
-    class Super(k.Model):  # type: ignore[misc]
-        def train_step(self, data: Any) -> Any:
-            return super().train_step(data)
-
-    class Scratch(k.Model):  # type: ignore[misc]
-        def train_step(self, data: Any) -> Any:
-            x, y = data[0], data[1]
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(tf.square(self(x, training=True) - y)) + tf.add_n([0.0, *self.losses])
-            variables = self.trainable_variables
-            self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-            return {"loss": loss}
-
-    class TwoOptimizers(k.Model):  # type: ignore[misc]
-        def train_step(self, data: Any) -> Any:
-            x, y = data[0], data[1]
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(tf.square(self(x, training=True) - y))
-            variables = self.trainable_variables
-            gradients = tape.gradient(loss, variables)
-            half = len(variables) // 2
-            for optimizer, part in ((self.optimizer, slice(None, half)), (self.second, slice(half, None))):
-                pairs = [(g, v) for g, v in zip(gradients[part], variables[part], strict=True) if g is not None]
-                if pairs:
-                    optimizer.apply_gradients(pairs)
-            return {"loss": loss}
-
-    class ByHand(k.Model):  # type: ignore[misc]
-        def train_step(self, data: Any) -> Any:
-            from tests.recording import note_gradients
-
-            x, y = data[0], data[1]
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(tf.square(self(x, training=True) - y))
-            variables = self.trainable_variables
-            gradients = tape.gradient(loss, variables)
-            note_gradients(gradients, variables)
-            for variable, gradient in zip(variables, gradients, strict=True):
-                if gradient is not None:
-                    variable.assign_sub(0.05 * gradient)
-            return {"loss": loss}
-
-    _CLASSES[old] = {"super": Super, "scratch": Scratch, "two optimizers": TwoOptimizers, "by hand": ByHand}
-    return _CLASSES[old]
