@@ -139,7 +139,7 @@ def describe_optimizers(reading: Reading, rows: Rows) -> tuple[CapturedOptimizer
         describe_optimizer(part, part, rows.table, meant, is_built(part) and (built is None or id(part) in built))
         for part in rows.optimizers
     ]
-    return (*known, *found)
+    return (*known, *(replace(optimizer, held=False) for optimizer in found))
 
 
 def freeze_traces(lives: list[LiveTrace], table: VariableTable, current: Any) -> tuple[CapturedTrace, ...]:

@@ -92,6 +92,8 @@ def try_specs(model: Any, specs: Iterator[Any], given: bool, traced_before: bool
 
 
 NO_GRADIENTS = "No gradients provided for any variable"
+OWN_FUNCTION = ("variables which have been deleted", "on a non-first call", "singleton tf.Variables")
+"""What TensorFlow says where a tf.function meets an optimizer other than that of its first call."""
 
 
 def advise(error: Exception, given: bool) -> str:
@@ -101,7 +103,9 @@ def advise(error: Exception, given: bool) -> str:
             f"{type(error).__name__}: {NO_GRADIENTS}; keep the forward pass inside the GradientTape, and let the loss depend "
             "on what it gives"
         )
-    if "SymbolicTensor" in str(error) or "numpy()" in str(error):
+    if any(text in str(error) for text in OWN_FUNCTION):
+        hint = "take @tf.function from the step, which Keras compiles itself, or make that function anew for a new optimizer"
+    elif "SymbolicTensor" in str(error) or "numpy()" in str(error):
         hint = "the step needs values of tensors in Python, which no graph holds: keep float() and numpy() out of it"
     else:
         hint = "mend the step or the data" if given else "compile it with a loss that fits its output, or pass data="

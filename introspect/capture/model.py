@@ -16,7 +16,7 @@ from introspect.capture.isolation import Attempt, trace_isolated
 from introspect.capture.record import Capture, SavedFile
 from introspect.capture.slots import find_optimizers
 from introspect.capture.step import StepFunctions, find_functions, list_traces
-from introspect.capture.traces import LiveTrace
+from introspect.capture.traces import LiveTrace, number_graph
 from introspect.capture.tracing import enter_strategy, has_custom_step, make_iterator
 from introspect.capture.untracked import list_built
 from introspect.capture.variables import is_variable, read_number
@@ -120,7 +120,8 @@ def enter_attempt(reading: Reading, attempt: Attempt) -> None:
         reading.current = reading.lives[-1].concrete
         return
     source: Source = "eager" if reading.source == "eager" else "traced"
-    reading.lives.append(LiveTrace(attempt.concrete, "fit", source, uses_xla(reading.model)))
+    begun = min(number_graph(concrete.graph) for concrete in (attempt.concrete, *reading.kept))
+    reading.lives.append(LiveTrace(attempt.concrete, "fit", source, uses_xla(reading.model), begun))
     reading.current = attempt.concrete
 
 

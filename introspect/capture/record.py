@@ -89,6 +89,8 @@ class CapturedOptimizer:
     settings: tuple[tuple[str, str], ...] = ()
     foreign: int = 0
     """How many variables it was built with that are none of the model's."""
+    held: bool = True
+    """Whether the model holds it, or the caller named it; False for one that only the graph knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,8 @@ class CapturedTrace:
     """(function, node) of further ops known to be made by a tape."""
     location: Location | None = None
     """The user's line whose call made the trace; None for one that introspect made."""
+    kept: frozenset[str] = frozenset()
+    """Functions below it that are older than the trace itself: a tf.function of the user's had traced them before."""
 
 
 @dataclass(frozen=True, slots=True)

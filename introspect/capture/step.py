@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from introspect.capture.framework import KerasName
-from introspect.capture.traces import LiveTrace, list_live
+from introspect.capture.traces import LiveTrace, find_begin, list_live, read_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,15 @@ def list_traces(functions: StepFunctions, jit: bool = False) -> list[LiveTrace]:
     The inner function's traces that an outer one calls belong to that one; the others were made by `train_on_batch`.
     """
     jit = bool(functions.inner._jit_compile) if functions.inner is not None else jit
-    holders = (functions.outer, *functions.others)
-    outer = [LiveTrace(f, "fit", jit=jit) for function in holders for f in live_traces(function)]
-    inner = [LiveTrace(f, "train_on_batch", jit=jit) for f in live_traces(functions.inner)]
+    holders = [function for function in (functions.outer, *functions.others) if function is not None]
+    parts = live_traces(functions.inner)
+    starts = {id(part): find_begin(functions.inner, part) for part in parts}
+    inner = [LiveTrace(part, "train_on_batch", jit=jit, begun=starts[id(part)]) for part in parts]
+    outer = []
+    for holder in holders:
+        for concrete in list_live(holder):
+            called = [starts[id(part)] for part in parts if calls_function(concrete, part)]
+            outer.append(LiveTrace(concrete, "fit", jit=jit, begun=min([find_begin(holder, concrete), *called])))
     batch = [live for live in inner if not any(calls_function(other.concrete, live.concrete) for other in outer)]
     return sorted(outer + batch, key=lambda live: trace_number(live.concrete))
 
@@ -92,5 +98,4 @@ def calls_function(caller: Any, called: Any) -> bool:
 
 def trace_number(concrete: Any) -> int:
     """The running number that TensorFlow puts behind a function's name; later traces have greater ones."""
-    digits = concrete.name.decode().rpartition("_")[2]
-    return int(digits) if digits.isdigit() else 0
+    return read_number(concrete.name.decode(), "_")

@@ -20,6 +20,8 @@ class LiveTrace:
     source: Source = "compiled"
     jit: bool = False
     """Whether XLA compiles the step inside; the trace's own attribute tells for itself only."""
+    begun: int = 0
+    """TensorFlow's running number when tracing began, the first trace that made variables included; 0: not known."""
 
 
 def list_live(function: Any) -> list[Any]:
@@ -85,7 +87,30 @@ def freeze_trace(live: LiveTrace, trace_id: str, bindings: tuple[Binding, ...], 
         source=live.source,
         jit=live.jit or is_jit(live.concrete),
         location=locate_call(graph) if live.source == "compiled" else None,
+        kept=find_kept(graph, live.begun),
     )
+
+
+def find_kept(graph: Any, begun: int) -> frozenset[str]:
+    """Functions in the library that are older than the trace."""
+    return frozenset(name for name in map(str, getattr(graph, "_functions", ())) if 0 < read_number(name, "_") < begun)
+
+
+def find_begin(function: Any, concrete: Any) -> int:
+    """When the tf.function began to trace: its first trace, which made variables, counts. Seen on TensorFlow 2.19 to 2.21."""
+    same = [found for (_, kind), found in read_cache(function).items() if kind == concrete.function_type]
+    return min(number_graph(found.graph) for found in (concrete, *same))
+
+
+def number_graph(graph: Any) -> int:
+    """The running number that a graph takes when it is made; finished functions take theirs from the same counter."""
+    return read_number(str(getattr(graph, "_graph_key", "")).rstrip("/"), "-")
+
+
+def read_number(name: str, separator: str) -> int:
+    """The number at the end of a name; 0 where there is none."""
+    digits = name.rpartition(separator)[2]
+    return int(digits) if digits.isdigit() else 0
 
 
 def is_jit(concrete: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from introspect.capture.detach import COPY_MARK, Detacher
 from introspect.capture.framework import KerasName, name_keras
+from introspect.capture.methods import bind_methods
 from introspect.capture.slots import find_optimizers
 
 OptimizerState = Literal["carried", "fresh"]
@@ -48,6 +49,7 @@ def twin_model(model: Any, optimizers: OptimizerState = "carried") -> Twin:
             forget_build(copy)
     twin.__dict__["_run_eagerly"] = False
     twin.__dict__[COPY_MARK] = True
+    bind_methods(model, twin)
     if keras == "tf_keras":
         carry_compiled_flags(model, twin)
     return Twin(twin, keras, pairs)

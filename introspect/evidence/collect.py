@@ -56,6 +56,29 @@ class TraceEvidence:
         kind, _ = self.gradient(variable)
         return None if kind == "unknown" else kind != "none"
 
+    def kept_function(self, nodes: Iterable[int]) -> str | None:
+        """Name of the function, older than the trace, in which all of these nodes stand; None where they do not."""
+        found = {self._find_kept(node) for node in nodes}
+        return found.pop() if len(found) == 1 else None
+
+    def takes_gradients(self, function: str) -> bool:
+        """Whether a tape inside of the function computes gradients there."""
+        frames, bodies, inside = self.flow.frames, self.flow.bodies, set[int]()
+        for number, frame in enumerate(frames):
+            if frame.parent in inside or (bodies[frame.body].name == function and not frame.by_tape):
+                inside.add(number)
+        return any(
+            number in inside and mark for number, mark in zip(self.flow.frame.tolist(), self.marked, strict=True)
+        )
+
+    def _find_kept(self, node: int) -> str | None:
+        frames, number, found = self.flow.frames, int(self.flow.frame[node]), None
+        while number >= 0:
+            name = self.flow.bodies[frames[number].body].name
+            found = name if name in self.trace.kept else found
+            number = frames[number].parent
+        return found
+
     def gradient_writes(self, variable: int) -> list[WriteFact]:
         """The writes that carry the variable's gradient."""
         return [write for write in self.writes.get(variable, ()) if write.kind == "gradient"]

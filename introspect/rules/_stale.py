@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
@@ -89,6 +89,34 @@ def mend_stale(current: TraceEvidence) -> str:
         f"{name} = tf.function({name}.python_function)  # a new one, after the flags are set; it has no old trace\n"
         "# with a new optimizer, if variables train that the old one was not built with"
     )
+
+
+def name_kept(current: TraceEvidence, nodes: Iterable[int]) -> str | None:
+    """The tf.function of the user's whose trace, older than the step, holds all of these nodes; None where none does."""
+    found = current.kept_function(nodes)
+    return None if found is None else found.removeprefix("__inference_").rpartition("_")[0] or found
+
+
+def name_kept_tape(current: TraceEvidence, indices: Iterable[int]) -> str | None:
+    """The same for variables that are read: only if that function itself takes the gradients."""
+    nodes = [node for index in indices for node in current.reads.get(index, ())]
+    found = current.kept_function(nodes)
+    return name_kept(current, nodes) if found is not None and current.takes_gradients(found) else None
+
+
+def explain_kept(name: str, since: str) -> str:
+    """Why a step traced now does as an older one did."""
+    return (
+        f"{name} is a tf.function of your own, with a cache of its own: the step goes on with a trace of it from before the "
+        f"{since}, and compile leaves that trace where it is."
+    )
+
+
+def mend_kept(name: str) -> str:
+    """Code that lets the old trace go."""
+    if name == "train_step":
+        return "# take @tf.function from train_step, and make the model anew: Keras compiles the step itself"
+    return f"# take @tf.function from {name}, or make that function anew after each change of flags or optimizer"
 
 
 def compare_flags(facts: Facts, current: TraceEvidence) -> EvidenceStep:

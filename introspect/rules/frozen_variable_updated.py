@@ -30,7 +30,16 @@ from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
 from introspect.rules._groups import of_layers
-from introspect.rules._stale import compare_flags, explain_stale, mend_stale, show_origin, warn_of_retrace
+from introspect.rules._stale import (
+    compare_flags,
+    explain_kept,
+    explain_stale,
+    mend_kept,
+    mend_stale,
+    name_kept,
+    show_origin,
+    warn_of_retrace,
+)
 from introspect.rules._steps import write_steps
 from introspect.rules._wording import RECOMPILE, agree, count, name_some, place
 
@@ -84,7 +93,7 @@ def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int])
             f"step {how}: {name_some(paths)}."
         ),
         cause=_explain(facts, current, kind, indices),
-        fix=_mend(facts, current, kind),
+        fix=_mend(facts, current, kind, indices),
         evidence=tuple(_evidence(facts, current, indices)),
     )
 
@@ -92,6 +101,9 @@ def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int])
 def _explain(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -> str:
     if kind == "average":
         return f"The optimizer was built with {agree(len(indices), 'it', 'them')} and goes on writing averages back (use_ema)."
+    kept = _name_kept(current, indices)
+    if kept is not None:
+        return explain_kept(kept, "flags were set")
     if not _is_stale(facts, current):
         return _explain_own(facts, current, indices)
     said = (
@@ -105,6 +117,10 @@ def _explain(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]
 
 def _is_stale(facts: Facts, current: TraceEvidence) -> bool:
     return current.trace.source == "compiled" or facts.flags_of_compile
+
+
+def _name_kept(current: TraceEvidence, indices: list[int]) -> str | None:
+    return name_kept(current, [write.node for index in indices for write in current.gradient_writes(index)])
 
 
 def _explain_own(facts: Facts, current: TraceEvidence, indices: list[int]) -> str:
@@ -137,9 +153,12 @@ def _ask_of_root(facts: Facts) -> str:
     )
 
 
-def _mend(facts: Facts, current: TraceEvidence, kind: str) -> str:
+def _mend(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -> str:
     if kind == "average":
         return "model.compile(optimizer=..., loss=..., metrics=...)  # with a new optimizer, after freezing"
+    kept = _name_kept(current, indices)
+    if kept is not None:
+        return mend_kept(kept)
     if _is_stale(facts, current):
         return mend_stale(current)
     if not facts.capture.model.custom_train_step:

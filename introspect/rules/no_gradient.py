@@ -31,6 +31,7 @@ from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
 from introspect.rules._cuts import mend_cuts, name_op, tell_cuts
 from introspect.rules._groups import of_layers, shorten, write_freeze
+from introspect.rules._stale import explain_kept, mend_kept, name_kept_tape
 from introspect.rules._steps import op_step
 from introspect.rules._wording import agree, count, join, name_some
 
@@ -89,7 +90,7 @@ def _explain(facts: Facts, current: TraceEvidence, way: Way, indices: list[int])
     if way.kind == "unread":
         return _explain_unread(facts, indices)
     if way.kind == "open":
-        return _explain_open(facts, indices)
+        return _explain_open(facts, current, indices)
     return (
         f"{agree(len(indices), 'Its value reaches', 'Their values reach')} the loss by differentiable ops, and yet no "
         f"gradient is computed for {it}; the graph does not show why.",
@@ -151,7 +152,10 @@ def _explain_unread(facts: Facts, indices: list[int]) -> tuple[str, str]:
     return f"{told}.", fix
 
 
-def _explain_open(facts: Facts, indices: list[int]) -> tuple[str, str]:
+def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> tuple[str, str]:
+    kept = name_kept_tape(current, indices)
+    if kept is not None:
+        return explain_kept(kept, "flags were set"), mend_kept(kept)
     it, their = agree(len(indices), "it", "them"), agree(len(indices), "Its value reaches", "Their values reach")
     if not all(facts.capture.variables[i].watched for i in indices):
         return (

@@ -8,10 +8,11 @@ Why it matters
     A learning rate set on the new optimizer does nothing; the old one goes on.
 
 Cause
-    `model.optimizer = …` was assigned after the step was traced, without compile.
+    `model.optimizer = …` was assigned after the step was traced, without compile; or `train_step` is a tf.function of
+    one's own, which keeps its trace when the model is compiled again.
 
 Fix
-    Give the optimizer to `model.compile(optimizer=…)`.
+    Give the optimizer to `model.compile(optimizer=…)`; take `@tf.function` from `train_step`.
 
 Example
     model.fit(x, y); model.optimizer = keras.optimizers.SGD(0.5); model.fit(x, y)
@@ -21,26 +22,65 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from introspect.capture.record import Capture, CapturedOptimizer
+from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
+from introspect.rules._stale import OWN_CALLERS, explain_kept, mend_kept, name_kept
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     """At most one finding."""
     current, capture = facts.current, facts.capture
-    if current is None or current.trace.source != "compiled" or capture.model.custom_train_step:
-        return
     mine = next((optimizer for optimizer in capture.optimizers if optimizer.current), None)
-    if mine is None or not mine.variables or current.trace.caller not in ("fit", "train_on_batch"):
+    if current is None or mine is None or not mine.variables or current.trace.caller not in OWN_CALLERS:
         return
+    kept = _name_kept(facts, current)
     bound = {binding.variable for binding in current.trace.bindings}
-    trains = any(current.updates(index) for index, _, _ in facts.pairs())
+    if kept is not None:
+        stale = _uses_old_alone(capture, bound) and not _is_default(mine)
+    else:
+        stale = (
+            current.trace.source == "compiled" and not capture.model.custom_train_step and _misses(facts, mine, bound)
+        )
+    if stale:
+        yield _report(current, mine, kept)
+
+
+def _name_kept(facts: Facts, current: TraceEvidence) -> str | None:
+    """The tf.function of the user's in whose older trace all training stands."""
+    return name_kept(current, [write.node for index, _, _ in facts.pairs() for write in current.gradient_writes(index)])
+
+
+def _uses_old_alone(capture: Capture, bound: set[int]) -> bool:
+    """Whether the step uses an optimizer that the model does not hold, and none that it holds."""
+    held = {index for optimizer in capture.optimizers if optimizer.held for index in optimizer.variables}
+    old = {index for optimizer in capture.optimizers if not optimizer.held for index in optimizer.variables}
+    return bool(bound & old) and not bound & held
+
+
+def _is_default(mine: CapturedOptimizer) -> bool:
+    """Whether it looks as if `compile()` was given none: a step with optimizers of its own then means to use those."""
+    return mine.class_name == "RMSprop" and not mine.built
+
+
+def _misses(facts: Facts, mine: CapturedOptimizer, bound: set[int]) -> bool:
+    """Whether the step trains, and binds nothing of the model's optimizer but something of another."""
+    current = facts.current
+    trains = current is not None and any(current.updates(index) for index, _, _ in facts.pairs())
     if not trains or bound.intersection(mine.variables):
-        return
-    if not any(capture.variables[index].role in ("untracked", "optimizer") for index in bound):
-        return
-    yield Finding(
+        return False
+    return any(facts.capture.variables[index].role in ("untracked", "optimizer") for index in bound)
+
+
+def _report(current: TraceEvidence, mine: CapturedOptimizer, kept: str | None) -> Finding:
+    if kept is None:
+        cause = "model.optimizer was assigned after the step was traced, and the step keeps the one that it was traced with."
+        fix = "model.compile(optimizer=model.optimizer, loss=..., metrics=...)"
+    else:
+        cause, fix = explain_kept(kept, "model was compiled with this one"), mend_kept(kept)
+    return Finding(
         rule=RULE.id,
         name=RULE.name,
         severity="error",
@@ -48,11 +88,8 @@ def check(facts: Facts) -> Iterator[Finding]:
         variables=(),
         layers=(),
         message=f"The step goes on with an older optimizer: it does not use model.optimizer ({mine.class_name} {mine.name!r}).",
-        cause=(
-            "model.optimizer was assigned after the step was traced, and the step keeps the one that it was traced with. A "
-            "learning rate set on the new one does nothing."
-        ),
-        fix="model.compile(optimizer=model.optimizer, loss=..., metrics=...)",
+        cause=f"{cause} A learning rate set on the new one does nothing.",
+        fix=fix,
         evidence=(EvidenceStep(note=f"{current.trace.id} binds no variable of {mine.name!r}", trace=current.trace.id),),
     )
 

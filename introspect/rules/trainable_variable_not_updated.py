@@ -29,7 +29,17 @@ from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
 from introspect.rules._groups import name_layers
-from introspect.rules._stale import compare_flags, explain_stale, mend_stale, name_origin, show_origin, warn_of_retrace
+from introspect.rules._stale import (
+    compare_flags,
+    explain_kept,
+    explain_stale,
+    mend_kept,
+    mend_stale,
+    name_kept_tape,
+    name_origin,
+    show_origin,
+    warn_of_retrace,
+)
 from introspect.rules._steps import op_step
 from introspect.rules._wording import agree, name_some
 
@@ -49,6 +59,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _report(facts: Facts, current: TraceEvidence, left_out: list[int], cause: str, certain: bool = True) -> Finding:
     paths = facts.paths_of(left_out)
     own = facts.capture.model.custom_train_step
+    kept = name_kept_tape(current, left_out)
     return Finding(
         rule=RULE.id,
         name=RULE.name,
@@ -58,7 +69,7 @@ def _report(facts: Facts, current: TraceEvidence, left_out: list[int], cause: st
         layers=facts.layers_of(left_out),
         message=f"{_count(facts, left_out)}: {name_some(paths)}.",
         cause=cause,
-        fix=mend_stale(current),
+        fix=mend_stale(current) if kept is None else mend_kept(kept),
         evidence=(compare_flags(facts, current), *_evidence(facts, current, left_out)),
     )
 
@@ -75,6 +86,9 @@ def _count(facts: Facts, left_out: list[int]) -> str:
 
 
 def _explain(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
+    kept = name_kept_tape(current, left_out)
+    if kept is not None:
+        return explain_kept(kept, "flags were set")
     said = [
         explain_stale(facts, current, left_out, frozen=False),
         warn_of_retrace(facts, current, left_out, frozen=False),

@@ -293,3 +293,40 @@ def whole_backbone_unfrozen_late():
     model = fitted(around(base))
     base.trainable = True
     return model
+
+
+class KeptStep(keras.Model):
+    """Keras compiles the step; this one is a tf.function besides."""
+
+    @tf.function
+    def train_step(self, data):
+        features, labels = data
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(self(features, training=True) - labels))
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        return {"loss": loss}
+
+
+def kept_step() -> Any:
+    inputs = keras.Input((4,))
+    return KeptStep(inputs, keras.layers.Dense(1, name="out")(keras.layers.Dense(5, name="hid")(inputs)))
+
+
+@situation
+def step_of_a_tf_function_frozen():
+    model = fitted(kept_step())
+    model.get_layer("hid").trainable = False
+    model.compile(model.optimizer, "mse")
+    return model
+
+
+@situation
+def step_of_a_tf_function_with_a_new_optimizer():
+    model = fitted(kept_step())
+    KEPT[:] = [model.optimizer]
+    model.compile("sgd", "mse")
+    return model
+
+
+KEPT: list[Any] = []

@@ -48,6 +48,16 @@ TOLD: dict[str, list[tuple[str, str]]] = {
         ("INT101", "advance was traced at situations.py:"),
         ("INT101", "advance = tf.function(advance.python_function)"),
     ],
+    "step_of_a_tf_function_frozen": [
+        ("INT101", "train_step is a tf.function of your own, with a cache of its own"),
+        ("INT101", "from before the flags were set, and compile leaves that trace where it is"),
+        ("INT101", "take @tf.function from train_step"),
+    ],
+    "step_of_a_tf_function_with_a_new_optimizer": [
+        ("INT203", "it does not use model.optimizer (SGD 'sgd')"),
+        ("INT203", "from before the model was compiled with this one"),
+        ("INT203", "take @tf.function from train_step"),
+    ],
     "part_of_a_backbone_unfrozen_late": [
         ("INT401", "base.trainable is False, and 4 variables below it are trainable all the same"),
         ("INT103", "4 of 6 trainable variables are not trained by the step, those of layer base"),
