@@ -17,6 +17,7 @@ INTERACTIVE = ("<ipython-input", "<python-input", "<stdin>")
 """How the files of code begin that was typed at a prompt."""
 RAISED = re.compile(r"^\s*(?:[\w.]*\.)?(\w*(?:Error|Exception|Warning)): (.+)$")
 VALUES = re.compile(r",? value=\[.*?\](?=>)|, numpy=.*?(?=>)", re.DOTALL)
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 ENDS = re.compile(r"\.? (?:Received|Arguments received|Full shape received|Call arguments)\b")
 
 
@@ -88,7 +89,7 @@ def is_standard(file: str) -> bool:
 
 def explain_error(error: BaseException) -> str:
     """What a framework's error says, in one line: class and message, without AutoGraph's stack and values of variables."""
-    name, text = type(error).__name__, str(error)
+    name, text = type(error).__name__, COLOURS.sub("", str(error))
     for line in text.splitlines():
         found = RAISED.match(line) if "in user code:" in text else None
         if found:

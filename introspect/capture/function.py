@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from introspect.capture.assembly import Observer, Reading, StandIn, assemble, pair_optimizers
@@ -15,8 +16,10 @@ from introspect.capture.record import Capture, StepFailure
 from introspect.capture.slots import open_optimizer
 from introspect.capture.step import is_function, trace_number
 from introspect.capture.traces import LiveTrace, list_live
+from introspect.capture.tracing import is_distributed
 from introspect.capture.twin import forget_build
 from introspect.capture.untracked import list_built
+from introspect.capture.workers import name_types, stay_alone
 from introspect.errors import DataError, IntrospectError, StepError
 from introspect.records import ModelSummary
 
@@ -51,16 +54,21 @@ def capture_function(
     keras = name_keras(model) if model is not None else "none"
     if keras == "keras":
         require_backend()
-    reading = read_function(step, args, kwargs or {}, model, keras, optimizer)
+    strategy = find_strategy(model, optimizer)
+    (args, given), remote = name_types((args, kwargs or {}))
+    scope = strategy.scope if remote and strategy is not None else nullcontext
+    with scope():
+        reading = read_function(step, args, given, model, keras, optimizer)
     reading.observe = observe
     reading.timings.append(("find", time.perf_counter() - started))
     if reading.current is not None:
         return assemble(reading)
     reading.built = list_built()
-    with preserve(model, optimizer, unwrap_function(step), args, kwargs) as kept:
+    with preserve(model, optimizer, unwrap_function(step), args, given) as kept, stay_alone(strategy):
         reading.kept = kept
         started = time.perf_counter()
-        trace_function(reading, step, args, kwargs or {})
+        with scope():
+            trace_function(reading, step, args, given)
         reading.timings.append(("trace", time.perf_counter() - started))
         return assemble(reading)
 
@@ -85,6 +93,15 @@ def read_function(
         data_given=bool(args or kwargs),
         fits=False,
     )
+
+
+def find_strategy(model: Any, optimizer: Any) -> Any | None:
+    """The strategy that the model or the optimizer was made under, else that of now."""
+    import tensorflow as tf
+
+    own = (getattr(model, "distribute_strategy", None), getattr(optimizer, "_distribution_strategy", None))
+    known = (strategy for strategy in (*own, tf.distribute.get_strategy()) if strategy is not None)
+    return next((strategy for strategy in known if is_distributed(strategy)), None)
 
 
 def find_called(step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any | None:

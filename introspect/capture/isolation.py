@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from introspect.capture.record import StepFailure
 from introspect.capture.slots import is_built
 from introspect.capture.tracing import trace_twin
 from introspect.capture.twin import Twin, twin_model
+from introspect.capture.workers import spans_workers, uses_coordinator
 from introspect.errors import IntrospectError, NotBuiltError, StepError
 
 
@@ -43,8 +45,7 @@ def trace_isolated(
         NotBuiltError: the trace made variables in the user's layers.
         StepError: no trace exists (`traced_before` is False), and none can be made.
     """
-    if spans_processes(model.distribute_strategy):
-        return refuse_trace(model, traced_before)
+    require_trainable(model, keras)
     before = {id(variable) for variable in model.variables}
     specs = invent_specs(model, keras, batch_size) if spec is None else iter([spec])
     attempt = try_specs(model, specs, spec is not None, traced_before)
@@ -55,22 +56,14 @@ def trace_isolated(
     return attempt
 
 
-def spans_processes(strategy: Any) -> bool:
-    """Whether a variable made under the strategy needs other processes, which wait for nobody's look."""
-    extended = getattr(strategy, "extended", None)
-    return int(getattr(extended, "_num_workers", 1) or 1) > 1 or "ParameterServer" in type(strategy).__name__
-
-
-def refuse_trace(model: Any, traced_before: bool) -> Attempt:
-    """No trace of introspect's own: its slots would be broadcast among workers that do not take part, and wait."""
-    name = name_strategy(model.distribute_strategy)
-    if not traced_before:
+def require_trainable(model: Any, keras: KerasName) -> None:
+    """Raise StepError where Keras itself trains no model under the strategy. Seen on Keras 3.13 to 3.15."""
+    strategy = model.distribute_strategy
+    if keras == "keras" and uses_coordinator(strategy):
         raise StepError(
-            f"model {model.name!r} trains under {name} in several processes, where no step can be traced in isolation; "
-            "run one step of fit() first, then inspect the step that it traced"
+            f"model {model.name!r} stands under {name_strategy(strategy)}, where fit() of Keras 3 raises; train it with "
+            "tf_keras, or in a tf.function of your own and inspect that one: introspect.inspect(step, args=..., model=model)"
         )
-    warning = f"under {name} the retrace that this data will cause was not made; the latest trace is told instead"
-    return Attempt(twin_model(model), None, warning=warning)
 
 
 def try_specs(model: Any, specs: Iterator[Any], given: bool, traced_before: bool) -> Attempt:
@@ -79,6 +72,10 @@ def try_specs(model: Any, specs: Iterator[Any], given: bool, traced_before: bool
     for spec in specs:
         try:
             return try_optimizers(model, spec)
+        except StepError as refusal:
+            if not traced_before:
+                raise
+            return Attempt(twin_model(model), None, warning=f"{refusal}; the latest trace is told instead")
         except IntrospectError:
             raise
         except Exception as error:
@@ -88,20 +85,29 @@ def try_specs(model: Any, specs: Iterator[Any], given: bool, traced_before: bool
     if traced_before:
         failure = StepFailure("retrace", explain_error(first), location=locate_error(first))
         return Attempt(twin_model(model), None, failure)
-    raise StepError(f"the train step of model {model.name!r} cannot be traced: {advise(first, given)}") from first
+    several = spans_workers(model.distribute_strategy)
+    raise StepError(
+        f"the train step of model {model.name!r} cannot be traced: {advise(first, given, several)}"
+    ) from first
 
 
 NO_GRADIENTS = "No gradients provided for any variable"
 OWN_FUNCTION = ("variables which have been deleted", "on a non-first call", "singleton tf.Variables")
 """What TensorFlow says where a tf.function meets an optimizer other than that of its first call."""
+REDUCTION = re.compile(r"Invalid reduction dimension \S+ for input with 0 dimensions")
 
 
-def advise(error: Exception, given: bool) -> str:
+def advise(error: Exception, given: bool, several: bool = False) -> str:
     """What the framework said, and what to do."""
     if NO_GRADIENTS in str(error):
         return (
             f"{type(error).__name__}: {NO_GRADIENTS}; keep the forward pass inside the GradientTape, and let the loss depend "
             "on what it gives"
+        )
+    if several and (found := REDUCTION.search(str(error))):
+        return (
+            f"{type(error).__name__}: {found.group()}, as in fit(), for Keras 3 cannot average numbers among workers; train "
+            "with tf_keras, or in a tf.function of your own and inspect that one"
         )
     if any(text in str(error) for text in OWN_FUNCTION):
         hint = "take @tf.function from the step, which Keras compiles itself, or make that function anew for a new optimizer"
@@ -117,6 +123,8 @@ def try_optimizers(model: Any, spec: Any) -> Attempt:
     twin = twin_model(model)
     try:
         return Attempt(twin, trace_twin(twin, spec))
+    except IntrospectError:
+        raise
     except Exception as error:
         if not any(is_built(real) for real, _ in twin.optimizers):
             raise

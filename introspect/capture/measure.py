@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from introspect.capture.framework import name_strategy
 from introspect.capture.instrument import SILENCED, WIDTH, Rewritten, Site, UnsupportedError, rewrite_step
 from introspect.capture.placement import GraphCollection
 from introspect.capture.probe import LiveProbe
@@ -26,7 +27,8 @@ from introspect.capture.record import (
 from introspect.capture.shadow import Library, Shadows, call_by_name, find_obstacle, unique_suffix
 from introspect.capture.statistics import Statistics, comparer, make_keeper, read_row
 from introspect.capture.taps import TapReader, Wanted
-from introspect.capture.variables import VariableTable
+from introspect.capture.variables import VariableTable, unwrap_variable
+from introspect.capture.workers import spans_workers, uses_coordinator
 from introspect.errors import StepError
 
 
@@ -57,12 +59,22 @@ def require_isolated(live: LiveStep, library: dict[str, Any]) -> None:
     """
     nodes = [*live.concrete.function_def.node_def, *(n for f in library.values() for n in f.node_def)]
     obstacle = find_obstacle(nodes, SILENCED)
-    if obstacle is None and type(live.strategy).__name__.startswith("ParameterServer"):
-        obstacle = "a coordinator's workers"
     if obstacle is None and captures_iterator(live.concrete):
         obstacle = "an iterator that the step holds itself"
     if obstacle is not None:
         raise StepError(f"the step cannot be run on a copy without a trace: it uses {obstacle}; leave measure out")
+
+
+def require_one_process(live: LiveStep) -> None:
+    """Raise StepError where a step on a copy needs other processes: workers who wait for none, or a coordinator's."""
+    strategies = [
+        live.strategy,
+        *(getattr(unwrap_variable(v), "_distribute_strategy", None) for v in live.table.objects),
+    ]
+    spanning = next((one for one in strategies if spans_workers(one) or uses_coordinator(one)), None)
+    if spanning is not None:
+        name = name_strategy(spanning)
+        raise StepError(f"under {name} no step can be run on a copy in one process alone; leave measure out")
 
 
 def captures_iterator(concrete: Any) -> bool:

@@ -20,6 +20,7 @@ from introspect.capture.traces import LiveTrace, number_graph
 from introspect.capture.tracing import enter_strategy, has_custom_step, make_iterator
 from introspect.capture.untracked import list_built
 from introspect.capture.variables import is_variable, read_number
+from introspect.capture.workers import retype_iterator, uses_coordinator
 from introspect.errors import NotBuiltError, NotCompiledError
 from introspect.records import ModelSummary, Source
 
@@ -58,8 +59,6 @@ def capture_model(
     spec = None if data is None else read_spec(model, data, keras, batch_size)
     reading = read_traces(model, keras, spec)
     reading.data_given, reading.observe = data is not None, observe
-    if data is not None and reading.lives and uses_coordinator(model):
-        reading.warnings += ("under ParameterServerStrategy data does not tell the trace; the latest one is told",)
     if saved is not None:
         reading.summary = replace(reading.summary, file=saved.path)
     reading.timings.append(("find", time.perf_counter() - started))
@@ -96,16 +95,13 @@ def choose_current(
     """The latest trace, or the one that data of this type would use."""
     if not lives:
         return None
-    if spec is None or uses_coordinator(model):
+    if spec is None:
         return lives[-1].concrete
+    strategy = model.distribute_strategy
     with enter_strategy(model, keras):
-        iterator = make_iterator(spec, model.distribute_strategy)
-        return find_current(functions, iterator, model.distribute_strategy)
-
-
-def uses_coordinator(model: Any) -> bool:
-    """Whether workers call the step, each with an iterator type of its own that cannot be made up here."""
-    return "ParameterServer" in type(model.distribute_strategy).__name__
+        coordinated = uses_coordinator(strategy)
+        iterator = retype_iterator(lives[-1].concrete, spec) if coordinated else make_iterator(spec, strategy)
+        return find_current(functions, iterator, strategy)
 
 
 def enter_attempt(reading: Reading, attempt: Attempt) -> None:

@@ -11,7 +11,7 @@ from introspect.capture.assembly import Reading
 from introspect.capture.batch import take_batch
 from introspect.capture.feeding import feed_step, flatten_call
 from introspect.capture.guard import save_random
-from introspect.capture.measure import LiveStep, Measurer, run_for_placement
+from introspect.capture.measure import LiveStep, Measurer, require_one_process, run_for_placement
 from introspect.capture.record import Capture, CapturedPlacement, CapturedTrace, StepPlan
 from introspect.capture.variables import VariableTable
 from introspect.errors import DataError, IntrospectError
@@ -72,6 +72,7 @@ def measure_trace(
     strategy = getattr(reading.model, "distribute_strategy", None)
     steps = vars(reading.model).get("_steps_per_execution") if reading.model is not None else None
     live = LiveStep(reading.current, trace, table, strategy, steps)
+    require_one_process(live)
     known = _KNOWN.setdefault(reading.current, _Known())
     if known.placement is None:
         inputs, _ = feed_live(reading, live, feed)

@@ -9,6 +9,7 @@ from introspect.capture.framework import KerasName
 from introspect.capture.inputs import empty_dataset
 from introspect.capture.step import find_functions
 from introspect.capture.twin import Twin
+from introspect.capture.workers import stay_alone, uses_coordinator
 
 
 def trace_twin(twin: Twin, spec: Any) -> Any:
@@ -17,8 +18,8 @@ def trace_twin(twin: Twin, spec: Any) -> Any:
     Call it inside `guard.preserve` only.
     """
     model = twin.model
-    prebuild_optimizer(model, twin.keras)
-    with enter_fit(model, twin.keras):
+    with stay_alone(model.distribute_strategy), enter_fit(model, twin.keras):
+        prebuild_optimizer(model, twin.keras)
         build_distributed(model, twin.keras, spec)
         model.make_train_function()
         function: Any = find_functions(model, twin.keras).outer
@@ -73,10 +74,13 @@ def build_distributed(model: Any, keras: KerasName, spec: Any) -> None:
 
 
 def make_iterator(spec: Any, strategy: Any) -> Any:
-    """The argument that `fit` would call the step with: an iterator's type, or an iterator over nothing."""
+    """The argument that `fit` would call the step with: an iterator's type, or an iterator over nothing.
+
+    A coordinator's workers have iterators of their own, which yield what a plain one does.
+    """
     import tensorflow as tf
 
-    if not is_distributed(strategy):
+    if not is_distributed(strategy) or uses_coordinator(strategy):
         return tf.data.IteratorSpec(spec)
     return iter(strategy.experimental_distribute_dataset(empty_dataset(spec)))
 

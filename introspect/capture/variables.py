@@ -110,6 +110,8 @@ class VariableTable:
     def _name(self, variable: Any) -> str:
         face = find_face(variable)
         path = str(getattr(face, "path", None) or getattr(face, "name", None) or "variable")
+        if path == "ShardedVariable":  # the name of the class, and of each
+            path = str(list_copies(face)[0].name).replace("/part_0", "")
         count = self._taken[path] = self._taken.get(path, 0) + 1
         while count > 1 and f"{path}#{count}" in self._taken:
             count += 1

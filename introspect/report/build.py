@@ -51,7 +51,10 @@ class _RowBuilder:
         self.current = next((one for one in evidence if one.trace.current), evidence[-1] if evidence else None)
         self.placements = join_placements(evidence, capture.placements)
         self.numbers = {} if capture.measure is None else {row.variable: row for row in capture.measure.rows}
-        self.tracker = {index: o for o in reversed(capture.optimizers) for index in o.tracks}
+        # A legacy optimizer tracks nothing beforehand: what it keeps slots of is what it trains.
+        self.tracker = {
+            index: o for o in reversed(capture.optimizers) for index in (*(s.variable for s in o.slots), *o.tracks)
+        }
 
     def has_row(self, index: int, variable: CapturedVariable) -> bool:
         """Variables that the model does not track count where the step writes them or could train them."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -65,71 +63,6 @@ model.fit(pairs, verbose=0)
 assert (model.get_layer("hid").kernel.numpy() != stale).any()
 print("done")
 """
-
-
-WORKER = """
-import sys
-import numpy as np
-import tensorflow as tf
-strategy = tf.distribute.MultiWorkerMirroredStrategy()
-import tf_keras
-from introspect.capture import capture_model
-from introspect.errors import StepError
-
-with strategy.scope():
-    layers = [tf_keras.layers.Input((4,)), tf_keras.layers.Dense(5, name="hid"), tf_keras.layers.Dense(1, name="out")]
-    model = tf_keras.Sequential(layers, name="m")
-    model.compile("adam", "mse")
-x, y = np.random.rand(8, 4).astype("float32"), np.random.rand(8, 1).astype("float32")
-pairs = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
-threes = tf.data.Dataset.from_tensor_slices((x, y, y[:, 0])).batch(8)
-chief = sys.argv[1] == "0"
-if chief:
-    try:
-        capture_model(model)
-        raise SystemExit("traced")
-    except StepError as error:
-        assert "MultiWorkerMirroredStrategy" in str(error)
-model.fit(pairs, verbose=0)
-if chief:  # the other worker takes no part, so nothing may wait for it
-    for capture in (capture_model(model), capture_model(model, pairs)):
-        assert [trace.current for trace in capture.traces] == [True]
-        assert not capture.retraces and not capture.warnings
-        assert capture.step == 1
-        assert [row.role for row in capture.variables].count("model") == 4
-        assert not [row for row in capture.variables if row.role == "untracked"]
-    capture = capture_model(model, threes)
-    assert capture.retraces and "retrace" in capture.warnings[0]
-model.fit(pairs, verbose=0)
-print("done")
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.mark.slow
-def test_the_chief_of_two_workers_looks_alone(tmp_path: Path) -> None:
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER)
-    workers = [f"127.0.0.1:{free_port()}" for _ in range(2)]
-    processes = []
-    for index in range(2):
-        task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        environment = {**os.environ, "PYTHONPATH": ROOT, "TF_CONFIG": json.dumps(task)}
-        command = [sys.executable, str(script), str(index)]
-        pipe = subprocess.PIPE
-        processes.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
-    try:
-        for process in processes:
-            output, errors = process.communicate(timeout=240)
-            assert output.strip().endswith("done"), errors[-3000:]
-    finally:
-        for process in processes:
-            process.kill()
 
 
 @pytest.mark.parametrize("package", ["keras", "tf_keras"])
