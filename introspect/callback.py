@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from introspect.errors import IntrospectError
 from introspect.following import Follower
+from introspect.proof import Proof
 from introspect.records import Report
 from introspect.telling import OnMismatch, Teller
 
@@ -33,10 +34,14 @@ class IntrospectCallback:
         every: read again though nothing has changed: "epoch", or after so many batches; None for never.
         measure: run one step on a copy at each reading, each epoch where `every` is None, for the norms of gradients
             and updates: on the first batch of what `fit` was given, or on one made up where that cannot be copied.
+        proof: look at the values themselves, each "epoch" or after so many batches, and say which variables and slots
+            really changed, to the bit: three sums of each are taken where it lies, and nothing is copied. A look costs
+            a pass over the memory and 0.1 to 0.2 ms a variable; at each change of the step there is one more.
 
     Attributes:
         report: the latest report, None before the first; its `reason` says why it was made.
         reports: those made on a change, at an epoch if `every` is so, and at an end; oldest first.
+        proof: the latest look at the values, None before the second: `.changed`, `.unchanged`, `.moved`, `.still`.
 
     Raises:
         IntrospectError: an argument is none of these.
@@ -53,10 +58,12 @@ class IntrospectCallback:
         on_mismatch: OnMismatch = "warn",
         every: Every = None,
         measure: bool = False,
+        proof: Every = None,
     ) -> None:
         self.every = check_every("epoch" if measure and every is None else every)
+        self.prove_every = check_every(proof, "proof")
         self.params: dict[str, Any] | None = None
-        self._follower = Follower(log_dir, measure, Teller(on_mismatch))
+        self._follower = Follower(log_dir, measure, Teller(on_mismatch), proof is not None)
         self._supports_tf_logs = True
         self._chief_worker_only = False
         self._failed = False
@@ -78,6 +85,11 @@ class IntrospectCallback:
     def reports(self) -> list[Report]:
         """The reports kept, oldest first."""
         return self._follower.reports
+
+    @property
+    def proof(self) -> Proof | None:
+        """The latest look at the values."""
+        return self._follower.proof
 
     @property
     def on_mismatch(self) -> OnMismatch:
@@ -120,9 +132,11 @@ class IntrospectCallback:
         if watch is None:
             return None
         self._batches += 1
+        watch.batches += 1
         due = self._take_due() or (None if watch.read else "asked")
         if due or watch.has_moved():
             self._guard(lambda: self._follower.look(watch, None, due, step, options))
+        self._prove(watch)
         return watch.report
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -140,20 +154,27 @@ class IntrospectCallback:
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Called by Keras before each batch; whatever was traced, flipped or compiled before is seen here."""
         watch = self._watch
-        if watch is None or not self._ran:  # before its first step it is not known which trace this fit will use
+        if watch is None:
+            return
+        if not self._ran:  # before its first step it is not known which trace this fit will use
             self._ran = True
+            watch.batches += 1
             return
         self._batches += 1
         due = self._take_due() if isinstance(self.every, int) else None
         if due or not self._looked or watch.has_moved():
             self._looked = True
             self._look(watch, due)
+        self._prove(watch)
+        watch.batches += 1
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Called by Keras."""
         watch = self._watch
         if watch is not None and self._ran:
             self._look(watch, "epoch" if self.every == "epoch" else None)
+            if self.prove_every == "epoch":
+                self._guard(lambda: self._follower.prove(watch, self._epoch))
 
     def on_train_end(self, logs: Any = None) -> None:
         """Called by Keras; a loop of one's own may call it at its end."""
@@ -162,7 +183,7 @@ class IntrospectCallback:
             self._guard(lambda: self._follower.end(watch, self._epoch))
             watch.note_end()
         self._guard(self._follower.close)
-        self._watch = None
+        self._watch = self._epoch = None
 
     def _implements_train_batch_hooks(self) -> bool:
         return True
@@ -176,6 +197,10 @@ class IntrospectCallback:
     def _look(self, watch: Watch, due: str | None) -> None:
         first, self._entered = not self._entered, True
         self._guard(lambda: self._follower.look(watch, self._epoch, due, first=first))
+
+    def _prove(self, watch: Watch) -> None:
+        if isinstance(self.prove_every, int) and watch.batches >= self.prove_every:
+            self._guard(lambda: self._follower.prove(watch, self._epoch))
 
     def _follow(self, model: Any, step: Any = None) -> None:
         self._model, self._watch = model, None
@@ -198,10 +223,10 @@ class IntrospectCallback:
         self._follower.teller.tell()
 
 
-def check_every(every: Every) -> Every:
+def check_every(every: Every, name: str = "every") -> Every:
     if every is None or every == "epoch" or (isinstance(every, int) and every > 0):
         return every
-    raise IntrospectError(f"every={every!r} is no interval; pass 'epoch' or a number of batches")
+    raise IntrospectError(f"{name}={every!r} is no interval; pass 'epoch' or a number of batches")
 
 
 def make_empty(kind: type[IntrospectCallback]) -> IntrospectCallback:

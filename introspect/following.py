@@ -12,6 +12,7 @@ from introspect.telling import Teller
 if TYPE_CHECKING:
     from introspect.capture.running import Running
     from introspect.capture.watch import Change, Watch
+    from introspect.proof import Proof
     from introspect.report.writer import ReportWriter
 
 MOST = 1000
@@ -25,14 +26,17 @@ class Follower:
         log_dir: where reports are written, by the chief worker; None for nowhere.
         measure: add numbers of one real step to each reading.
         teller: who tells what is found.
+        proves: look at the values too: when a training begins, at each change, and whenever `prove` asks for it.
     """
 
-    def __init__(self, log_dir: str | None, measure: bool, teller: Teller) -> None:
+    def __init__(self, log_dir: str | None, measure: bool, teller: Teller, proves: bool = False) -> None:
         self.log_dir = log_dir
         self.measure = measure
+        self.proves = proves
         self.teller = teller
         self.reports: list[Report] = []
         self.report: Report | None = None
+        self.proof: Proof | None = None
         self._watches: list[Watch] = []
         self._writer: ReportWriter | None = None
 
@@ -69,11 +73,18 @@ class Follower:
         if change is None and due is None:
             if watch.report is not None:
                 self.teller.note(watch.report, watch, epoch)
+            if not watch.prover.begun:
+                self.prove(watch, epoch)
             return
         before = watch.report
         report = self._read(watch, change, due, step, options or {})
-        if change is not None or due != "interval" or before is None or report.diff(before):
-            self._keep(report, watch, epoch, change.detail if change is not None else None)
+        if change is not None:
+            self.prove(watch, epoch, before)
+            watch.prover.latest = None  # it is of the report before
+            self._keep(report, watch, epoch, change.detail)
+        elif due != "interval" or before is None or report.diff(before):
+            self._keep(report, watch, epoch, None)
+            self._prove_again(watch, epoch)
         elif self.measure:
             self._write_norms(report, watch)
 
@@ -86,6 +97,38 @@ class Follower:
         if watch.report is not None:
             last = replace(watch.report, reason="train end", step=count_steps(watch.model), created=time.time())
             self._keep(last, watch, epoch, None, last=True)
+            self._prove_again(watch, epoch)
+
+    def prove(self, watch: Watch, epoch: int | None, before: Report | None = None) -> None:
+        """Look at the values, and hold what changed since the last look against the reports of that time.
+
+        `before` is the report that was in force until now, where a newer one was just made and is not kept yet. Without
+        an epoch the loop is the user's own, where other steps may write too: what moves is kept then, and not told.
+        """
+        model, latest = watch.model, watch.report
+        if not self.proves or model is None or latest is None or not is_writing(model):
+            return
+        if not watch.prover.begun:
+            watch.prover.begin(model)
+        elif watch.batches > 0:
+            report = latest if before is None else before
+            self.proof = watch.prover.look(model, watch.batches, report, (report, latest))
+            if epoch is not None:
+                self.teller.note_proof(self.proof, report, watch, epoch)
+            self._write_proof(watch)
+        watch.batches = 0
+
+    def _prove_again(self, watch: Watch, epoch: int | None) -> None:
+        """After a report that was made though nothing had changed: a look of its own, or the one that was just taken."""
+        if watch.batches > 0 or not watch.prover.begun:
+            self.prove(watch, epoch)
+        else:
+            self._write_proof(watch)
+
+    def _write_proof(self, watch: Watch) -> None:
+        writer, proof = self._open(watch), watch.prover.latest
+        if writer is not None and proof is not None and watch.place is not None:
+            writer.append_proof(proof, watch.place)
 
     def close(self) -> None:
         """Close the file that reports are written to; a later one opens another."""
@@ -129,7 +172,7 @@ class Follower:
         self.teller.note(report, watch, epoch)
         writer = self._open(watch)
         if writer is not None:
-            writer.append(report, epoch=epoch, detail=detail, last=last)
+            watch.place = writer.append(report, epoch=epoch, detail=detail, last=last)
 
     def _write_norms(self, report: Report, watch: Watch) -> None:
         from introspect.report.norms import NormSample
@@ -143,9 +186,7 @@ class Follower:
 
     def _open(self, watch: Watch) -> ReportWriter | None:
         """The writer; None where nothing is to be written, or another worker writes."""
-        from introspect.capture.watch import is_chief
-
-        if self.log_dir is None or not is_chief(watch.model):
+        if self.log_dir is None or not is_writing(watch.model):
             return None
         if self._writer is None:
             from introspect.capture.files import TensorFlowFiles
@@ -153,6 +194,13 @@ class Follower:
 
             self._writer = ReportWriter(self.log_dir, TensorFlowFiles())
         return self._writer
+
+
+def is_writing(model: Any) -> bool:
+    """Whether this process writes for all workers."""
+    from introspect.capture.watch import is_chief
+
+    return is_chief(model)
 
 
 def find_other_trace(watch: Watch) -> Change | None:

@@ -6,11 +6,12 @@ import logging
 import sys
 import warnings
 import weakref
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from introspect.errors import IntrospectError, IntrospectWarning, MismatchError
+from introspect.proof import Proof
 from introspect.records import Finding, Report
 
 OnMismatch = Literal["warn", "raise", "log"]
@@ -42,6 +43,7 @@ class Teller:
             raise IntrospectError(f"on_mismatch={on_mismatch!r} is not known; pass one of {', '.join(WAYS)}")
         self.on_mismatch = on_mismatch
         self._told: weakref.WeakKeyDictionary[Any, set[Hashable]] = weakref.WeakKeyDictionary()
+        self._moved: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
         self._waiting: list[Message] = []
 
     def __getstate__(self) -> dict[str, Any]:
@@ -59,6 +61,14 @@ class Teller:
             if key not in told:
                 grave = finding.severity == "error" and self.on_mismatch == "raise"
                 self._waiting.append(Message(describe_mismatch(finding, report, epoch), report, grave))
+
+    def note_proof(self, proof: Proof, report: Report, subject: object, epoch: int) -> None:
+        """Keep what moved though no op of the step writes it until `tell`; each variable once."""
+        told = self._moved.setdefault(subject, set())
+        fresh = [path for path in proof.moved if path not in told]
+        told.update(fresh)
+        if fresh:
+            self._waiting.append(Message(describe_moved(fresh, proof, report, epoch), report, grave=False))
 
     def forget(self) -> None:
         """Where errors are raised, each training raises them anew."""
@@ -91,6 +101,16 @@ def describe_mismatch(finding: Finding, report: Report, epoch: int | None) -> st
     if finding.fix:
         parts.append(f"Fix: {finding.fix}")
     return " ".join(part.replace("\n", " ") for part in parts if part)
+
+
+def describe_moved(paths: Sequence[str], proof: Proof, report: Report, epoch: int) -> str:
+    """What moved, between which steps, and where to look for the reason, in one line."""
+    names = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+    window = f"steps {proof.since} and {proof.step}" if None not in (proof.since, proof.step) else "two looks"
+    return (
+        f"proof ({report.model.name}, epoch {epoch + 1}): {names} changed between {window}, and no op of the training "
+        "step writes that. Something outside of it does: a callback, set_weights, assign, or another model's step."
+    )
 
 
 def warn(text: str) -> None:

@@ -17,7 +17,7 @@ ORDER = [
     ("capture.record",),
     ("graph",),
     ("evidence",),
-    ("expectation", "history"),
+    ("expectation", "history", "proof"),
     ("facts",),
     ("rules",),
     ("report",),

@@ -15,9 +15,9 @@ from introspect.capture.oddities import find_odd_flags
 from introspect.capture.probe import LiveProbe
 from introspect.capture.record import Capture, CapturedOptimizer, CapturedTrace, FlagWrite, StepFailure
 from introspect.capture.rows import Rows, fill_rows
-from introspect.capture.slots import describe_optimizer, is_built, open_optimizer
+from introspect.capture.slots import count_iterations, describe_optimizer, is_built, open_optimizer
 from introspect.capture.traces import LiveTrace, freeze_trace
-from introspect.capture.variables import VariableTable, bind_captures, is_variable, read_number
+from introspect.capture.variables import VariableTable, bind_captures
 from introspect.records import ModelSummary, Source
 
 
@@ -162,9 +162,5 @@ def name_failure(reading: Reading, table: VariableTable) -> StepFailure | None:
 
 
 def read_step(optimizers: list[StandIn]) -> int | None:
-    """`iterations` of the current optimizer now."""
-    for stand_in in optimizers:
-        iterations: Any = getattr(stand_in.real, "_iterations", None)
-        if stand_in.current and is_variable(iterations):
-            return read_number(iterations)
-    return None
+    """`iterations` now: of the current optimizer, of another where that one has made no step."""
+    return count_iterations([one.real for one in sorted(optimizers, key=lambda one: not one.current)])

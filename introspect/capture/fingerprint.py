@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from introspect.capture.slots import find_optimizers, list_variables
+from introspect.capture.slots import count_iterations, find_optimizers, list_variables
 from introspect.capture.variables import Entry, VariableTable, list_copies, unwrap_variable
 
 Sums = tuple[int, float, float]
@@ -29,6 +29,18 @@ class Fingerprint:
     """`optimizer.iterations` at that time, where known."""
     sums: tuple[tuple[str, tuple[Sums, ...]], ...]
     """(path, sums of each replica's copy)."""
+    objects: tuple[int, ...] = ()
+    """Identity of each variable, to tell another one of the same path."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What was looked at."""
+        return tuple(path for path, _ in self.sums)
+
+    def same_objects(self, before: Fingerprint) -> frozenset[str]:
+        """Paths under which both looks found the same variable."""
+        known = dict(zip(before.paths, before.objects, strict=True))
+        return frozenset(path for path, one in zip(self.paths, self.objects, strict=True) if known.get(path) == one)
 
     def norm_of(self, path: str) -> float | None:
         """L2 norm of a variable, of its first copy, in float32's precision; None where the path is not in it."""
@@ -55,12 +67,20 @@ def same_sums(before: tuple[Sums, ...], after: tuple[Sums, ...]) -> bool:
 class Fingerprinter:
     """Takes fingerprints of some variables; traces one small function for each dtype at the first look."""
 
-    def __init__(self, variables: Iterable[tuple[str, Any]], iterations: Any | None = None) -> None:
-        """`variables` are (path, variable of Keras or TensorFlow); those that are no numbers are left out."""
+    def __init__(
+        self,
+        variables: Iterable[tuple[str, Any]],
+        optimizers: Sequence[Any] = (),
+        parts: dict[Any, Any] | None = None,
+    ) -> None:
+        """`variables` are (path, variable of Keras or TensorFlow); those that are no numbers are left out.
+
+        `parts` keeps the traced functions for fingerprinters that come later.
+        """
         found = ((path, list_copies(unwrap_variable(variable))) for path, variable in variables)
         self._copies = [(path, copies) for path, copies in found if is_numeric(copies[0])]
-        self._iterations = iterations
-        self._parts: dict[Any, Any] = {}
+        self._optimizers = optimizers
+        self._parts: dict[Any, Any] = {} if parts is None else parts
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -71,20 +91,20 @@ class Fingerprinter:
         """Look now."""
         rows = iter(read_sums([copy for _, copies in self._copies for copy in copies], self._parts))
         sums = tuple((path, tuple(next(rows) for _ in copies)) for path, copies in self._copies)
-        step = self._iterations
-        return Fingerprint(None if step is None else int(step.numpy()), sums)
+        return Fingerprint(count_iterations(self._optimizers), sums, tuple(id(copies[0]) for _, copies in self._copies))
 
 
-def fingerprint_model(model: Any) -> Fingerprinter:
+def fingerprint_model(model: Any, parts: dict[Any, Any] | None = None) -> Fingerprinter:
     """For a model's variables and those of all its optimizers, under the paths that a report gives them."""
+    optimizers = find_optimizers(model)
     table = VariableTable()
     for variable in model.variables:
         table.add(variable, Entry("model"))
-    for optimizer in find_optimizers(model):
+    for optimizer in optimizers:
         for variable in list_variables(optimizer):
             table.add(variable, Entry("optimizer"))
     pairs = [(row.path, variable) for row, variable in zip(table.rows, table.objects, strict=True)]
-    return Fingerprinter(pairs, getattr(getattr(model, "optimizer", None), "iterations", None))
+    return Fingerprinter(pairs, optimizers, parts)
 
 
 def is_numeric(copy: Any) -> bool:

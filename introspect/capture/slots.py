@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from introspect.capture.framework import descends
@@ -114,6 +114,19 @@ def describe_optimizer(real: Any, copy: Any, table: VariableTable, current: bool
         current=current,
         settings=read_settings(real),
     )
+
+
+def count_iterations(optimizers: Sequence[Any]) -> int | None:
+    """Steps that the first of these optimizers has made; where it has made none, as in a GAN, the most of any."""
+    found = [number for part in optimizers if (number := read_iterations(part)) is not None]
+    return (found[0] or max(found)) if found else None
+
+
+def read_iterations(optimizer: Any) -> int | None:
+    """`iterations` now; asked for by its public name, a legacy optimizer would make it."""
+    iterations = vars(optimizer).get("_iterations")
+    number = read_number(iterations) if is_variable(iterations) else None
+    return None if number is None else int(number)
 
 
 def is_built(optimizer: Any) -> bool:

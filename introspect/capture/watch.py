@@ -12,8 +12,9 @@ from typing import Any
 
 from introspect.capture.framework import KerasName, name_keras
 from introspect.capture.model import runs_eagerly
-from introspect.capture.slots import open_optimizer
+from introspect.capture.slots import count_iterations, find_optimizers, open_optimizer
 from introspect.capture.step import StepFunctions, find_functions, is_function
+from introspect.proving import Prover
 from introspect.records import Report
 
 SLICE = 64
@@ -47,6 +48,12 @@ class Watch:
         """tf_keras: flags that `fit` has put aside for those of `compile`."""
         self.batch: Any = None
         """What the running fit is measured on, once it was taken."""
+        self.prover = Prover()
+        """Looks at the values, where these are asked for."""
+        self.batches = 0
+        """Trained on since the last look at the values."""
+        self.place: int | None = None
+        """Where the latest report lies in the log."""
         self._model = make_reference(model)
         self._step = make_reference(step)
         self._function = self._optimizer = self._current = make_reference(None)
@@ -124,13 +131,13 @@ class Watch:
 
     def note_fit(self) -> None:
         """At the beginning of `fit`: in tf_keras the flags that count are not the ones that the layers show."""
-        self.batch = None
+        self.batch, self.prover = None, Prover()
         if self.keras == "tf_keras" and (model := self._model()) is not None:
             self.entry_flags = find_entry_flags(model)
 
     def note_end(self) -> None:
         """At the end of `fit`."""
-        self.entry_flags, self.batch = {}, None
+        self.entry_flags, self.batch, self.prover = {}, None, Prover()
 
     def _find_functions(self, model: Any | None) -> StepFunctions:
         step = self._step()
@@ -202,11 +209,7 @@ def count_slots(model: Any | None) -> int:
 
 def count_steps(model: Any | None) -> int | None:
     """`optimizer.iterations` now."""
-    iterations = getattr(getattr(model, "optimizer", None), "iterations", None)
-    try:
-        return None if iterations is None else int(iterations)
-    except (TypeError, ValueError):
-        return None
+    return None if model is None else count_iterations(find_optimizers(model))
 
 
 def is_chief(model: Any | None) -> bool:

@@ -19,6 +19,8 @@ NORM_ROWS = ("gradient_norm", "update_norm", "weight_norm", "zero_fraction")
 NORM_BLOCK = 1024
 """Variables in one norms series; one variable's history is read without those of all others."""
 NOT_MEASURED = -1.0
+PROOF_TAG = "introspect/proof"
+"""Tensor, DT_STRING [1]: `serde.write_proof`. One for each look at the values."""
 
 
 def name_norms_tag(variables_id: str, block: int) -> str:

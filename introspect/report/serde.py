@@ -15,10 +15,12 @@ from typing import Any, cast, get_args
 from google.protobuf.message import DecodeError
 
 from introspect.errors import RecordError
+from introspect.proof import JUDGEMENTS, NOT_LOOKED
 from introspect.records import Environment, ModelSummary, Report, Source
 from introspect.report.check import check_columns
 from introspect.report.columns import Columns, ReportColumns, build_report, fill_column, flatten_report
 from introspect.report.metadata import Counts, Mark
+from introspect.report.proofs import ProofColumns
 from introspect.report.tables import HAS_OFFSETS, TABLES, Column, Kind
 
 with warnings.catch_warnings():
@@ -34,6 +36,7 @@ UNPACKED_LIMIT = 128 << 20
 MARK_LIMIT = 1 << 20
 
 _DELTA = frozenset({Kind.TEXT, Kind.MAYBE_TEXT, Kind.VALUE, Kind.TEXTS, Kind.PAIRS, Kind.WHOLE, Kind.ROW})
+_PROOF_FIELDS = ("report_at", "step", "since", "steps", "created", "seconds", "variables_id", "slots_id")
 _KERAS = ("keras", "tf_keras", "none")
 
 
@@ -137,6 +140,52 @@ def read_mark(data: bytes) -> Mark:
         )
     except UnicodeDecodeError as error:
         raise RecordError(f"mark is damaged: {_in_one_line(error)}") from error
+
+
+def write_proof(proof: ProofColumns) -> bytes:
+    """A look at the values as it is stored."""
+    rows = pb.ProofRows(variables=proof.variables, age=_take_differences(proof.ages), judgement=proof.judgements)
+    body = rows.SerializeToString(deterministic=True)
+    plain = {name: getattr(proof, name) for name in _PROOF_FIELDS}
+    head = {"version": VERSION, "codec": pb.Stored.CODEC_ZLIB, "size": len(body), "body": zlib.compress(body, 6)}
+    return cast(bytes, pb.Proof(**plain, **head).SerializeToString(deterministic=True))
+
+
+def read_proof(data: bytes) -> ProofColumns:
+    """The look that `write_proof` stored.
+
+    Raises:
+        ReportTooLargeError: it is larger than the limits.
+        RecordError: the bytes are damaged or of a newer version.
+    """
+    stored = _parse_proof(data)
+    rows = _parse(pb.ProofRows(), _unpack(stored.body, stored.size), "proof")
+    ages, judgements = tuple(accumulate(rows.age)), tuple(rows.judgement)
+    known = max(judgements, default=0) < len(JUDGEMENTS) and min(ages, default=0) >= NOT_LOOKED
+    if len(ages) != len(judgements) or rows.variables > len(ages) or not known:
+        raise RecordError("proof is damaged: its rows do not fit each other; write it anew")
+    plain = {name: getattr(stored, name) for name in _PROOF_FIELDS}
+    plain |= {"step": _optional(stored, "step"), "since": _optional(stored, "since")}
+    return ProofColumns(**plain, variables=rows.variables, ages=ages, judgements=judgements)
+
+
+def read_proof_place(data: bytes) -> int:
+    """Place of the report that a stored look was held against; its rows are not unpacked.
+
+    Raises:
+        RecordError: as `read_proof`.
+    """
+    return cast(int, _parse_proof(data).report_at)
+
+
+def _parse_proof(data: bytes) -> Any:
+    if len(data) > STORED_LIMIT:
+        raise ReportTooLargeError(f"proof of {len(data)} bytes is not read: the limit is {STORED_LIMIT}")
+    stored = _parse(pb.Proof(), data, "proof")
+    _check_version(stored.version, "proof")
+    if stored.codec != pb.Stored.CODEC_ZLIB:
+        raise RecordError(f"proof is damaged: it is packed by codec {stored.codec}; write it anew")
+    return stored
 
 
 def _in_one_line(error: Exception) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from introspect.proof import Proof
 from introspect.records import Report
 from introspect.report import events, serde
 from introspect.report.columns import ReportColumns, flatten_report, identify_paths
@@ -20,6 +21,7 @@ from introspect.report.metadata import (
     NORMS_TAG,
     NOT_MEASURED,
     PLUGIN_NAME,
+    PROOF_TAG,
     REPORT_TAG,
     RUN_NAME,
     TIMELINE_TAG,
@@ -27,6 +29,7 @@ from introspect.report.metadata import (
     name_norms_tag,
 )
 from introspect.report.norms import NormSample
+from introspect.report.proofs import flatten_proof
 from introspect.report.stream import Stream
 
 MAX_REPORTS = 1000
@@ -147,6 +150,19 @@ class ReportWriter:
             return None
         self._normed = sample.step
         return self._write(NORMS_TAG, sample.step, values, look=False)
+
+    def append_proof(self, proof: Proof, report_at: int) -> int | None:
+        """Append a look at the values; `report_at` is the place of the report that it was held against.
+
+        Returns:
+            The look's place in the run, or None where the limits left it out.
+        """
+        if self._is_full(False):
+            return None
+        data = serde.write_proof(flatten_proof(proof, report_at))
+        return self._write(
+            PROOF_TAG, proof.step, [events.make_text_value(PROOF_TAG, data, PLUGIN_NAME, blob=False)], look=False
+        )
 
     def close(self) -> None:
         """Close the file; a later report opens another."""

@@ -21,6 +21,7 @@ from introspect.report import report_pb2 as pb
 from introspect.report import serde, tables
 from introspect.report.columns import build_report, flatten_report
 from introspect.report.metadata import Counts, Mark, mark_report
+from introspect.report.proofs import ProofColumns
 from introspect.report.tables import TABLES, Column, Kind, Table
 from tests.report.strategies import make_records, reports
 from tests.tb.synthetic import SERIES, make_huge_report, make_vgg_series
@@ -272,3 +273,20 @@ def test_the_mark_of_a_report() -> None:
 
 def test_kinds_are_all_in_use() -> None:
     assert {column.kind for table in TABLES.values() for column in table.columns} == set(Kind)
+
+
+@given(make_records(ProofColumns), st.data())
+def test_a_proof_comes_back_equal(proof: ProofColumns, data: st.DataObject) -> None:
+    ages = tuple(data.draw(st.lists(st.integers(-1, 2**40), max_size=20)))
+    judgements = tuple(data.draw(st.integers(0, 2)) for _ in ages)
+    numbers = {"variables": data.draw(st.integers(0, len(ages))), "variables_id": "5b0c", "slots_id": ""}
+    proof = dataclasses.replace(proof, ages=ages, judgements=judgements, **numbers)
+    again = serde.read_proof(serde.write_proof(proof))
+    assert repr(again) == repr(proof)
+    assert serde.read_proof_place(serde.write_proof(proof)) == proof.report_at
+
+
+@given(st.binary(max_size=60))
+def test_bytes_that_are_no_proof_end_in_a_record_error(data: bytes) -> None:
+    with contextlib.suppress(RecordError):
+        serde.read_proof(data)
