@@ -14,6 +14,9 @@ from introspect.report.columns import Columns, ReportColumns
 from introspect.report.metadata import NORM_ROWS, Mark, count_columns
 from introspect.report.tables import HAS_OFFSETS, TABLES, Column, Kind
 
+from .norms import NormSeries
+from .proofs import Look
+
 SCHEMA = 1
 PAGE_TABLES = ("variables", "writes", "slots", "measured", "locations", "layers", "flow_nodes", "flow_edges")
 """Tables that the page gets as columns; the others have few rows and become objects."""
@@ -68,6 +71,32 @@ def show_norms(rows: NDArray[np.float32]) -> dict[str, list[float | str | None]]
     return {
         name: [None if value < 0 and value != -math.inf else show_float(float(str(value))) for value in row]
         for name, row in zip(NORM_ROWS, rows, strict=True)
+    }
+
+
+def show_series(name: Json, norms: NormSeries) -> Json:
+    """A history of norms as an object that begins with its name."""
+    place = {"truncated": norms.truncated, "at": norms.at.tolist(), "wall_time": norms.wall_time.tolist()}
+    return {**name, **place, **show_norms(norms.rows)}
+
+
+def show_proof(look: Look | None) -> Json:
+    """What `proof` tells of a look, or of none."""
+    if look is None:
+        nothing = dict.fromkeys(("looked_at", "wall_time", "step", "since", "steps", "seconds"))
+        return {**nothing, "age": [], "judgement": [], "slot_age": [], "slot_judgement": []}
+    proof = look.proof
+    return {
+        "looked_at": look.at,
+        "wall_time": look.wall_time,
+        "step": proof.step,
+        "since": proof.since,
+        "steps": proof.steps,
+        "seconds": show_float(proof.seconds),
+        "age": proof.ages[: proof.variables],
+        "judgement": proof.judgements[: proof.variables],
+        "slot_age": proof.ages[proof.variables :],
+        "slot_judgement": proof.judgements[proof.variables :],
     }
 
 

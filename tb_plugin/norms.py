@@ -15,6 +15,10 @@ from introspect.report.metadata import NORM_BLOCK, NORM_ROWS, NOT_MEASURED, name
 from .reports import ReportLog, RequestError
 
 MAX_POINTS = 1000
+MIN_POINTS = 32
+LAYER_BYTES = 64 << 20
+"""Read at most, or about, for the norms of one layer."""
+_BLOCK_BYTES = NORM_BLOCK * len(NORM_ROWS) * 4
 MAX_MODELS = 8
 """Sets of variables that one run's norms are looked for in."""
 
@@ -54,6 +58,81 @@ def read_norms(log: ReportLog, run: str, variables: Sequence[str]) -> list[NormS
     if not all(parts):
         raise RequestError(404, "no stored report of this run knows this variable")
     return [_join_series(part) for part in parts]
+
+
+def read_layer_norms(log: ReportLog, run: str, layer: str) -> tuple[NormSeries, int]:
+    """The norms of a layer's variables together, those of layers below it with them, and how many they are.
+
+    An empty name stands for the variables of no layer. What is read stays within `LAYER_BYTES`: the more blocks of
+    variables the layer has, the fewer points of each.
+
+    Raises:
+        RequestError: 404 where no stored report knows the layer, or it has no variables.
+    """
+    parts, counts = [], []
+    for columns in _read_models(log, run):
+        rows = find_rows_below(columns, layer)
+        if rows.size:
+            parts.append(_read_sum(log, run, columns.variables_id, rows))
+            counts.append(int(rows.size))
+    if not parts:
+        raise RequestError(404, "no stored report of this run knows this layer, or it has no variables")
+    return _join_series(parts), counts[0]
+
+
+def find_rows_below(columns: ReportColumns, layer: str) -> NDArray[np.int64]:
+    """Rows of the variables of a layer and of those below it."""
+    owners = columns.texts("variables", "layer")
+    if not layer:
+        return np.array([row for row, owner in enumerate(owners) if owner is None], np.int64)
+    children: dict[str | None, list[str | None]] = {}
+    for path, parent in zip(columns.texts("layers", "path"), columns.texts("layers", "parent"), strict=True):
+        children.setdefault(parent, []).append(path)
+    below: set[str | None] = set()
+    waiting: list[str | None] = [layer]
+    while waiting:
+        path = waiting.pop()
+        if path not in below:
+            below.add(path)
+            waiting.extend(children.get(path, ()))
+    return np.array([row for row, owner in enumerate(owners) if owner in below], np.int64)
+
+
+def _read_sum(log: ReportLog, run: str, variables_id: str, rows: NDArray[np.int64]) -> NormSeries:
+    """Roots of the sums of squares, block by block; where a block was sampled, the points that all such blocks hold."""
+    blocks = np.unique(rows // NORM_BLOCK)
+    limit = max(MIN_POINTS, min(MAX_POINTS, LAYER_BYTES // (len(blocks) * _BLOCK_BYTES)))
+    squares: dict[int, NDArray[np.float64]] = {}
+    times: dict[int, float] = {}
+    complete: set[int] | None = None
+    for block in blocks:
+        inside = rows[rows // NORM_BLOCK == block] % NORM_BLOCK
+        tag = name_norms_tag(variables_id, int(block))
+        data = log.read_series(run, [tag], limit).get(tag, ())
+        for datum in data:
+            if _is_norms(datum.numpy) and datum.numpy.shape[1] > inside.max():
+                before = squares.get(datum.step, np.full(len(NORM_ROWS), NOT_MEASURED))
+                squares[datum.step] = _add_squares(before, datum.numpy[:, inside])
+                times[datum.step] = datum.wall_time
+        if len(data) >= limit:
+            kept = {datum.step for datum in data}
+            complete = kept if complete is None else complete & kept
+    at = sorted(squares if complete is None else complete & squares.keys())
+    found = np.array([squares[step] for step in at]).reshape(-1, len(NORM_ROWS)).T
+    with np.errstate(invalid="ignore"):
+        norms = np.where(found < 0, NOT_MEASURED, np.sqrt(found)).astype(np.float32)
+    norms[NORM_ROWS.index("zero_fraction")] = NOT_MEASURED  # a share of elements is no sum
+    wall_time = np.array([times[step] for step in at], np.float64)
+    return NormSeries(np.array(at, np.int64), wall_time, norms, complete is not None)
+
+
+def _add_squares(before: NDArray[np.float64], norms: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Sums of squares by row with those before; NOT_MEASURED where neither measured anything."""
+    measured = (norms >= 0) | ~np.isfinite(norms)
+    sums = np.where(measured, norms.astype(np.float64) ** 2, 0.0).sum(axis=1)
+    sums = np.where(measured.any(axis=1), sums, NOT_MEASURED)
+    both = np.where(before == NOT_MEASURED, 0.0, before) + np.where(sums == NOT_MEASURED, 0.0, sums)
+    return np.where((before == NOT_MEASURED) & (sums == NOT_MEASURED), NOT_MEASURED, both)
 
 
 def _read_models(log: ReportLog, run: str) -> list[ReportColumns]:

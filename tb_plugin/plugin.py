@@ -15,12 +15,13 @@ from werkzeug.wrappers import Request, Response
 from introspect.report.columns import build_report
 from introspect.report.metadata import NORM_ROWS, PLUGIN_NAME, count_columns
 
-from .answers import SCHEMA, Json, show_mark, show_norms, show_report
+from .answers import SCHEMA, Json, show_mark, show_norms, show_proof, show_report, show_series
 from .cache import Cache
 from .comparison import show_comparison
 from .exports import export_csv, export_json
-from .norms import read_latest_norms, read_norms
+from .norms import read_latest_norms, read_layer_norms, read_norms
 from .pages import ENTRY, StaticFile, load_pages
+from .proofs import read_look
 from .reports import MAX_MARKS, Moment, ReportLog, RequestError, RunState, hash_states, make_columns_cache
 from .requests import (
     MAX_RUN,
@@ -68,7 +69,9 @@ class IntrospectPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
             "/report": self._answer_report,
             "/compare": self._answer_compare,
             "/norms": self._answer_norms,
+            "/layer_norms": self._answer_layer_norms,
             "/latest_norms": self._answer_latest_norms,
+            "/proof": self._answer_proof,
             "/export": self._answer_export,
         }
         answers |= {route: functools.partial(_answer_page, page) for route, page in self._pages.items()}
@@ -133,19 +136,23 @@ class IntrospectPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         variables = take_texts(request, "variable", MAX_VARIABLE, MAX_VARIABLES)
 
         def show() -> Json:
-            series = [
-                {
-                    "variable": variable,
-                    "truncated": norms.truncated,
-                    "at": norms.at.tolist(),
-                    "wall_time": norms.wall_time.tolist(),
-                    **show_norms(norms.rows),
-                }
-                for variable, norms in zip(variables, read_norms(log, state.run, variables), strict=True)
-            ]
+            found = zip(variables, read_norms(log, state.run, variables), strict=True)
+            series = [show_series({"variable": variable}, norms) for variable, norms in found]
             return {"schema": SCHEMA, "run": state.run, "token": state.token, "series": series}
 
         return self._send(request, ("norms", state, tuple(variables)), show)
+
+    def _answer_layer_norms(self, request: Request) -> Response:
+        log = self._open_log(request)
+        state = log.find_run(take_text(request, "run", MAX_RUN))
+        layer = take_text(request, "layer", MAX_VARIABLE)
+
+        def show() -> Json:
+            norms, count = read_layer_norms(log, state.run, layer)
+            head = {"schema": SCHEMA, "run": state.run, "token": state.token, "layer": layer, "of": count}
+            return {**head, "series": [show_series({"layer": layer}, norms)]}
+
+        return self._send(request, ("layer_norms", state, layer), show)
 
     def _answer_latest_norms(self, request: Request) -> Response:
         log = self._open_log(request)
@@ -167,6 +174,19 @@ class IntrospectPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
             }
 
         return self._send(request, ("latest_norms", state, place), show)
+
+    def _answer_proof(self, request: Request) -> Response:
+        log = self._open_log(request)
+        state = log.find_run(take_text(request, "run", MAX_RUN))
+        place = log.find_place(state.run, take_at(request, "at"))
+
+        def show() -> Json:
+            columns = log.read_columns(place)
+            look = read_look(log, place, columns)
+            head = {"schema": SCHEMA, "run": place.run, "at": place.at, "variables_id": columns.variables_id}
+            return {**head, **show_proof(look)}
+
+        return self._send(request, ("proof", state, place), show)
 
     def _answer_export(self, request: Request) -> Response:
         log = self._open_log(request)
@@ -196,6 +216,7 @@ def _show_runs(log: ReportLog, states: list[RunState], token: str) -> Json:
                 "last_at": state.last_at,
                 "last_wall_time": state.last_wall_time,
                 "has_norms": state.has_norms,
+                "has_proof": state.has_proof,
                 "last": _show_last(log, state),
             }
             for state in states

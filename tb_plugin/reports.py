@@ -20,6 +20,7 @@ from introspect.report.columns import ReportColumns
 from introspect.report.metadata import (
     NORMS_TAG,
     PLUGIN_NAME,
+    PROOF_TAG,
     REPORT_TAG,
     TIMELINE_TAG,
     Mark,
@@ -50,6 +51,7 @@ class RunState:
     last_wall_time: float
     has_norms: bool
     has_timeline: bool
+    has_proof: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,7 @@ def _describe_run(run: str, blobs: Mapping[str, Any], tensors: Mapping[str, Any]
         last_wall_time=newest.max_wall_time or 0.0,
         has_norms=any(tag.startswith(NORMS_TAG + "/") for tag in tensors),
         has_timeline=TIMELINE_TAG in tensors,
+        has_proof=PROOF_TAG in tensors,
     )
 
 

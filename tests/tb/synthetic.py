@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from introspect.proof import Proof, judge_values
 from introspect.records import (
     Environment,
     EvidenceStep,
@@ -63,11 +64,20 @@ class Shot:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A look at the values while the report before it was in force; `ages` by path, all others changed."""
+
+    step: int
+    since: int
+    ages: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Series:
     """All that one training leaves in its directory, in the order in which it happened."""
 
     run: str
-    events: tuple[Shot | Sample, ...]
+    events: tuple[Shot | Sample | Look, ...]
 
     @property
     def reports(self) -> list[Report]:
@@ -315,18 +325,26 @@ def make_vgg_series(run: str = "vgg") -> Series:
     after = [_make_vgg_sample(step, step + 490, healthy, True) for step in range(10, 311, 10)]
     still = dataclasses.replace(stale, reason="epoch", step=400, created=START + 120)
     end = dataclasses.replace(healthy, reason="train end", step=310, created=START + 240)
-    events: tuple[Shot | Sample, ...] = (
+    events: tuple[Shot | Sample | Look, ...] = (
         Shot(frozen, 0),
         *before[:30],
+        Look(300, 200, frozen_ages(frozen, 299)),
         Shot(with_norms(stale, before[29]), 3, "trainable of backbone (26 variables) set without a recompile"),
         *before[30:40],
+        Look(400, 300, frozen_ages(frozen, 399)),
         Shot(with_norms(still, before[39]), 4),
         *before[40:],
         Shot(healthy, 5, "a new train function; the optimizer is new"),
         *after,
         Shot(with_norms(end, after[-1]), 8),
+        Look(310, 210),
     )
     return Series(run, events)
+
+
+def frozen_ages(report: Report, age: int) -> dict[str, int]:
+    """The same age for all that a report's step does not train."""
+    return {row.path: age for row in report.variables if row.updated == "no"}
 
 
 def _make_vgg_sample(step: int, total: int, report: Report, unfrozen: bool) -> Sample:
@@ -369,6 +387,22 @@ def make_gan_series(run: str = "gan") -> Series:
     )
     later = dataclasses.replace(report, reason="train end", step=2000, created=START + 400)
     return Series(run, (Shot(report, 0), Shot(later, 9)))
+
+
+def make_proof_series(run: str = "proof") -> Series:
+    """A healthy report that the values contradict: a frozen layer is written from outside, a trained one stays."""
+    dense = (("kernel", (8, 8)), ("bias", (8,)))
+    layers = [Layer(f"tower/dense_{index}", "Dense", dense) for index in range(40)]
+    layers += [Layer("frozen", "Dense", dense, False, "no"), Layer("head", "Dense", dense)]
+    report = make_report(make_model("proof"), layers, reason="first trace", step=1)
+    paths = [row.path for row in report.variables]
+    samples = [
+        Sample(step, (0.5,) * len(paths), (0.25,) * len(paths), (2.0,) * len(paths)) for step in range(10, 101, 10)
+    ]
+    quiet = {"frozen/kernel": 39, "frozen/bias": 39}
+    loud = {"frozen/bias": 99, "head/kernel": 60, "adam/head_kernel_velocity": 60}
+    end = dataclasses.replace(report, reason="train end", step=100, created=START + 60)
+    return Series(run, (Shot(report, 0), *samples, Look(40, 1, quiet), Shot(end, 3), Look(100, 40, loud)))
 
 
 def make_replica_series(run: str = "two_replicas") -> Series:
@@ -545,19 +579,32 @@ SERIES: dict[str, Callable[[], Series]] = {
     "gan": make_gan_series,
     "two_replicas": make_replica_series,
     "cut": make_cut_series,
+    "proof": make_proof_series,
     "hostile": make_hostile_series,
     "huge": make_huge_series,
 }
+
+
+def make_proof(look: Look, report: Report) -> Proof:
+    """The look as a training would have taken it."""
+    every = [*report.variables, *(slot for row in report.variables for slot in row.slots)]
+    ages = {row.path: look.ages.get(row.path, 0) for row in every}
+    return Proof(look.step, look.since, look.step - look.since, START, 0.02, *judge_values(ages, report, [report]))
 
 
 def write_series(series: Series, root: str, folder: str | None = None) -> str:
     """Write a series below `root` as a training would have; returns the run's name in TensorBoard."""
     name = series.run if folder is None else folder
     paths = tuple(row.path for row in series.reports[0].variables)
+    report, place = series.reports[0], None
     with ReportWriter(os.path.join(root, name)) as writer:
         for event in series.events:
             if isinstance(event, Shot):
-                writer.append(event.report, epoch=event.epoch, detail=event.detail)
+                report = event.report
+                place = writer.append(report, epoch=event.epoch, detail=event.detail)
+            elif isinstance(event, Look):
+                assert place is not None
+                writer.append_proof(make_proof(event, report), place)
             else:
                 writer.append_norms(NormSample(paths, event.step, event.gradient, event.update, event.weight))
     return f"{name}/introspect"

@@ -16,13 +16,13 @@ from introspect_tb import reports
 from introspect.report import events, serde
 from introspect.report import report_pb2 as pb
 from introspect.report.events import LocalFiles
-from introspect.report.metadata import NORMS_TAG, PLUGIN_NAME, REPORT_TAG, TIMELINE_TAG
+from introspect.report.metadata import NORMS_TAG, PLUGIN_NAME, PROOF_TAG, REPORT_TAG, TIMELINE_TAG
 from introspect.report.writer import append_report
 from tests.tb.serving import LogClient
 from tests.tb.synthetic import make_gan_series, write_series
 
 RUN = "gan/introspect"
-ROUTES = ("runs", "timeline", "report", "compare", "norms", "latest_norms", "export")
+ROUTES = ("runs", "timeline", "report", "compare", "norms", "layer_norms", "latest_norms", "proof", "export")
 REPORT = make_gan_series().reports[0]
 
 
@@ -64,6 +64,9 @@ def assert_refused(answer: Any, status: int) -> str:
         ("norms", {"run": RUN}),
         ("norms", {"run": RUN, "variable": ["x"] * 17}),
         ("norms", {"run": RUN, "variable": "x" * 4097}),
+        ("layer_norms", {"run": RUN}),
+        ("layer_norms", {"run": RUN, "layer": "x" * 4097}),
+        ("proof", {"run": RUN, "at": "x"}),
         ("export", {"run": RUN}),
         ("export", {"run": RUN, "format": "html"}),
     ],
@@ -78,6 +81,7 @@ def test_a_run_that_is_not_there_is_404(client: LogClient, route: str, run: str)
     needed: dict[str, dict[str, Any]] = {
         "compare": {"with_at": 0},
         "norms": {"variable": "x"},
+        "layer_norms": {"layer": "x"},
         "export": {"format": "csv"},
     }
     query = needed.get(route, {})
@@ -111,7 +115,7 @@ def test_head_is_get_without_the_body(client: LogClient, route: str) -> None:
 @pytest.mark.parametrize("route", [*ROUTES, "index.js"])
 def test_every_answer_forbids_sniffing_and_stale_copies(client: LogClient, route: str) -> None:
     query: dict[str, Any] = {"run": RUN, "with_at": 0, "variable": "generator/dense_0/kernel", "format": "csv"}
-    answer = client.ask(route, **query)
+    answer = client.ask(route, layer="generator", **query)
     assert answer.status_code == 200
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Cache-Control"] == "no-cache, must-revalidate"
@@ -263,6 +267,24 @@ def test_norms_of_another_shape_are_left_out(tmp_path: Path, shape: tuple[int, .
     (series,) = client.read("norms", run=run, variable=REPORT.variables[0].path)["series"]
     assert series["at"] == []
     assert client.read("latest_norms", run=run)["sampled_at"] is None
+
+
+def test_a_damaged_proof_leaves_the_report(tmp_path: Path) -> None:
+    """Bytes that are no message, rows that do not fit each other, a bomb, a tensor of numbers."""
+    rows = pb.ProofRows(variables=9, age=[0, -3], judgement=[0, 7])
+    heads = [
+        {"version": 1, "codec": 1, "size": 1 << 40, "body": zlib.compress(b"")},
+        {"version": 1, "codec": 1, "size": rows.ByteSize(), "body": zlib.compress(rows.SerializeToString())},
+        {"version": 1, "codec": 0},
+        {"version": 99, "codec": 1},
+    ]
+    messages = [b"", b"\xff\xff", b"\x08\x09", *(pb.Proof(**head).SerializeToString() for head in heads)]
+    proofs = [events.make_text_value(PROOF_TAG, data, PLUGIN_NAME, blob=False) for data in messages]
+    for number, proof in enumerate([*proofs, events.make_float_value(PROOF_TAG, bytes(8), (2,), PLUGIN_NAME)]):
+        run = _write_values(tmp_path, f"proof{number}", [_blob(GOOD), proof])
+        client = LogClient(str(tmp_path))
+        assert client.read("proof", run=run)["looked_at"] is None
+        assert client.read("report", run=run)["ok"]
 
 
 def _mark() -> bytes:

@@ -27,6 +27,7 @@ from tests.tb.synthetic import (
     make_cut_series,
     make_gan_series,
     make_hostile_series,
+    make_proof_series,
     make_replica_series,
     make_vgg_series,
     write_series,
@@ -98,6 +99,34 @@ def test_every_column_is_named_in_the_documentation() -> None:
         (line,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
         for column in TABLES[name].columns:
             assert f"`{column.name}`" in line or f"`{column.name}_start`" in line, (name, column.name)
+
+
+def test_every_route_and_key_is_in_the_documentation(client: LogClient) -> None:
+    import introspect_tb
+    from introspect_tb.pages import load_pages
+    from introspect_tb.plugin import IntrospectPlugin
+    from tensorboard.plugins import base_plugin
+
+    text = (Path(introspect_tb.__file__).parent / "http_api.md").read_text()
+    routes = set(IntrospectPlugin(base_plugin.TBContext()).get_plugin_apps()) - set(load_pages())
+    table = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `") and " answers" not in line}
+    headed = {
+        line.split("`GET ")[1].split("?")[0].rstrip("`") for line in text.splitlines() if line.startswith("## `GET")
+    }
+    assert {route.removeprefix("/") for route in routes} == headed
+    assert headed <= table
+    queries: dict[str, dict[str, str]] = {
+        "runs": {},
+        "timeline": {"run": VGG},
+        "compare": {"run": VGG, "with_at": "300"},
+        "norms": {"run": VGG, "variable": "head/fc1/kernel"},
+        "layer_norms": {"run": VGG, "layer": "head"},
+        "latest_norms": {"run": VGG},
+        "proof": {"run": VGG},
+    }
+    for route, query in queries.items():
+        for key in client.read(route, **query):
+            assert f'"{key}"' in text or f"`{key}`" in text, (route, key)
 
 
 def test_without_at_the_newest_report_is_answered(client: LogClient) -> None:
@@ -182,6 +211,80 @@ def test_latest_norms_are_those_of_the_last_sample(client: LogClient) -> None:
     assert answer["gradient_norm"][row] == series["gradient_norm"][-1]
     empty = client.read("latest_norms", run="gan/introspect")
     assert (empty["sampled_at"], empty["wall_time"], empty["gradient_norm"]) == (None, None, [])
+
+
+def test_norms_of_a_layer_are_those_of_its_variables_together(client: LogClient) -> None:
+    answer = client.read("layer_norms", run=VGG, layer="backbone")
+    (series,) = answer["series"]
+    assert (answer["of"], series["layer"], series["truncated"]) == (26, "backbone", False)
+    names = [row.path for row in make_vgg_series().reports[0].variables if row.path.startswith("backbone/")]
+    parts = [
+        part for names_ in (names[:16], names[16:]) for part in client.read("norms", run=VGG, variable=names_)["series"]
+    ]
+    assert series["at"] == parts[0]["at"]
+    for column in ("gradient_norm", "update_norm", "weight_norm"):
+        for place in (0, len(series["at"]) - 1):
+            found = [part[column][place] for part in parts if part[column][place] is not None]
+            together = math.sqrt(sum(value**2 for value in found)) if found else None
+            assert series[column][place] == (None if together is None else pytest.approx(together, rel=1e-6))
+    assert set(series["zero_fraction"]) == {None}
+
+
+def test_norms_of_layers_that_are_not_there(client: LogClient) -> None:
+    for layer in ("nothing", ""):
+        assert client.ask("layer_norms", run=VGG, layer=layer).status_code == 404
+
+
+def test_norms_of_a_very_large_layer_stay_within_their_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four blocks of variables, and room for forty points of each: the newest is kept, and no point is of a part."""
+    from introspect_tb import norms
+
+    series = make_proof_series()
+    report = series.reports[0]
+    rows = tuple(dataclasses.replace(report.variables[0], path=f"tower/v{i}", layer="tower") for i in range(4096))
+    report = dataclasses.replace(report, variables=rows)
+    paths = tuple(row.path for row in rows)
+    with ReportWriter(str(tmp_path)) as writer:
+        writer.append(report)
+        for step in range(1, 101):
+            values = (float(step),) * len(paths)
+            writer.append_norms(NormSample(paths, step, values, values, values))
+    monkeypatch.setattr(norms, "LAYER_BYTES", 4 * 1024 * 16 * 40)
+    (found,) = LogClient(str(tmp_path)).read("layer_norms", run="introspect", layer="tower")["series"]
+    assert found["truncated"]
+    assert 1 <= len(found["at"]) <= 40
+    assert found["at"][-1] == 100
+    assert found["gradient_norm"] == [pytest.approx(64.0 * at, rel=1e-6) for at in found["at"]]
+
+
+def test_norms_that_are_no_numbers_stay_so(tmp_path: Path) -> None:
+    write_series(make_hostile_series(), str(tmp_path), "hostile")
+    client = LogClient(str(tmp_path))
+    layers = {row.layer for row in make_hostile_series().reports[0].variables if "\udcff" not in str(row.layer)}
+    answers = [client.read("layer_norms", run="hostile/introspect", layer=layer)["series"][0] for layer in layers]
+    assert {"nan", "inf"} <= {value for answer in answers for value in answer["gradient_norm"]}
+
+
+def test_a_proof_is_that_of_the_report_in_force(client: LogClient) -> None:
+    marks = client.read("timeline", run=VGG)["marks"]
+    looks = [client.read("proof", run=VGG, at=mark["at"]) for mark in marks]
+    assert [look["step"] for look in looks] == [300, 400, None, None, 310]
+    assert [look["since"] for look in looks] == [200, 300, None, None, 210]
+    assert [set(look["age"]) for look in looks] == [{299, 0}, {399, 0}, set(), set(), {0}]
+    assert all(len(look["slot_age"]) == len(look["slot_judgement"]) for look in looks)
+    assert len(looks[0]["slot_age"]) == 12
+    assert looks[2]["looked_at"] is None
+    assert client.read("proof", run="gan/introspect")["age"] == []
+
+
+def test_a_proof_says_what_contradicts_the_report(tmp_path: Path) -> None:
+    write_series(make_proof_series(), str(tmp_path))
+    client = LogClient(str(tmp_path))
+    paths = [row.path for row in make_proof_series().reports[0].variables]
+    answer = client.read("proof", run="proof/introspect")
+    told = {path: code for path, code in zip(paths, answer["judgement"], strict=True) if code}
+    assert told == {"frozen/kernel": 1, "head/kernel": 2}
+    assert sorted(code for code in answer["slot_judgement"] if code) == [2]
 
 
 def test_norms_follow_a_variable_into_another_set_of_variables(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ describe("filter and search", () => {
   });
 
   it("counts what each filter would show", () => {
-    expect(countFilters(makeSmallReport())).toEqual({ all: 4, mismatch: 2, yes: 2, no: 2, some: 0, unknown: 0 });
+    expect(countFilters(makeSmallReport())).toEqual({ all: 4, mismatch: 2, yes: 2, no: 2, some: 0, unknown: 0, proof: 0 });
   });
 });
 

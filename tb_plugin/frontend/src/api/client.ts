@@ -1,8 +1,10 @@
 import {
   SCHEMA,
   type CompareAnswer,
+  type LayerNormsAnswer,
   type LatestNormsAnswer,
   type NormsAnswer,
+  type ProofAnswer,
   type ReportAnswer,
   type RunsAnswer,
   type TimelineAnswer,
@@ -94,5 +96,10 @@ export async function fetchNorms(run: string, variables: readonly string[]): Pro
   }
   return series;
 }
+
+/** Norms over time of all variables of a layer together: one line, however many they are. */
+export const fetchLayerNorms = (run: string, layer: string) => ask<LayerNormsAnswer>("layer_norms", { run, layer }).then((answer) => answer.series);
+
+export const fetchProof = (run: string, at: number) => ask<ProofAnswer>("proof", { run, at });
 
 export const exportUrl = (run: string, at: number, format: "json" | "csv") => routeUrl("export", { run, at, format });

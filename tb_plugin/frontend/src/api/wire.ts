@@ -43,6 +43,7 @@ export interface RunEntry {
   last_at: number;
   last_wall_time: number;
   has_norms: boolean;
+  has_proof: boolean;
   last: Mark | null;
 }
 
@@ -279,6 +280,16 @@ export interface NormSeries {
   zero_fraction: Float[];
 }
 
+/** The norms of all variables of a layer together; `of` says how many they are. */
+export interface LayerNormsAnswer {
+  schema: number;
+  run: string;
+  token: string;
+  layer: string;
+  of: number;
+  series: NormSeries[];
+}
+
 export interface NormsAnswer {
   schema: number;
   run: string;
@@ -298,4 +309,21 @@ export interface LatestNormsAnswer {
   update_norm: Float[];
   weight_norm: Float[];
   zero_fraction: Float[];
+}
+
+export interface ProofAnswer {
+  schema: number;
+  run: string;
+  at: number;
+  variables_id: string;
+  looked_at: number | null;
+  wall_time: number | null;
+  step: number | null;
+  since: number | null;
+  steps: number | null;
+  seconds: Float;
+  age: readonly number[];
+  judgement: readonly number[];
+  slot_age: readonly number[];
+  slot_judgement: readonly number[];
 }

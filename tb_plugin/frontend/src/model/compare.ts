@@ -29,6 +29,9 @@ export function readChanges(answer: CompareAnswer): Change[] {
 
 const readValue = (value: string | null | undefined): string | null => (value?.startsWith("/job:") ? formatDevice(value) : (value ?? null));
 
+/** A record's field in words. */
+export const nameField = (field: string): string => field.replaceAll("_", " ");
+
 /** Fields in the order in which they matter. */
 const WEIGHT = ["updated", "gradient", "expected", "trainable", "writes", "optimizer", "slots"];
 

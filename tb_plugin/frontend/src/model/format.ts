@@ -7,6 +7,12 @@ export function formatCount(value: number): string {
   return String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 }
 
+/** A count for a narrow cell: from ten thousand on in thousands. */
+export function formatShort(value: number): string {
+  if (value < 10_000) return formatCount(value);
+  return value < 999_500 ? `${Math.round(value / 1000)}k` : `${Number((value / 1e6).toPrecision(3))}M`;
+}
+
 /** A norm in at most seven characters; what was not measured is a dash. */
 export function formatNorm(value: Float | undefined): string {
   if (value === null || value === undefined) return NONE;

@@ -1,4 +1,5 @@
 import type { Float } from "../api/wire";
+import { MOVED, type Proof } from "./proof";
 import { type Report, text } from "./report";
 
 /** Sums over the variables of one layer and of all layers below it. */
@@ -20,6 +21,13 @@ export interface Rollup {
   mismatches: number;
   /** Index into SEVERITIES. */
   severity: number;
+  /** Variables that a look at the values compared, that changed, and that contradict the report: changed or unchanged. */
+  looked: number;
+  changed: number;
+  moved: number;
+  still: number;
+  /** What kind of write keeps moving the `kept` ones; "mixed" for several. */
+  keptKind: string | null;
   /** The one device of all, null for none known, "mixed" for several. */
   device: string | null;
   /** Squares of the norms: the root of the sum is the norm of all variables together. */
@@ -50,6 +58,11 @@ export const emptyRollup = (): Rollup => ({
   kept: 0,
   mismatches: 0,
   severity: 0,
+  looked: 0,
+  changed: 0,
+  moved: 0,
+  still: 0,
+  keptKind: null,
   device: null,
   gradientSquares: null,
   updateSquares: null,
@@ -62,10 +75,10 @@ const addSquare = (sum: number | null, norm: Float | undefined): number | null =
 
 const addSum = (a: number | null, b: number | null): number | null => (a === null ? b : b === null ? a : a + b);
 
-const mergeDevice = (a: string | null, b: string | null): string | null => (a === null || a === b ? b : b === null ? a : "mixed");
+const merge = (a: string | null, b: string | null): string | null => (a === null || a === b ? b : b === null ? a : "mixed");
 
 /** Adds one variable to the sums of its layer. */
-export function addVariable(sum: Rollup, report: Report, row: number, norms: Norms): void {
+export function addVariable(sum: Rollup, report: Report, row: number, norms: Norms, proof: Proof): void {
   const { variables, slots } = report.wire;
   const updated = text(report, variables.updated[row] as number);
   const gradient = text(report, variables.gradient[row] as number);
@@ -80,21 +93,35 @@ export function addVariable(sum: Rollup, report: Report, row: number, norms: Nor
     sum.slots++;
     if (text(report, slots.updated[i] as number) === "yes") sum.slotsUpdated++;
   }
-  if (variables.expected[row] === 0 && updated === "no" && isWritten(report, row)) sum.kept++;
+  const kind = variables.expected[row] === 0 && updated === "no" ? kindOfWrite(report, row) : null;
+  if (kind !== null) {
+    sum.kept++;
+    sum.keptKind = merge(sum.keptKind, kind);
+  }
+  addLook(sum, proof.ages[row] ?? -1, proof.judgements[row] ?? 0);
   const severity = report.severity[row] as number;
   if (severity >= 2) sum.mismatches++;
   sum.severity = Math.max(sum.severity, severity);
-  sum.device = mergeDevice(sum.device, text(report, variables.device[row] as number));
+  sum.device = merge(sum.device, text(report, variables.device[row] as number));
   sum.gradientSquares = addSquare(sum.gradientSquares, norms.gradient[row]);
   sum.updateSquares = addSquare(sum.updateSquares, norms.update[row]);
 }
 
-function isWritten(report: Report, row: number): boolean {
+/** The first kind of write that is no initial value; null where nothing writes it. */
+function kindOfWrite(report: Report, row: number): string | null {
   const { variables, writes } = report.wire;
   for (let i = variables.writes_start[row] as number; i < (variables.writes_start[row + 1] as number); i++) {
-    if (text(report, writes.kind[i] as number) !== "initial") return true;
+    const kind = text(report, writes.kind[i] as number);
+    if (kind !== "initial") return kind;
   }
-  return false;
+  return null;
+}
+
+function addLook(sum: Rollup, age: number, judgement: number): void {
+  if (age < 0) return;
+  sum.looked++;
+  if (age === 0) sum.changed++;
+  if (judgement !== 0) sum[judgement === MOVED ? "moved" : "still"]++;
 }
 
 /** Adds a layer's sums to those of the layer above. */
@@ -113,10 +140,15 @@ export function addRollup(sum: Rollup, part: Rollup): void {
     "slotsUpdated",
     "kept",
     "mismatches",
+    "looked",
+    "changed",
+    "moved",
+    "still",
   ] as const;
   for (const key of counts) sum[key] += part[key];
   sum.severity = Math.max(sum.severity, part.severity);
-  sum.device = mergeDevice(sum.device, part.device);
+  sum.device = merge(sum.device, part.device);
+  sum.keptKind = merge(sum.keptKind, part.keptKind);
   sum.gradientSquares = addSum(sum.gradientSquares, part.gradientSquares);
   sum.updateSquares = addSum(sum.updateSquares, part.updateSquares);
 }

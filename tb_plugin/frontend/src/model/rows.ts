@@ -1,9 +1,10 @@
 import { type Matcher } from "./search";
+import { isContradicted, NO_PROOF, type Proof } from "./proof";
 import { isMismatch, type Report, text } from "./report";
 import { type Ranks, type Sort, sortNodes } from "./sort";
 import { isVariable, pathOfNode, rowOf, type Tree } from "./tree";
 
-export const FILTERS = ["all", "mismatch", "yes", "no", "some", "unknown"] as const;
+export const FILTERS = ["all", "mismatch", "yes", "no", "some", "unknown", "proof"] as const;
 export type Filter = (typeof FILTERS)[number];
 
 /** What the table shows, in order: nodes with their depth, and their place among their siblings. */
@@ -26,7 +27,7 @@ export function matchVariables(tree: Tree, filter: Filter, matcher: Matcher | nu
   const passed = new Uint8Array(report.paths.length);
   for (let row = 0; row < passed.length; row++) {
     if (only && !only.has(row)) continue;
-    if (!passesFilter(report, row, filter)) continue;
+    if (!passesFilter(report, tree.proof, row, filter)) continue;
     const hit = !matcher || matcher(report.paths[row] as string) || layerMatch?.[tree.parent[firstVariable + row] as number];
     if (hit) passed[row] = 1;
   }
@@ -46,16 +47,18 @@ function matchLayers(tree: Tree, matcher: Matcher): Uint8Array {
   return hit;
 }
 
-function passesFilter(report: Report, row: number, filter: Filter): boolean {
+function passesFilter(report: Report, proof: Proof, row: number, filter: Filter): boolean {
   if (filter === "all") return true;
+  if (filter === "proof") return isContradicted(proof, row);
   if (filter === "mismatch") return isMismatch(report, row);
   return (text(report, report.wire.variables.updated[row] as number) ?? "unknown") === filter;
 }
 
 /** How many variables each filter would show. */
-export function countFilters(report: Report): Record<Filter, number> {
-  const counts: Record<Filter, number> = { all: report.paths.length, mismatch: 0, yes: 0, no: 0, some: 0, unknown: 0 };
+export function countFilters(report: Report, proof: Proof = NO_PROOF): Record<Filter, number> {
+  const counts: Record<Filter, number> = { all: report.paths.length, mismatch: 0, yes: 0, no: 0, some: 0, unknown: 0, proof: 0 };
   for (let row = 0; row < report.paths.length; row++) {
+    if (isContradicted(proof, row)) counts.proof++;
     if (isMismatch(report, row)) counts.mismatch++;
     const updated = text(report, report.wire.variables.updated[row] as number) ?? "unknown";
     if (updated === "yes" || updated === "no" || updated === "some") counts[updated]++;

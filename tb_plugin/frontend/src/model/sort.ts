@@ -1,9 +1,10 @@
 import { toNumber } from "./format";
-import { type Report, text } from "./report";
+import { isContradicted, wordOfAge } from "./proof";
+import { text } from "./report";
 import { type Norms, rootOf } from "./rollup";
 import { isVariable, labelOfNode, rowOf, type Tree } from "./tree";
 
-export const SORT_KEYS = ["order", "mismatch", "name", "flag", "expected", "gradient", "updated", "slots", "device", "measured"] as const;
+export const SORT_KEYS = ["order", "mismatch", "name", "flag", "expected", "gradient", "updated", "changed", "slots", "device", "measured"] as const;
 export type SortKey = (typeof SORT_KEYS)[number];
 
 export interface Sort {
@@ -30,10 +31,12 @@ const GRADIENT_RANK: ReadonlyMap<string, number> = new Map<string, number>([
   ["unknown", -1],
 ]);
 
+const CHANGED_RANK: Record<string, number> = { yes: 1, no: 0 };
+
 export function buildRanks(tree: Tree, key: SortKey, norms: Norms): Ranks {
   if (key === "name") return rankByText(tree, (node) => labelOfNode(tree, node));
   if (key === "device") return rankByText(tree, (node) => deviceOfNode(tree, node) ?? "");
-  return (node) => (isVariable(tree, node) ? rankVariable(tree.report, rowOf(tree, node), key, norms) : rankLayer(tree, node, key));
+  return (node) => (isVariable(tree, node) ? rankVariable(tree, rowOf(tree, node), key, norms) : rankLayer(tree, node, key));
 }
 
 function rankByText(tree: Tree, label: (node: number) => string): Ranks {
@@ -49,7 +52,8 @@ export function deviceOfNode(tree: Tree, node: number): string | null {
   return text(tree.report, tree.report.wire.variables.device[rowOf(tree, node)] as number);
 }
 
-function rankVariable(report: Report, row: number, key: SortKey, norms: Norms): number {
+function rankVariable(tree: Tree, row: number, key: SortKey, norms: Norms): number {
+  const { report, proof } = tree;
   const { variables } = report.wire;
   switch (key) {
     case "mismatch":
@@ -62,6 +66,8 @@ function rankVariable(report: Report, row: number, key: SortKey, norms: Norms): 
       return GRADIENT_RANK.get(text(report, variables.gradient[row] as number) ?? "") ?? -1;
     case "updated":
       return UPDATED_RANK.get(text(report, variables.updated[row] as number) ?? "") ?? -1;
+    case "changed":
+      return isContradicted(proof, row) ? 2 : CHANGED_RANK[wordOfAge(proof.ages[row])] ?? -1;
     case "slots":
       return (variables.slots_start[row + 1] as number) - (variables.slots_start[row] as number);
     case "measured":
@@ -86,6 +92,8 @@ function rankLayer(tree: Tree, node: number, key: SortKey): number {
       return share(sum.reached);
     case "updated":
       return share(sum.yes + sum.some / 2);
+    case "changed":
+      return sum.moved + sum.still > 0 ? 2 : sum.looked > 0 ? sum.changed / sum.looked : -1;
     case "slots":
       return sum.slots;
     case "measured":

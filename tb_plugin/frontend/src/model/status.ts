@@ -11,7 +11,7 @@ export interface Status {
   word: string;
 }
 
-const KEPT_WORDS: ReadonlyMap<string, string> = new Map<string, string>([
+export const KEPT_WORDS: ReadonlyMap<string, string> = new Map<string, string>([
   ["statistics", "statistics"],
   ["average", "average"],
   ["accumulate", "accumulator"],

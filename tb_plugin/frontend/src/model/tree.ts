@@ -1,3 +1,4 @@
+import { NO_PROOF, type Proof } from "./proof";
 import { addRollup, addVariable, emptyRollup, type Norms, type Rollup } from "./rollup";
 import { type Report, text } from "./report";
 
@@ -7,6 +8,7 @@ import { type Report, text } from "./report";
  */
 export interface Tree {
   report: Report;
+  proof: Proof;
   outside: number;
   firstVariable: number;
   parent: Int32Array;
@@ -21,7 +23,7 @@ export interface Tree {
 export const isVariable = (tree: Tree, node: number): boolean => node >= tree.firstVariable;
 export const rowOf = (tree: Tree, node: number): number => node - tree.firstVariable;
 
-export function buildTree(report: Report, norms: Norms): Tree {
+export function buildTree(report: Report, norms: Norms, proof: Proof = NO_PROOF): Tree {
   const { layers, variables } = report.wire;
   const outside = layers.rows;
   const firstVariable = outside + 1;
@@ -36,8 +38,8 @@ export function buildTree(report: Report, norms: Norms): Tree {
   hangVariables(report, firstVariable, parent, children, nodeOfString);
   const roots: number[] = hangLayers(report, parent, children, nodeOfString);
   if ((children[outside] as number[]).length > 0) roots.push(outside);
-  const rollups = sumLayers(report, norms, roots, children, firstVariable);
-  return { report, outside, firstVariable, parent, children, roots, rollups, nodeOfLayer };
+  const rollups = sumLayers(report, norms, proof, roots, children, firstVariable);
+  return { report, proof, outside, firstVariable, parent, children, roots, rollups, nodeOfLayer };
 }
 
 function hangVariables(report: Report, first: number, parent: Int32Array, children: number[][], nodeOfString: ReadonlyMap<number, number>): void {
@@ -92,7 +94,14 @@ function cutCircles(layers: number, roots: number[], parent: Int32Array, childre
   }
 }
 
-function sumLayers(report: Report, norms: Norms, roots: readonly number[], children: readonly number[][], first: number): Rollup[] {
+function sumLayers(
+  report: Report,
+  norms: Norms,
+  proof: Proof,
+  roots: readonly number[],
+  children: readonly number[][],
+  first: number,
+): Rollup[] {
   const rollups = Array.from({ length: first }, emptyRollup);
   const order: number[] = [];
   const stack = [...roots];
@@ -106,7 +115,7 @@ function sumLayers(report: Report, norms: Norms, roots: readonly number[], child
     const sum = rollups[layer] as Rollup;
     for (const child of children[layer] as number[]) {
       if (child < first) addRollup(sum, rollups[child] as Rollup);
-      else addVariable(sum, report, child - first, norms);
+      else addVariable(sum, report, child - first, norms, proof);
     }
   }
   return rollups;

@@ -16,6 +16,14 @@ export interface Headline {
   counted: boolean;
 }
 
+/** What a look at the values contradicts: how many variables changed unwritten, how many stayed though they are written. */
+export interface Seen {
+  moved: number;
+  still: number;
+}
+
+const NOTHING_SEEN: Seen = { moved: 0, still: 0 };
+
 /** Findings that matter more than how many variables disagree. */
 const SPEAK_FOR_THEMSELVES = new Set(["optimizer-does-not-know-variable", "next-step-fails"]);
 
@@ -25,7 +33,17 @@ const CLAUSES: ReadonlyMap<string, string> = new Map<string, string>([
 ]);
 
 /** The report in one sentence: by its counts where they tell the story, else in the words of the most severe finding. */
-export function buildVerdict(ok: boolean, counts: Counts, headline: Headline | null): Verdict {
+export function buildVerdict(ok: boolean, counts: Counts, headline: Headline | null, seen: Seen = NOTHING_SEEN): Verdict {
+  const verdict = judgeReport(ok, counts, headline);
+  if (verdict.severity !== "none" || (seen.moved === 0 && seen.still < Math.max(1, counts.updated))) return verdict;
+  const sentence =
+    seen.moved > 0
+      ? `${plural(seen.moved, "variable")} ${seen.moved === 1 ? "changes" : "change"} though no op of the step writes ${seen.moved === 1 ? "it" : "them"}.`
+      : "The step writes what you meant, and nothing changes.";
+  return { severity: "warning", sentence };
+}
+
+function judgeReport(ok: boolean, counts: Counts, headline: Headline | null): Verdict {
   if (counts.variables === 0) return { severity: ok ? "none" : "warning", sentence: headline?.message ?? "The model holds no variables." };
   if (ok) return { severity: "none", sentence: describeHealth(counts) };
   const severity: Severity = counts.errors > 0 ? "error" : "warning";

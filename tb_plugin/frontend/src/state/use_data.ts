@@ -1,7 +1,8 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { fetchLatestNorms, fetchReport, fetchRuns, fetchTimeline } from "../api/client";
+import { fetchLatestNorms, fetchProof, fetchReport, fetchRuns, fetchTimeline } from "../api/client";
 import type { Mark, ReportAnswer, RunEntry } from "../api/wire";
 import { pickNorms } from "../model/norms";
+import { NO_PROOF, type Proof, readProof } from "../model/proof";
 import { buildReport, type Report } from "../model/report";
 import type { Norms } from "../model/rollup";
 import { findMark } from "../model/timeline";
@@ -24,6 +25,7 @@ export interface PageData {
   report: Report | null;
   reportError: Loaded<unknown>["error"];
   norms: Norms | null;
+  proof: Proof;
 }
 
 /** Everything the page shows: the poll, and what follows from it and from the link. */
@@ -39,6 +41,7 @@ export function useData(link: Link, active: boolean, nudge: number): PageData {
   const answer = useReportAnswer(run, mark, retry);
   const report = useMemo(() => (answer.data && answer.data.run === run?.run ? buildReport(answer.data) : null), [answer.data, run?.run]);
   const norms = useNorms(run, report, mark !== null && mark.at === run?.last_at);
+  const proof = useProof(run, report);
   return {
     runs,
     run,
@@ -49,6 +52,7 @@ export function useData(link: Link, active: boolean, nudge: number): PageData {
     report,
     reportError: answer.error,
     norms,
+    proof,
   };
 }
 
@@ -73,6 +77,18 @@ function useNorms(run: RunEntry | null, report: Report | null, newest: boolean):
   const key = newest && run?.has_norms && report ? JSON.stringify([run.run, report.wire.at, token]) : null;
   const latest = useLoaded(key, () => fetchLatestNorms((run as RunEntry).run, (report as Report).wire.at));
   return useMemo(() => report && pickNorms(report, latest.data && latest.data.run === report.wire.run && latest.data.at === report.wire.at ? latest.data : null), [report, latest.data]);
+}
+
+/** The newest look at the values while the report was in force; it goes on growing older or newer with the log. */
+function useProof(run: RunEntry | null, report: Report | null): Proof {
+  const large = (report?.paths.length ?? 0) > LARGE_MODEL;
+  const token = useThrottled(run?.token ?? null, large ? LARGE_NORMS_MS : 0);
+  const key = run?.has_proof && report ? JSON.stringify([run.run, report.wire.at, token]) : null;
+  const found = useLoaded(key, () => fetchProof((run as RunEntry).run, (report as Report).wire.at));
+  return useMemo(() => {
+    if (!report || !found.data || found.data.run !== report.wire.run || found.data.at !== report.wire.at) return NO_PROOF;
+    return readProof(report, found.data);
+  }, [report, found.data]);
 }
 
 /** A value that is let through at most once in a while: a large model's norms are megabytes. */

@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import type { Report } from "../model/report";
+import type { Proof } from "../model/proof";
 import type { Norms } from "../model/rollup";
 import { countFilters, listRows, matchVariables, openByDefault, type Rows } from "../model/rows";
 import { buildMatcher } from "../model/search";
@@ -27,8 +28,8 @@ export interface TableView {
   foldAll: () => void;
 }
 
-export function useRows(report: Report, norms: Norms, link: Link): TableView {
-  const tree = useMemo(() => buildTree(report, norms), [report, norms]);
+export function useRows(report: Report, norms: Norms, proof: Proof, link: Link): TableView {
+  const tree = useMemo(() => buildTree(report, norms, proof), [report, norms, proof]);
   const [folds, setFolds] = useState(UNTOUCHED);
   const search = `${link.query}\n${link.filter}\n${link.finding}`;
   const passed = useMemo(() => {
@@ -56,7 +57,7 @@ export function useRows(report: Report, norms: Norms, link: Link): TableView {
   return {
     tree,
     rows,
-    counts: useMemo(() => countFilters(report), [report]),
+    counts: useMemo(() => countFilters(report, proof), [report, proof]),
     selected,
     isOpen,
     toggle: (layer) => set([layer], !isOpen(layer)),

@@ -102,7 +102,7 @@ function Content({ data, link, change, searchBox, onRetry }: PageProps) {
   const openFinding = (index: number) => change({ selection: { kind: "finding", name: String(index) } });
   return (
     <>
-      {!link.compared && <Head report={report} mark={mark} onFinding={openFinding} onOverview={() => change({ selection: null })} />}
+      {!link.compared && <Head report={report} proof={data.proof} mark={mark} onProof={() => change({ filter: "proof", query: "", finding: null })} onFinding={openFinding} onOverview={() => change({ selection: null })} />}
       {link.compared ? (
         <Compare
           runs={data.runs.data?.runs ?? []}
@@ -115,7 +115,7 @@ function Content({ data, link, change, searchBox, onRetry }: PageProps) {
           onVariable={(name) => change({ selection: { kind: "variable", name }, compared: null })}
         />
       ) : (
-        <Body report={report} norms={data.norms} link={link} normsToken={run.has_norms ? run.token : null} searchBox={searchBox} change={change} />
+        <Body report={report} norms={data.norms} proof={data.proof} marks={data.marks} link={link} normsToken={run.has_norms ? run.token : null} searchBox={searchBox} change={change} />
       )}
     </>
   );

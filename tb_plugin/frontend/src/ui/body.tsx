@@ -1,4 +1,6 @@
 import type { RefObject } from "preact";
+import type { Mark } from "../api/wire";
+import type { Proof } from "../model/proof";
 import type { Report } from "../model/report";
 import type { Norms } from "../model/rollup";
 import { isGlob } from "../model/search";
@@ -12,6 +14,8 @@ import { Toolbar } from "./toolbar";
 interface Props {
   report: Report;
   norms: Norms;
+  proof: Proof;
+  marks: readonly Mark[];
   link: Link;
   normsToken: string | null;
   searchBox: RefObject<HTMLInputElement | null>;
@@ -42,8 +46,8 @@ function Nothing({ empty, query, change }: { empty: boolean; query: string; chan
 }
 
 /** The table with its toolbar, and the details beside it. */
-export function Body({ report, norms, link, normsToken, searchBox, change }: Props) {
-  const view = useRows(report, norms, link);
+export function Body({ report, norms, proof, marks, link, normsToken, searchBox, change }: Props) {
+  const view = useRows(report, norms, proof, link);
   const finding = link.finding === null ? undefined : report.findings[link.finding];
   const select = (node: number) =>
     change({ selection: { kind: isVariable(view.tree, node) ? "variable" : "layer", name: pathOfNode(view.tree, node) } });
@@ -88,6 +92,7 @@ export function Body({ report, norms, link, normsToken, searchBox, change }: Pro
         tree={view.tree}
         selection={link.selection}
         finding={link.finding}
+        marks={marks}
         normsToken={normsToken}
         onSelect={(selection) => change({ selection })}
         onFilter={(index) => change({ finding: index, filter: "all", query: "" })}

@@ -1,7 +1,7 @@
 import { useMemo, useState } from "preact/hooks";
 import { fetchCompare, fetchTimeline } from "../api/client";
 import type { CompareAnswer, FindingWire, Mark, RunEntry } from "../api/wire";
-import { type Change, compareCounts, describeChanges, groupChanges, groupKey, readChanges } from "../model/compare";
+import { type Change, compareCounts, describeChanges, groupChanges, groupKey, nameField, readChanges } from "../model/compare";
 import { formatCount, plural } from "../model/format";
 import { describeState, describeStep } from "../model/timeline";
 import { useLoaded } from "../state/hooks";
@@ -90,7 +90,7 @@ function Outcome({ answer, onVariable }: { answer: CompareAnswer; onVariable: (p
           {groups.slice(0, 12).map((group) => (
             <label key={group.key} class="chip">
               <input type="radio" name="change" checked={chosen === group.key} onChange={() => setChosen(group.key)} />
-              {group.field}: {group.before ?? "none"} → {group.after ?? "none"} <b>{formatCount(group.count)}</b>
+              {nameField(group.field)}: {group.before ?? "none"} → {group.after ?? "none"} <b>{formatCount(group.count)}</b>
             </label>
           ))}
         </fieldset>
@@ -183,7 +183,7 @@ function ChangeTable({ changes, onVariable }: { changes: readonly Change[]; onVa
               </button>
             </div>
             <div role="cell" class="cell">
-              {change.field}
+              {nameField(change.field)}
             </div>
             <div role="cell" class="cell dim">
               {change.before ?? "none"}

@@ -1,5 +1,6 @@
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { fetchNorms } from "../api/client";
+import { fetchLayerNorms, fetchNorms } from "../api/client";
+import type { Mark, NormSeries } from "../api/wire";
 import { formatCount, plural } from "../model/format";
 import type { Finding, Report } from "../model/report";
 import { text } from "../model/report";
@@ -13,15 +14,14 @@ import { Icon } from "./icons";
 import { NormPlot } from "./norm_plot";
 import { Overview } from "./overview";
 import { BreakingPath, type Fact, Facts, Section } from "./pieces";
-import { MeasuredFacts, Slots, VariableFacts, VariableStatus, Writes } from "./variable_detail";
-
-const NORM_VARIABLES = 48;
+import { MeasuredFacts, ProofSection, Slots, VariableFacts, VariableStatus, Writes } from "./variable_detail";
 
 export interface DetailProps {
   report: Report;
   tree: Tree;
   selection: Selection | null;
   finding: number | null;
+  marks: readonly Mark[];
   /** The run's token, so that the plot grows with the log; null where the run holds no norms. */
   normsToken: string | null;
   onSelect: (selection: Selection | null) => void;
@@ -33,7 +33,7 @@ export function Detail(props: DetailProps) {
   const { report, tree, selection } = props;
   const chosen = useMemo(() => findChosen(report, tree, selection), [report, tree, selection?.kind, selection?.name]);
   const box = useRef<HTMLElement>(null);
-  useEffect(() => box.current?.scrollTo(0, 0), [selection?.kind, selection?.name]);
+  useEffect(() => showFromTop(box.current, selection !== null), [selection?.kind, selection?.name]);
   return (
     <aside class="detail" aria-label="Details" ref={box} tabIndex={0}>
       {selection && (
@@ -45,12 +45,18 @@ export function Detail(props: DetailProps) {
         </div>
       )}
       {!selection && <Overview {...props} />}
-      {selection && !chosen && <p class="muted">This report has no such {selection.kind}.</p>}
+      {selection && !chosen && <p class="muted missing">This report has no such {selection.kind}.</p>}
       {chosen?.kind === "finding" && <FullFinding {...props} finding={chosen.finding} />}
       {chosen?.kind === "variable" && <VariableDetail {...props} row={chosen.row} />}
       {chosen?.kind === "layer" && <LayerDetail {...props} node={chosen.node} />}
     </aside>
   );
+}
+
+/** On a narrow page the details stand below the table: what was chosen there is brought into view. */
+function showFromTop(box: HTMLElement | null, chosen: boolean): void {
+  box?.scrollTo(0, 0);
+  if (chosen && matchMedia("(width < 860px)").matches) box?.scrollIntoView({ block: "start" });
 }
 
 type Chosen = { kind: "finding"; finding: Finding } | { kind: "variable"; row: number } | { kind: "layer"; node: number };
@@ -95,18 +101,21 @@ function VariableDetail(props: DetailProps & { row: number }) {
       {(report.findingsOf.get(row) ?? []).map((finding) => (
         <FindingLine key={finding.index} finding={finding} onOpen={(index) => props.onSelect({ kind: "finding", name: String(index) })} />
       ))}
-      <GradientPath report={report} candidates={candidates} onLayer={onLayer} />
-      <NormSection key={path} run={report.wire.run} token={props.normsToken} paths={[path]} />
+      <GradientPath report={report} candidates={candidates} used={text(report, report.wire.variables.gradient[row] as number) !== "none"} onLayer={onLayer} />
+      <ProofSection proof={props.tree.proof} row={row} />
+      <NormSection key={path} report={report} token={props.normsToken} marks={props.marks} count={1} load={(run) => fetchNorms(run, [path])} />
       <VariableFacts report={report} row={row} onLayer={onLayer} />
       <MeasuredFacts report={report} row={row} />
       <Writes report={report} row={row} />
-      <Slots report={report} row={row} />
+      <Slots report={report} row={row} proof={props.tree.proof} />
     </>
   );
 }
 
 function LayerDetail(props: DetailProps & { node: number }) {
   const { report, tree, node } = props;
+  const sum = tree.rollups[node] as Rollup;
+  const layer = node === tree.outside ? "" : pathOfNode(tree, node);
   const rows = useMemo(() => variablesBelow(tree, node), [tree, node]);
   const candidates = useMemo(() => {
     const below = new Set(rows.map((row) => text(report, report.wire.variables.layer[row] as number) ?? ""));
@@ -115,12 +124,19 @@ function LayerDetail(props: DetailProps & { node: number }) {
   const findings = useMemo(() => [...new Set(rows.flatMap((row) => report.findingsOf.get(row) ?? []))], [rows]);
   return (
     <>
-      <LayerFacts report={report} tree={tree} node={node} sum={tree.rollups[node] as Rollup} />
+      <LayerFacts report={report} tree={tree} node={node} sum={sum} />
       {findings.map((finding) => (
         <FindingLine key={finding.index} finding={finding} onOpen={(index) => props.onSelect({ kind: "finding", name: String(index) })} />
       ))}
-      {node !== tree.outside && <GradientPath report={report} candidates={candidates} onLayer={(name) => props.onSelect({ kind: "layer", name })} />}
-      <NormSection key={node} run={report.wire.run} token={props.normsToken} paths={rows.map((row) => report.paths[row] as string)} />
+      {node !== tree.outside && <GradientPath report={report} candidates={candidates} used={sum.reached + sum.gradientUnknown > 0} onLayer={(name) => props.onSelect({ kind: "layer", name })} />}
+      <NormSection
+        key={node}
+        report={report}
+        token={props.normsToken}
+        marks={props.marks}
+        count={rows.length}
+        load={(run) => fetchLayerNorms(run, layer)}
+      />
     </>
   );
 }
@@ -146,6 +162,9 @@ function LayerFacts({ report, tree, node, sum }: { report: Report; tree: Tree; n
           ["expected to train", of(sum.expected)],
           ["reached by a gradient", of(sum.reached)],
           ["updated", of(sum.yes)],
+          ["really changed", sum.looked > 0 ? `${formatCount(sum.changed)} of ${formatCount(sum.looked)}` : null],
+          ["changed, not by the step", sum.moved > 0 ? <b class="contradicts">{formatCount(sum.moved)}</b> : null],
+          ["written, did not change", sum.still > 0 ? <b class="contradicts">{formatCount(sum.still)}</b> : null],
           ["in some traces", sum.some > 0 ? of(sum.some) : null],
           ["unknown", sum.unknown > 0 ? of(sum.unknown) : null],
           ["slots", sum.slots > 0 ? `${formatCount(sum.slotsUpdated)} of ${formatCount(sum.slots)} updated` : null],
@@ -155,16 +174,23 @@ function LayerFacts({ report, tree, node, sum }: { report: Report; tree: Tree; n
   );
 }
 
-function NormSection({ run, token, paths }: { run: string; token: string | null; paths: readonly string[] }) {
-  const few = paths.length > 0 && paths.length <= NORM_VARIABLES;
-  const key = few && token !== null ? JSON.stringify([run, token, ...paths]) : null;
-  const { data, error } = useLoaded(key, () => fetchNorms(run, paths));
-  if (token === null || paths.length === 0) return null;
+interface NormProps {
+  report: Report;
+  token: string | null;
+  marks: readonly Mark[];
+  /** How many variables the line stands for. */
+  count: number;
+  load: (run: string) => Promise<readonly NormSeries[]>;
+}
+
+function NormSection({ report, token, marks, count, load }: NormProps) {
+  const { run, at } = report.wire;
+  const { data, error } = useLoaded(token !== null && count > 0 ? JSON.stringify([run, token]) : null, () => load(run));
+  if (token === null || count === 0) return null;
   return (
-    <Section title="Norms over time" aside={paths.length > 1 ? `${plural(paths.length, "variable")} together` : undefined}>
-      {!few && <p class="muted">Choose a layer of at most {NORM_VARIABLES} variables to see their norms.</p>}
-      {few && error && <p class="muted">{error.message}</p>}
-      {few && data && <NormPlot series={data} />}
+    <Section title="Norms over time" aside={count > 1 ? `${plural(count, "variable")} together` : undefined}>
+      {error && <p class="muted">{error.message}</p>}
+      {data && <NormPlot series={data} marks={marks} at={at} />}
       {data?.some((one) => one.truncated) && <p class="muted">A sample of the log, the newest in it.</p>}
     </Section>
   );

@@ -9,12 +9,27 @@ model.fit(
     callbacks=[introspect.IntrospectCallback(log_dir=${JSON.stringify(directory)})],
 )`;
 
+const quoteShell = (text: string): string => (/^[\w./:@%+=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
+
 /** What stands here before anything was logged: how to log, and where TensorBoard looks. */
 export function Empty({ logdir }: { logdir: string }) {
   const snippet = SNIPPET(logdir || "logs");
+  const command = `python -m introspect model.keras --logdir ${quoteShell(logdir || "logs")}`;
   return (
     <section class="empty">
       <h2>No report yet</h2>
+      <p class="watched" role="status">
+        <Icon name="live" />
+        <span>
+          {logdir ? (
+            <>
+              Watching <code>{logdir}</code>
+            </>
+          ) : (
+            "TensorBoard does not say which directory it watches: see its --logdir."
+          )}
+        </span>
+      </p>
       <p>
         Introspect reads the compiled train step of a Keras model and says which variables it really updates. Add the callback, train, and the
         first report appears here as soon as the step is traced; this page looks by itself.
@@ -25,21 +40,14 @@ export function Empty({ logdir }: { logdir: string }) {
         </pre>
         <CopyButton text={snippet} label="Copy" />
       </div>
-      <p>For a saved model:</p>
+      <p>Or look at a saved model, without training:</p>
       <div class="snippet">
         <pre tabIndex={0}>
-          <code>{`python -m introspect model.keras --logdir ${logdir || "logs"}`}</code>
+          <code>{command}</code>
         </pre>
+        <CopyButton text={command} label="Copy" />
       </div>
-      <p class="watched">
-        {logdir ? (
-          <>
-            TensorBoard watches <code>{logdir}</code>
-          </>
-        ) : (
-          "TensorBoard does not say which directory it watches: see its --logdir."
-        )}
-      </p>
+      <p class="muted">Reports in another directory? Start TensorBoard with --logdir set to it, or to one above it.</p>
     </section>
   );
 }

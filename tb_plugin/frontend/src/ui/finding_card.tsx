@@ -16,7 +16,7 @@ export function FindingLine({ finding, onOpen }: { finding: Finding; onOpen: (in
           {wire.rule} <span class="offscreen">{wire.severity}</span>
         </b>{" "}
         <Prose text={wire.message} />
-        {wire.variables.length > 0 && <span class="muted"> {plural(wire.variables.length, "variable")}</span>}
+        {wire.variables.length > 0 && <span class="muted nowrap"> {plural(wire.variables.length, "variable")}</span>}
       </span>
     </button>
   );

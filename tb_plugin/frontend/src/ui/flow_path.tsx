@@ -17,11 +17,13 @@ interface Props {
   report: Report;
   /** Layers to look for, nearest first: the drawing may know a container alone. */
   candidates: readonly ReadonlySet<string>[];
+  /** Whether the step takes a gradient along the way. */
+  used: boolean;
   onLayer: (path: string) => void;
 }
 
 /** The way of the gradient from the loss to a variable or layer: as a drawing, and as a list. */
-export function GradientPath({ report, candidates, onLayer }: Props) {
+export function GradientPath({ report, candidates, used, onLayer }: Props) {
   const path = useMemo(() => findNearest(report, candidates), [report, candidates]);
   const [opened, setOpened] = useState<ReadonlySet<number>>(new Set());
   useEffect(() => setOpened(new Set()), [path]);
@@ -29,7 +31,7 @@ export function GradientPath({ report, candidates, onLayer }: Props) {
   if (path.state !== "ok") return <Section title="Gradient path">{<p class="muted">{WHY_NOT[path.state]}</p>}</Section>;
   const tooLarge = folded.nodes.length > DRAWING_LIMIT;
   return (
-    <Section title="Gradient path" aside={<Outcome path={path} />}>
+    <Section title="Gradient path" aside={<Outcome path={path} used={used} />}>
       {tooLarge ? (
         <p class="muted">{formatCount(folded.nodes.length)} nodes lie on the way: too many for a drawing. The shortest way is in the list.</p>
       ) : (
@@ -57,7 +59,8 @@ const WHY_NOT: Record<Exclude<FlowPath["state"], "ok">, string> = {
   apart: "No way leads from the loss to this layer: the loss does not depend on it.",
 };
 
-function Outcome({ path }: { path: FlowPath }) {
+function Outcome({ path, used }: { path: FlowPath; used: boolean }) {
+  if (path.reaches && !used) return <span title="Nothing on the way stops a gradient; the step does not compute it.">open, not taken by the step</span>;
   return path.reaches ? (
     <span class="reaches">
       <Icon name="check" size={14} /> not cut

@@ -1,6 +1,7 @@
 import type { Mark } from "../api/wire";
 import { disagrees, type Report } from "../model/report";
 import { formatCount, plural } from "../model/format";
+import { countContradictions, describeProof, type Proof } from "../model/proof";
 import { buildVerdict } from "../model/verdict";
 import { Icon, SEVERITY_ICONS } from "./icons";
 import { CopyFix, FixText, Prose } from "./pieces";
@@ -9,16 +10,19 @@ const SEVERITY_WORDS = { none: "ok", info: "note", warning: "warning", error: "e
 
 interface Props {
   report: Report;
+  proof: Proof;
   mark: Mark | undefined;
   onFinding: (index: number) => void;
   onOverview: () => void;
+  /** Shows the variables whose values contradict the report. */
+  onProof: () => void;
 }
 
 /** The verdict in one sentence, why it is so, the counts, and the fix. */
-export function Head({ report, mark, onFinding, onOverview }: Props) {
+export function Head({ report, proof, mark, onFinding, onOverview, onProof }: Props) {
   const { counts, ok } = report.wire;
   const top = report.findings.find((finding) => finding.wire.severity !== "info");
-  const verdict = buildVerdict(ok, counts, top ? { ...top.wire, counted: top.rows.some((row) => disagrees(report, row)) } : null);
+  const verdict = buildVerdict(ok, counts, top ? { ...top.wire, counted: top.rows.some((row) => disagrees(report, row)) } : null, countContradictions(proof));
   const others = report.findings.length - (top ? 1 : 0);
   return (
     <section class={`head severity-${verdict.severity}`} aria-label="Verdict">
@@ -40,6 +44,7 @@ export function Head({ report, mark, onFinding, onOverview }: Props) {
             </p>
           )}
           <Figures report={report} />
+          {proof.present && <ProofLine proof={proof} onShow={onProof} />}
           {top && (
             <p class="rules">
               <button type="button" class="link" onClick={() => onFinding(top.index)}>
@@ -69,6 +74,21 @@ export function Head({ report, mark, onFinding, onOverview }: Props) {
         </div>
       )}
     </section>
+  );
+}
+
+/** What the values themselves say; loud where they contradict the graph. */
+function ProofLine({ proof, onShow }: { proof: Proof; onShow: () => void }) {
+  const { words, contradicts } = describeProof(proof);
+  return (
+    <p class={contradicts ? "proof contradicts" : "proof"}>
+      <Icon name={contradicts ? "warning" : "check"} size={14} /> {words}{" "}
+      {contradicts && (
+        <button type="button" class="link" onClick={onShow}>
+          show them
+        </button>
+      )}
+    </p>
   );
 }
 

@@ -23,6 +23,7 @@ const STATUSES: [IconName, string, string][] = [
   ["half", "in some traces", "some traces of the step write it, others do not"],
   ["wave", "statistics, average, state", "written, but not by its gradient"],
   ["question", "unknown", "an opaque op hides what is done; its reason stands in the details"],
+  ["warning", "changed, not changed", "in the column Changed: the values themselves contradict the report"],
 ];
 
 export function Help({ open, onClose }: { open: boolean; onClose: () => void }) {
@@ -48,7 +49,8 @@ export function Help({ open, onClose }: { open: boolean; onClose: () => void }) 
               {STATUSES.map(([icon, word, meaning]) => (
                 <div key={word}>
                   <dt>
-                    <Icon name={icon} /> {word}
+                    <Icon name={icon} />
+                    <span>{word}</span>
                   </dt>
                   <dd>{meaning}</dd>
                 </div>

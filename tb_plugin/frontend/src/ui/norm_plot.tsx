@@ -1,7 +1,8 @@
 import { useState } from "preact/hooks";
-import type { NormSeries } from "../api/wire";
+import type { Mark, NormSeries } from "../api/wire";
 import { formatCount, formatNorm } from "../model/format";
 import { type Line, logRange, mergeSeries } from "../model/norms";
+import { reasonKind } from "../model/timeline";
 
 const WIDTH = 360;
 const HEIGHT = 132;
@@ -19,7 +20,7 @@ interface Scales {
 }
 
 /** Norms over time on a log scale: a solid line for the gradient, a dashed one for the update. The same numbers below, as a table. */
-export function NormPlot({ series }: { series: readonly NormSeries[] }) {
+export function NormPlot({ series, marks, at }: { series: readonly NormSeries[]; marks: readonly Mark[]; at: number }) {
   const lines = [mergeSeries(series, "gradient"), mergeSeries(series, "update")].filter((line) => line.x.length > 0);
   const [hover, setHover] = useState<number | null>(null);
   const scales = buildScales(lines);
@@ -33,6 +34,7 @@ export function NormPlot({ series }: { series: readonly NormSeries[] }) {
       {scales && (
         <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={describe(lines)} onPointerMove={track} onPointerLeave={() => setHover(null)}>
           <Axes scales={scales} />
+          <Reports marks={marks} at={at} scales={scales} />
           {lines.map((line) => (
             <path key={line.name} class={`line ${line.name}`} d={drawLine(line, scales)} />
           ))}
@@ -72,6 +74,21 @@ function buildScales(lines: readonly Line[]): Scales | null {
     last,
     decades,
   };
+}
+
+/** Where something changed, and the report that is shown: what the lines do there is what that did. */
+function Reports({ marks, at, scales }: { marks: readonly Mark[]; at: number; scales: Scales }) {
+  const inside = marks.filter((mark) => mark.at >= scales.first && mark.at <= scales.last);
+  const shown = inside.filter((mark) => mark.at === at || !["epoch", "end", "other"].includes(reasonKind(mark.reason)));
+  return (
+    <g class="reports">
+      {shown.map((mark) => (
+        <line key={mark.at} class={mark.at === at ? "now" : undefined} x1={scales.x(mark.at)} x2={scales.x(mark.at)} y1={TOP} y2={HEIGHT - BOTTOM}>
+          <title>{mark.reason ?? "report"}</title>
+        </line>
+      ))}
+    </g>
+  );
 }
 
 function Axes({ scales }: { scales: Scales }) {

@@ -1,4 +1,4 @@
-import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { readCells } from "../model/cells";
 import type { Norms } from "../model/rollup";
 import type { Rows } from "../model/rows";
@@ -17,19 +17,30 @@ interface Column {
   label: string;
   key: SortKey;
   title: string;
+  /** Width in pixels at least, and its share of what is left. */
+  least: number;
+  share: number;
 }
 
-export const COLUMNS: readonly Column[] = [
-  { name: "name", label: "Layer / variable", key: "name", title: "The layer tree with its variables" },
-  { name: "status", label: "Status", key: "mismatch", title: "What it does, and whether a finding names it; sorts mismatches first" },
-  { name: "flag", label: "Flag", key: "flag", title: "The variable's own trainable flag" },
-  { name: "expected", label: "Expected", key: "expected", title: "Would it train if the model were compiled now, by the flags alone" },
-  { name: "gradient", label: "Gradient", key: "gradient", title: "What reaches it in the current trace" },
-  { name: "updated", label: "Updated", key: "updated", title: "Does the compiled step write it with a value that depends on its gradient" },
-  { name: "slots", label: "Slots", key: "slots", title: "Optimizer variables that belong to it" },
-  { name: "device", label: "Device", key: "device", title: "Where the variable lives, and so where its updates run" },
-  { name: "measured", label: "Measured |g| |Δ|", key: "measured", title: "Norm of the gradient |g| and of the update |Δ|: the newest sample, or those of the report itself where it is an older one" },
+const COLUMNS: readonly Column[] = [
+  { name: "name", label: "Layer / variable", key: "name", title: "The layer tree with its variables", least: 190, share: 3 },
+  { name: "status", label: "Status", key: "mismatch", title: "What it does, and whether a finding names it; sorts mismatches first", least: 178, share: 0.8 },
+  { name: "flag", label: "Flag", key: "flag", title: "The variable's own trainable flag", least: 78, share: 0.5 },
+  { name: "expected", label: "Expected", key: "expected", title: "Would it train if the model were compiled now, by the flags alone", least: 72, share: 0.5 },
+  { name: "gradient", label: "Gradient", key: "gradient", title: "What reaches it in the current trace", least: 72, share: 0.5 },
+  { name: "updated", label: "Updated", key: "updated", title: "Does the compiled step write it with a value that depends on its gradient", least: 72, share: 0.5 },
+  { name: "changed", label: "Changed", key: "changed", title: "Seen in the values themselves: did its bits change since the look before", least: 90, share: 0.5 },
+  { name: "slots", label: "Slots", key: "slots", title: "Optimizer variables that belong to it", least: 54, share: 0.4 },
+  { name: "device", label: "Device", key: "device", title: "Where the variable lives, and so where its updates run", least: 66, share: 0.5 },
+  { name: "measured", label: "Measured gradient and update norm", key: "measured", title: "Norm of the gradient |g| and of the update |Δ|: the newest sample, or those of the report itself where it is an older one", least: 120, share: 0 },
 ];
+
+/** Columns that have something to show. */
+function pickColumns(proven: boolean, measured: boolean): readonly Column[] {
+  return COLUMNS.filter(({ name }) => (name !== "changed" || proven) && (name !== "measured" || measured));
+}
+
+const widthOf = ({ least, share }: Column): string => (share > 0 ? `minmax(${least}px, ${share}fr)` : `${least}px`);
 
 interface Props {
   tree: Tree;
@@ -48,6 +59,8 @@ interface Props {
 /** The tree grid: of its rows only those in view are in the document. */
 export function Table(props: Props) {
   const { tree, rows, selected, isOpen } = props;
+  const columns = useMemo(() => pickColumns(tree.proof.present, props.norms.present), [tree.proof.present, props.norms.present]);
+  const wide = { "--wide": columns.map(widthOf).join(" "), "--least": `${columns.reduce((sum, column) => sum + column.least, 0)}px` };
   const { ref, onScroll, first, last, reveal, page } = useVirtual(rows.nodes.length, ROW_HEIGHT, HEAD_HEIGHT);
   const [activeNode, setActiveNode] = useState(-1);
   const wantsFocus = useRef(false);
@@ -98,14 +111,15 @@ export function Table(props: Props) {
     <div
       class="table"
       ref={ref}
+      style={wide}
       role="treegrid"
       aria-label="Layers and variables"
       aria-rowcount={rows.nodes.length + 1}
-      aria-colcount={COLUMNS.length}
+      aria-colcount={columns.length}
       onScroll={onScroll}
       onKeyDown={onKeyDown}
     >
-      <Headings sort={props.sort} onSort={props.onSort} />
+      <Headings columns={columns} sort={props.sort} onSort={props.onSort} />
       <div role="rowgroup" class="rows" style={{ height: `${rows.nodes.length * ROW_HEIGHT}px` }}>
         {drawn.map((i) => {
           const node = rows.nodes[i] as number;
@@ -119,6 +133,7 @@ export function Table(props: Props) {
               position={rows.position[i] as number}
               siblings={rows.siblings[i] as number}
               cells={readCells(tree, node, props.norms)}
+              measured={props.norms.present}
               query={props.query}
               grouped={props.grouped}
               open={isVariable(tree, node) ? null : isOpen(node)}
@@ -137,7 +152,18 @@ export function Table(props: Props) {
   );
 }
 
-function Headings({ sort, onSort }: { sort: Sort; onSort: (sort: Sort) => void }) {
+/** Above each of the two numbers its name; a screen reader hears the words. */
+function MeasuredLabel({ label }: { label: string }) {
+  return (
+    <>
+      <span class="offscreen">{label}</span>
+      <span aria-hidden="true">|g|</span>
+      <span aria-hidden="true">|Δ|</span>
+    </>
+  );
+}
+
+function Headings({ columns, sort, onSort }: { columns: readonly Column[]; sort: Sort; onSort: (sort: Sort) => void }) {
   const turn = (key: SortKey) => {
     if (sort.key !== key) onSort({ key, descending: key !== "name" && key !== "device" });
     else if (key !== DEFAULT_SORT.key && sort.descending === (key === "name" || key === "device")) onSort(DEFAULT_SORT);
@@ -146,7 +172,7 @@ function Headings({ sort, onSort }: { sort: Sort; onSort: (sort: Sort) => void }
   return (
     <div role="rowgroup" class="headings">
       <div role="row" aria-rowindex={1} class="row">
-        {COLUMNS.map((column, i) => (
+        {columns.map((column, i) => (
           <div
             key={column.name}
             role="columnheader"
@@ -155,7 +181,7 @@ function Headings({ sort, onSort }: { sort: Sort; onSort: (sort: Sort) => void }
             aria-sort={sort.key === column.key ? (sort.descending ? "descending" : "ascending") : undefined}
           >
             <button type="button" title={column.title} onClick={() => turn(column.key)}>
-              {column.label}
+              {column.name === "measured" ? <MeasuredLabel label={column.label} /> : column.label}
               {sort.key === column.key && (
                 <span class={sort.descending ? "arrow down" : "arrow up"}>
                   <Icon name="chevron" size={12} />

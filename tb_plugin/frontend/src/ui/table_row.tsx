@@ -14,6 +14,8 @@ interface Props {
   position: number;
   siblings: number;
   cells: Cells;
+  /** Whether there are norms to show. */
+  measured: boolean;
   query: string;
   grouped: boolean;
   /** Null for a variable. */
@@ -25,7 +27,8 @@ interface Props {
 }
 
 export function TableRow(props: Props) {
-  const { node, index, cells, open } = props;
+  const { tree, node, index, cells, open } = props;
+  const shift = Number(tree.proof.present);
   const severe = cells.severity === "error" || cells.severity === "warning";
   const kinds = ["row", open === null ? "variable" : "layer", severe ? `severity-${cells.severity}` : "", props.selected ? "selected" : ""];
   return (
@@ -53,12 +56,20 @@ export function TableRow(props: Props) {
       <div role="gridcell" class={`cell cell-updated ${dim(cells.updated)}`} aria-colindex={6}>
         {open === null && <Icon name={UPDATED_ICONS.get(cells.updated) ?? "question"} size={14} />} {cells.updated}
       </div>
-      <WordCell name="slots" column={7} word={cells.slots} />
-      <WordCell name="device" column={8} word={cells.device} />
-      <div role="gridcell" class="cell cell-measured" aria-colindex={9}>
-        <span class={dim(cells.gradientNorm)}>{cells.gradientNorm}</span>
-        <span class={dim(cells.updateNorm)}>{cells.updateNorm}</span>
-      </div>
+      {tree.proof.present && (
+        <div role="gridcell" class={`cell cell-changed ${cells.contradicts ? "contradicts" : dim(cells.changed)}`} aria-colindex={7} title={cells.changedTitle}>
+          {cells.contradicts && <Icon name="warning" size={14} />} {cells.changed}
+          {cells.contradicts && <span class="offscreen">, against the report</span>}
+        </div>
+      )}
+      <WordCell name="slots" column={7 + shift} word={cells.slots} />
+      <WordCell name="device" column={8 + shift} word={cells.device} />
+      {props.measured && (
+        <div role="gridcell" class="cell cell-measured" aria-colindex={9 + shift}>
+          <span class={dim(cells.gradientNorm)}>{cells.gradientNorm}</span>
+          <span class={dim(cells.updateNorm)}>{cells.updateNorm}</span>
+        </div>
+      )}
     </div>
   );
 }

@@ -1,5 +1,7 @@
 import type { Mark } from "../api/wire";
+import { useMemo } from "preact/hooks";
 import { formatCount, formatTime } from "../model/format";
+import { chooseLabels, INSET } from "../model/labels";
 import { describeMark, describeState, describeStep, nearestStored, reasonKind, type ReasonKind, stepMark } from "../model/timeline";
 import { Icon } from "./icons";
 import { useSize } from "./size";
@@ -13,9 +15,8 @@ interface Props {
   onFollow: (follow: boolean) => void;
 }
 
-const INSET = 12;
-const MIDDLE = 20;
-const LABEL_SPACE = 170;
+const MIDDLE = 26;
+const HEIGHT = 44;
 
 /** Every report as a mark with its reason, under a slider over the reports. */
 export function Timeline({ marks, index, follow, truncated, onPick, onFollow }: Props) {
@@ -31,7 +32,7 @@ export function Timeline({ marks, index, follow, truncated, onPick, onFollow }: 
         <Step direction={1} marks={marks} index={index} onPick={onPick} />
       </div>
       <div class="track" ref={ref}>
-        <svg width={width} height={40} aria-hidden="true">
+        <svg width={width} height={HEIGHT} aria-hidden="true">
           <line x1={INSET} x2={Math.max(INSET, width - INSET)} y1={MIDDLE} y2={MIDDLE} class="rail" />
           {thin(marks, gap).map((i) => (
             <MarkShape key={i} mark={marks[i] as Mark} x={place(i)} small={gap > 0 && gap < 14} />
@@ -48,7 +49,7 @@ export function Timeline({ marks, index, follow, truncated, onPick, onFollow }: 
           aria-valuetext={current ? describeMark(current, index, marks.length) : "no report"}
           title={current ? describeMark(current, index, marks.length) : undefined}
         />
-        <Labels marks={marks} index={index} gap={gap} place={place} width={width} />
+        <Labels marks={marks} index={index} place={place} width={width} />
       </div>
       <div class="follow">
         <button type="button" class="button toggle" aria-pressed={follow} onClick={() => onFollow(!follow)} title="Show each new report as it comes">
@@ -114,7 +115,7 @@ function MarkShape({ mark, x, small }: { mark: Mark; x: number; small: boolean }
   return (
     <g class={`mark state-${state}`} transform={`translate(${x} ${MIDDLE})${small ? " scale(0.6)" : ""}`}>
       <ReasonShape kind={reasonKind(mark.reason)} />
-      {(state === "error" || state === "warning") && <path class="alarm" d="M0-19.5v4.5M0-12.4v.1" />}
+      {(state === "error" || state === "warning") && <path class="alarm" d={small ? "M0-36v7M0-24v.1" : "M0-24v5M0-15.9v.1"} />}
     </g>
   );
 }
@@ -122,24 +123,20 @@ function MarkShape({ mark, x, small }: { mark: Mark; x: number; small: boolean }
 interface LabelsProps {
   marks: readonly Mark[];
   index: number;
-  gap: number;
   place: (i: number) => number;
   width: number;
 }
 
-/** Words below the marks: all where they fit, else those of the chosen one. */
-function Labels({ marks, index, gap, place, width }: LabelsProps) {
-  const all = marks.length === 1 || gap >= LABEL_SPACE;
-  const shown = all ? marks.map((_, i) => i) : [index];
-  const room = all && marks.length > 1 ? gap : Math.min(width, 240);
+/** Words below the marks: those of the chosen one, and of others as far as they have room, changes first. */
+function Labels({ marks, index, place, width }: LabelsProps) {
+  const labels = useMemo(() => chooseLabels(marks, index, place, width), [marks, index, width]);
+  if (width === 0) return null;
   return (
     <div class="labels" aria-hidden="true">
-      {shown.map((i) => {
-        const mark = marks[i];
-        if (!mark || width === 0) return null;
-        const [left, align] = placeLabel(place(i), room, width);
+      {labels.map(({ i, left, room, align }) => {
+        const mark = marks[i] as Mark;
         return (
-          <div key={i} class={`label ${align}${i === index ? " current" : ""}`} style={{ left: `${left}px`, width: `${room - 8}px` }}>
+          <div key={i} class={`label ${align}${i === index ? " current" : ""}`} style={{ left: `${left}px`, width: `${room}px` }}>
             <span class="reason" title={mark.detail ?? undefined}>
               {mark.reason ?? "report"}
             </span>
@@ -151,11 +148,4 @@ function Labels({ marks, index, gap, place, width }: LabelsProps) {
       })}
     </div>
   );
-}
-
-/** Centred below its mark, or flush with the end of the track that the mark stands at. */
-function placeLabel(x: number, room: number, width: number): [number, string] {
-  if (x < 2 * INSET) return [0, "start"];
-  if (x > width - 2 * INSET) return [width - room + 8, "end"];
-  return [Math.max(0, Math.min(width - room + 8, x - room / 2 + 4)), "middle"];
 }

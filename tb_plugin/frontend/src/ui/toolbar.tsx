@@ -1,5 +1,5 @@
 import type { RefObject } from "preact";
-import { formatCount, plural } from "../model/format";
+import { formatCount } from "../model/format";
 import type { Filter } from "../model/rows";
 import { FILTERS } from "../model/rows";
 import { Icon, type IconName } from "./icons";
@@ -28,6 +28,7 @@ const FILTER_WORDS: Record<Filter, [string, IconName | null]> = {
   no: ["Not updated", "cross"],
   some: ["In some traces", "half"],
   unknown: ["Unknown", "question"],
+  proof: ["Values disagree", "warning"],
 };
 
 /** Search, filters and grouping, with how many variables pass. */
@@ -69,16 +70,25 @@ export function Toolbar(props: Props) {
         </button>
       )}
       <span class="matched" role="status">
-        {narrowed ? `${formatCount(props.matched)} of ${plural(props.total, "variable")}` : ""}
+        {narrowed ? `${formatCount(props.matched)} of ${formatCount(props.total)}` : ""}
+        {narrowed && <span class="offscreen"> {props.total === 1 ? "variable" : "variables"}</span>}
       </span>
-      {props.grouped && (
-        <button type="button" class="button quiet" onClick={props.onFoldAll} title="Fold all layers">
-          Fold
+      <span class="grouping">
+        {props.grouped && (
+          <button type="button" class="button quiet" onClick={props.onFoldAll} title="Fold all layers">
+            Fold
+          </button>
+        )}
+        <button
+          type="button"
+          class="button toggle"
+          aria-pressed={props.grouped}
+          onClick={() => props.onGrouped(!props.grouped)}
+          title="Fold variables by layer, or list them all"
+        >
+          <Icon name="tree" /> By layer
         </button>
-      )}
-      <button type="button" class="button toggle" aria-pressed={props.grouped} onClick={() => props.onGrouped(!props.grouped)} title="Fold variables by layer, or list them all">
-        <Icon name="tree" /> By layer
-      </button>
+      </span>
     </div>
   );
 }

@@ -1,4 +1,5 @@
 import { formatCount, formatDevice, formatNorm, formatShape, formatShare } from "../model/format";
+import { describeAge, type Proof, wordOfAge } from "../model/proof";
 import { type Report, severityOf, shapeOf, type Slot, slotsOf, text, variableStatus, type Write, writesOf } from "../model/report";
 import { fullWord } from "../model/status";
 import { Icon, SEVERITY_ICONS, STATUS_ICONS, UPDATED_ICONS } from "./icons";
@@ -88,8 +89,22 @@ function WriteItem({ write }: { write: Write }) {
   );
 }
 
-export function Slots({ report, row }: { report: Report; row: number }) {
+/** What a look at the values says of one variable. */
+export function ProofSection({ proof, row }: { proof: Proof; row: number }) {
+  if (!proof.present) return null;
+  const [age, judgement] = [proof.ages[row], proof.judgements[row] ?? 0];
+  return (
+    <Section title="Seen in the values" aside={proof.step === null ? undefined : `step ${formatCount(proof.step)}`}>
+      <p class={judgement === 0 ? undefined : "contradicts"}>
+        <Icon name={judgement !== 0 ? "warning" : (UPDATED_ICONS.get(wordOfAge(age)) ?? "question")} size={14} /> {describeAge(age, judgement, proof)}
+      </p>
+    </Section>
+  );
+}
+
+export function Slots({ report, row, proof }: { report: Report; row: number; proof: Proof }) {
   const slots = slotsOf(report, row);
+  const first = report.wire.variables.slots_start[row] as number;
   if (slots.length === 0) return null;
   return (
     <Section title="Slots" aside={formatCount(slots.length)}>
@@ -98,13 +113,14 @@ export function Slots({ report, row }: { report: Report; row: number }) {
           <tr>
             <th scope="col">slot</th>
             <th scope="col">updated</th>
+            {proof.present && <th scope="col">changed</th>}
             <th scope="col">device</th>
             <th scope="col">placed</th>
           </tr>
         </thead>
         <tbody>
-          {slots.map((slot) => (
-            <SlotLine key={slot.path} slot={slot} />
+          {slots.map((slot, i) => (
+            <SlotLine key={slot.path} slot={slot} place={first + i} proof={proof} />
           ))}
         </tbody>
       </table>
@@ -112,7 +128,8 @@ export function Slots({ report, row }: { report: Report; row: number }) {
   );
 }
 
-function SlotLine({ slot }: { slot: Slot }) {
+function SlotLine({ slot, place, proof }: { slot: Slot; place: number; proof: Proof }) {
+  const [age, judgement] = [proof.slotAges[place], proof.slotJudgements[place] ?? 0];
   return (
     <tr>
       <th scope="row" title={slot.path}>
@@ -121,6 +138,11 @@ function SlotLine({ slot }: { slot: Slot }) {
       <td>
         <Icon name={UPDATED_ICONS.get(slot.updated) ?? "question"} size={14} /> {slot.updated}
       </td>
+      {proof.present && (
+        <td title={describeAge(age, judgement, proof)} class={judgement === 0 ? undefined : "contradicts"}>
+          {judgement !== 0 && <Icon name="warning" size={14} />} {wordOfAge(age)}
+        </td>
+      )}
       <td>{formatDevice(slot.device)}</td>
       <td>{slot.placed ? formatDevice(slot.placed) : "not read"}</td>
     </tr>
