@@ -193,6 +193,8 @@ export interface TraceWire {
   source: string;
   caller: string;
   jit: boolean;
+  /** The user's call that made it; missing in reports of before. */
+  location?: LocationWire | null;
 }
 
 export interface OptimizerWire {

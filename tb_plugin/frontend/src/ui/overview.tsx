@@ -3,7 +3,7 @@ import type { Report } from "../model/report";
 import type { DetailProps } from "./detail";
 import { FindingLine } from "./finding_card";
 import { Icon } from "./icons";
-import { Facts, Section } from "./pieces";
+import { Facts, Place, Section } from "./pieces";
 
 /** The report as a whole: its findings, traces, optimizers, and what it was made with. */
 export function Overview({ report, onSelect }: DetailProps) {
@@ -40,6 +40,12 @@ function Traces({ report }: { report: Report }) {
               {trace.jit ? ", jit" : ""}
               {trace.source === "compiled" ? "" : `, ${trace.source}`}
             </div>
+            {trace.location && (
+              <div>
+                <span class="muted">traced at </span>
+                <Place location={trace.location} />
+              </div>
+            )}
           </li>
         ))}
       </ul>
