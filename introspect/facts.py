@@ -109,8 +109,19 @@ class Facts:
 
     @property
     def flags_of_compile(self) -> bool:
-        """Whether the flags of the last compile rule, even in a step traced now: tf_keras' own train step."""
-        return self.capture.model.keras == "tf_keras" and not self.capture.model.custom_train_step
+        """Whether the flags of the last compile rule, even in a step traced now: tf_keras, unless its train step goes its own way."""
+        if self.capture.model.keras != "tf_keras":
+            return False
+        return not self.capture.model.custom_train_step or self._follows_compile
+
+    @cached_property
+    def _follows_compile(self) -> bool:
+        """Whether the step does as the flags of compile said wherever those of now say otherwise."""
+        current, changed = self.current, []
+        for index, variable, row in self.pairs():
+            if variable.role == "model" and variable.compiled is not None and variable.compiled != row.expected:
+                changed.append((index, variable.compiled))
+        return current is not None and bool(changed) and all(current.updates(i) == then for i, then in changed)
 
     @cached_property
     def left_out(self) -> tuple[int, ...]:

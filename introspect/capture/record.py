@@ -60,6 +60,8 @@ class CapturedVariable:
     overwrite: bool = False
     """Keras' `overwrite_with_gradient`: the optimizer assigns the gradient itself."""
     creator: Location | None = None
+    compiled: bool | None = None
+    """Whether it trained by the flags of the last `compile`, which tf_keras keeps; None in Keras 3."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def fill_rows(model: Any, models: Sequence[Any], optimizers: Iterable[Any], grap
     for variable in (variable for part in models for variable in list_metric_variables(part, name_keras(part))):
         if table.find(variable) is None:
             state.add(variable, Entry("metric"))
-    found = add_untracked(graphs, table, state, model is None)
+    found = add_untracked(graphs, table, state, tree, model is None)
     for variable, row in zip(state.objects, state.rows, strict=True):
         table.add(variable, Entry(row.role))
     return Rows(table, tree, found)
@@ -53,10 +53,27 @@ def fill_rows(model: Any, models: Sequence[Any], optimizers: Iterable[Any], grap
 
 def add_model(model: Any, tree: LayerTree, table: VariableTable) -> None:
     trained = {id(variable) for variable in model.trainable_variables}
+    compiled = list_compiled(model)
     seeds = {id(variable) for layer in tree.layers for variable in list_seeds(layer)}
     for variable in model.variables:
         owners = tuple(tree.owners.get(id(variable), ()))
-        table.add(variable, Entry("model", id(variable) in trained, owners, id(variable) in seeds))
+        then = None if compiled is None else id(variable) in compiled
+        table.add(variable, Entry("model", id(variable) in trained, owners, id(variable) in seeds, then))
+
+
+def list_compiled(model: Any) -> set[int] | None:
+    """Identities of what trained by the flags that tf_keras kept at `compile`; None in Keras 3. Seen on tf_keras 2.19 to 2.21."""
+    state = getattr(model, "_compiled_trainable_state", None)
+    if name_keras(model) != "tf_keras" or state is None:
+        return None
+    found: set[int] = set()
+    stack = [model]
+    while stack:
+        layer = stack.pop()
+        if state.get(layer, layer.trainable):
+            found.update(id(variable) for variable in layer._trainable_weights)
+            stack.extend(layer._flatten_layers(recursive=False, include_self=False))
+    return found
 
 
 def list_metric_variables(model: Any, keras: KerasName) -> list[Any]:
@@ -72,7 +89,9 @@ def is_metric(value: Any) -> bool:
     return descends(value, ("keras", "tf_keras"), ("Metric",))
 
 
-def add_untracked(graphs: Sequence[Any], table: VariableTable, state: VariableTable, alone: bool) -> list[Any]:
+def add_untracked(
+    graphs: Sequence[Any], table: VariableTable, state: VariableTable, tree: LayerTree, alone: bool
+) -> list[Any]:
     """Rows of what the graphs use and nobody named; gives back optimizers that own some of it."""
     known = find_unknown(graphs, (table, state))
     claims = claim_variables(known)
@@ -81,11 +100,13 @@ def add_untracked(graphs: Sequence[Any], table: VariableTable, state: VariableTa
         optimizer = claims.optimizers.get(id(variable))
         if optimizer is not None:
             found.setdefault(id(optimizer), optimizer)
-        add_claimed(variable, claims, table, state, alone)
+        add_claimed(variable, claims, table, state, tree, alone)
     return list(found.values())
 
 
-def add_claimed(variable: Any, claims: Claims, table: VariableTable, state: VariableTable, alone: bool) -> None:
+def add_claimed(
+    variable: Any, claims: Claims, table: VariableTable, state: VariableTable, tree: LayerTree, alone: bool
+) -> None:
     key = id(variable)
     named = claims.wrappers.get(key, variable)
     if key in claims.optimizers:
@@ -94,6 +115,6 @@ def add_claimed(variable: Any, claims: Claims, table: VariableTable, state: Vari
         state.add(named, Entry("metric"))
     else:
         layer = claims.layers.get(key)
-        owners = (str(layer.name),) if layer is not None else ()
+        owners = (tree.paths.get(id(layer), str(layer.name)),) if layer is not None else ()
         role: Role = "model" if alone else "untracked"
         table.add(named, Entry(role, bool(find_face(named).trainable), owners, key in claims.seeds))

@@ -140,6 +140,8 @@ def read_rate(optimizer: Any) -> float | str | None:
     inner = state.get("inner_optimizer", state.get("_optimizer"))
     if is_optimizer(inner):
         return read_rate(inner)
+    if "_inner_optimizers" in state:  # its own rate is 0 and never used
+        return None
     rate = state.get("_learning_rate", (state.get("_hyper") or {}).get("learning_rate"))
     if is_variable(rate):
         number = read_number(rate)

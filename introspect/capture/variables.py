@@ -53,6 +53,7 @@ class Entry:
     expected: bool = False
     owners: tuple[str, ...] = ()
     seed: bool = False
+    compiled: bool | None = None
 
 
 @dataclass
@@ -157,6 +158,7 @@ def describe_variable(variable: Any, copies: tuple[Any, ...], path: str, entry: 
         owners=entry.owners,
         seed=entry.seed,
         overwrite=bool(getattr(face, "overwrite_with_gradient", False)),
+        compiled=entry.compiled,
     )
 
 

@@ -27,7 +27,7 @@ from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
 from introspect.rules._groups import shorten, write_layer
-from introspect.rules._wording import agree, count, name_some
+from introspect.rules._wording import agree, count, join, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -53,7 +53,21 @@ def _report(facts: Facts, path: str, indices: list[int], trains: bool) -> Findin
     number, tf_keras = len(indices), facts.capture.model.keras == "tf_keras"
     name, code = shorten(facts, path), write_layer(facts, path)
     paths = facts.paths_of(indices)
-    if trains:
+    if trains and (others := _name_sharers(facts, path, indices)):
+        them = agree(number, "it", "them")
+        message = f"{name}.trainable is False, and {count(number, 'variable')} of it {agree(number, 'is', 'are')} trainable all the same"
+        cause = (
+            f"Layer {join([shorten(facts, other) for other in others])} {agree(len(others), 'shares', 'share')} {them}. "
+            + (
+                "tf_keras trains a variable that any of its layers lets train."
+                if tf_keras
+                else "A variable has one flag in Keras 3, and the layer whose flag was set last decides."
+            )
+        )
+        fix = "# to freeze, in every layer that holds it:\n" + "\n".join(
+            f"{write_layer(facts, other)}.trainable = False" for other in others
+        )
+    elif trains:
         message = (
             f"{name}.trainable is False, and {count(number, 'variable')} below it {agree(number, 'is', 'are')} trainable all "
             "the same"
@@ -86,6 +100,14 @@ def _report(facts: Facts, path: str, indices: list[int], trains: bool) -> Findin
         cause=cause,
         fix=fix,
     )
+
+
+def _name_sharers(facts: Facts, path: str, indices: list[int]) -> list[str]:
+    """Layers outside of the frozen one that own all of the variables as well, and train."""
+    owners = [set(facts.capture.variables[index].owners) for index in indices]
+    shared = set.intersection(*owners)
+    layers = (layer for layer in facts.capture.layers if layer.path in shared and layer.trainable)
+    return [layer.path for layer in layers if all(outer.path != path for outer in facts.tree.ancestors(layer.path))]
 
 
 RULE = Rule("INT401", "container-flag-differs", "info", "proven", __doc__ or "", check)

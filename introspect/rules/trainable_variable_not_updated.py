@@ -93,7 +93,11 @@ def _explain(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
         explain_stale(facts, current, left_out, frozen=False),
         warn_of_retrace(facts, current, left_out, frozen=False),
     ]
-    if facts.capture.model.custom_train_step and current.trace.caller in ("fit", "train_on_batch"):
+    if (
+        facts.capture.model.custom_train_step
+        and not facts.flags_of_compile
+        and current.trace.caller in ("fit", "train_on_batch")
+    ):
         said.append("(Or the model's own train_step takes no gradient for them.)")
     return " ".join(part for part in said if part)
 

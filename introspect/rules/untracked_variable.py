@@ -26,6 +26,7 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import Finding, Severity
 from introspect.rules._base import Rule
+from introspect.rules._groups import shorten
 from introspect.rules._stale import is_own_loop, name_origin
 from introspect.rules._steps import op_step, write_steps
 from introspect.rules._wording import RECOMPILE, agree, count, name_some, place
@@ -89,22 +90,38 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
         place(facts.locate(current, current.flow.function(node), current.flow.name(node))) if node is not None else ""
     )
     used = f" (used at {where})" if where else ""
+    tf_keras = facts.capture.model.keras == "tf_keras"
     if not layers:
+        holders = (
+            "a function, a Lambda or an object of your own"
+            if tf_keras
+            else "an attribute, a tf.Module, a function or a Lambda"
+        )
         return (
-            f"{name_some(facts.paths_of(still))}{used} {agree(len(still), 'belongs', 'belong')} to no layer: a bare tf.Variable "
-            "that a function or a Lambda holds, which Keras does not see.",
+            f"{name_some(facts.paths_of(still))}{used} {agree(len(still), 'is no weight', 'are no weights')} of a layer: "
+            f"{agree(len(still), 'a bare variable', 'bare variables')} that {holders} holds, which Keras does not see.",
             "# in a layer's build():\nself.w = self.add_weight(shape=..., initializer=...)",
         )
-    named = f"{agree(len(layers), 'layer', 'layers')} {name_some(layers)}"
+    named = f"{agree(len(layers), 'layer', 'layers')} {name_some([shorten(facts, layer) for layer in layers])}"
     if facts.capture.model.keras == "keras" and all(path.endswith(":0") for path in facts.paths_of(still)):
         return (
             f"The variables belong to {named}{used}, made by tf_keras; a model of Keras 3 does not see layers of tf_keras.",
             "# make the layer with keras.layers (Keras 3), not tf_keras.layers",
         )
+    if all(layer in facts.tree.by_path for layer in layers):
+        return (
+            f"The variables belong to {named}{used}, which the model holds and which does not give them among its weights: its "
+            "class overrides trainable_weights, or weights.",
+            "# freeze by the flag, and leave trainable_weights as Keras has it:\nlayer.trainable = False",
+        )
+    seen, unseen = (
+        ("lists, tuples and dicts", "a set")
+        if tf_keras
+        else ("lists, tuples, dicts and sets", "an item put into a list later")
+    )
     return (
         f"The variables belong to {named}{used}, which Keras does not see: it looks in the attributes of layers, and in "
-        "lists, tuples, dicts and sets assigned to them. Not seen: a class attribute, an item put into a list later, a "
-        "helper object, a layer made in call().",
+        f"{seen} assigned to them. Not seen: {unseen}, a class attribute, a helper object, a layer made in call().",
         "# in __init__, as an attribute of the layer or model that calls it:\nself.block = keras.layers.Dense(...)",
     )
 

@@ -330,3 +330,146 @@ def step_of_a_tf_function_with_a_new_optimizer():
 
 
 KEPT: list[Any] = []
+
+
+class StepByFlags:
+    """A train_step that goes by the flags, for tf_keras."""
+
+    def train_step(self, data):
+        features, labels = data
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(self(features, training=True) - labels))
+        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        return {"loss": loss}
+
+
+def own_step_of_tf_keras(hidden_trains: bool) -> Any:
+    import tf_keras
+
+    inputs = tf_keras.Input((4,))
+    hidden = tf_keras.layers.Dense(5, name="hid", trainable=hidden_trains)(inputs)
+    model = type("M", (StepByFlags, tf_keras.Model), {})(inputs, tf_keras.layers.Dense(1, name="out")(hidden))
+    model.compile("adam", "mse")
+    return model
+
+
+@situation
+def own_step_of_tf_keras_frozen_after_compile():
+    model = own_step_of_tf_keras(True)
+    model.get_layer("hid").trainable = False
+    return model
+
+
+@situation
+def own_step_of_tf_keras_unfrozen_after_fit():
+    model = own_step_of_tf_keras(False)
+    model.fit(x, y, verbose=0)
+    model.get_layer("hid").trainable = True
+    return model
+
+
+@situation
+def rates_of_several_optimizers():
+    model = mlp()
+    places = {".*hid.*": keras.optimizers.Adam(0.01)}
+    model.compile(
+        keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.1), places)), "mse"
+    )
+    return model
+
+
+@situation
+def one_rate_of_several_is_zero():
+    model = mlp()
+    places = {".*hid.*": keras.optimizers.Adam(0.0)}
+    model.compile(
+        keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.1), places)), "mse"
+    )
+    return model
+
+
+def tied(module: Any) -> Any:
+    """Layers first and second hold one kernel; first is frozen, second set last."""
+
+    class Second(module.layers.Layer):
+        def __init__(self, other, **names):
+            super().__init__(**names)
+            self.w = other.kernel
+
+        def call(self, inputs):
+            return tf.matmul(inputs, tf.convert_to_tensor(self.w), transpose_b=True)
+
+    inputs = module.Input((4,))
+    first = module.layers.Dense(5, name="first")
+    hidden = first(inputs)
+    model = module.Model(inputs, module.layers.Dense(1, name="out")(Second(first, name="second")(hidden)))
+    first.trainable = False
+    model.get_layer("second").trainable = False
+    model.get_layer("second").trainable = True
+    model.compile("sgd", "mse")
+    return model
+
+
+@situation
+def tied_weight_of_a_frozen_layer():
+    return tied(keras)
+
+
+@situation
+def tied_weight_of_a_frozen_layer_of_tf_keras():
+    import tf_keras
+
+    return tied(tf_keras)
+
+
+@situation
+def weights_property_of_tf_keras():
+    import tf_keras
+
+    class Bare(tf_keras.layers.Dense):
+        @property
+        def trainable_weights(self):
+            return []
+
+    inputs = tf_keras.Input((4,))
+    model = tf_keras.Model(inputs, tf_keras.layers.Dense(1, name="out")(Bare(5, name="hid")(inputs)))
+    model.compile("sgd", "mse")
+    return model
+
+
+@situation
+def layers_in_a_set_of_tf_keras():
+    import tf_keras
+
+    class Net(tf_keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.parts = {tf_keras.layers.Dense(4, name="part")}
+            self.out = tf_keras.layers.Dense(1, name="out")
+
+        def call(self, inputs):
+            for part in list(self.parts):
+                inputs = part(inputs)
+            return self.out(inputs)
+
+    model = Net()
+    model(x)
+    model.compile("sgd", "mse")
+    return model
+
+
+@situation
+def bare_variable_in_an_attribute():
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.scale = tf.Variable(tf.ones(4), name="scale")
+            self.out = keras.layers.Dense(1, name="out")
+
+        def call(self, inputs):
+            return self.out(inputs * self.scale)
+
+    model = Net()
+    model(x)
+    model.compile("sgd", "mse")
+    return model

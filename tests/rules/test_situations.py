@@ -58,6 +58,32 @@ TOLD: dict[str, list[tuple[str, str]]] = {
         ("INT203", "from before the model was compiled with this one"),
         ("INT203", "take @tf.function from train_step"),
     ],
+    "own_step_of_tf_keras_frozen_after_compile": [
+        ("INT101", "tf_keras trains by the flags of the last compile, and then layer hid was trainable."),
+        ("INT101", "introspect.recompile(model)"),
+    ],
+    "own_step_of_tf_keras_unfrozen_after_fit": [
+        ("INT103", "tf_keras trains by the flags of the last compile, and then layer hid was frozen."),
+        ("INT103", "introspect.recompile(model)"),
+    ],
+    "rates_of_several_optimizers": [],
+    "one_rate_of_several_is_zero": [("INT501", "2 variables of layer hid get their gradient and stand still")],
+    "tied_weight_of_a_frozen_layer": [
+        ("INT401", "first.trainable is False, and 1 variable of it is trainable all the same: first/kernel."),
+        ("INT401", "Layer second shares it. A variable has one flag in Keras 3"),
+        ("INT401", 'model.get_layer("second").trainable = False'),
+    ],
+    "tied_weight_of_a_frozen_layer_of_tf_keras": [
+        ("INT401", "Layer second shares it. tf_keras trains a variable that any of its layers lets train.")
+    ],
+    "weights_property_of_tf_keras": [("INT105", "its class overrides trainable_weights, or weights.")],
+    "layers_in_a_set_of_tf_keras": [("INT105", "Not seen: a set, a class attribute")],
+    "bare_variable_in_an_attribute": [
+        (
+            "INT105",
+            "is no weight of a layer: a bare variable that an attribute, a tf.Module, a function or a Lambda holds",
+        )
+    ],
     "part_of_a_backbone_unfrozen_late": [
         ("INT401", "base.trainable is False, and 4 variables below it are trainable all the same"),
         ("INT103", "4 of 6 trainable variables are not trained by the step, those of layer base"),
