@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from introspect.capture.record import Capture
@@ -55,15 +56,40 @@ def inspect(
             str(target), data=data, measure=measure, try_fixes=try_fixes, select=select, ignore=ignore
         )
     if args is not None:
-        if try_fixes:
-            raise IntrospectError("try_fixes builds Keras' own step again; a tf.function of your own cannot be tried")
-        from introspect.capture import capture_function
-
-        observe = observer(measure, args=tuple(args), kwargs=kwargs or {})
-        capture = capture_function(target, tuple(args), kwargs or {}, model=model, optimizer=optimizer, observe=observe)
-        return checked(diagnose(capture, rules))
+        loop = Loop(target, tuple(args), kwargs or {}, model, optimizer)
+        return inspect_loop(loop, rules, measure, try_fixes)
     capture = capture_model(target, data=data, observe=observer(measure, data=data))
     return finish(target, capture, rules, Wanted(measure, try_fixes, data))
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A custom loop: its step, what it is called with, and what it trains with."""
+
+    step: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    model: Any
+    optimizer: Any
+
+
+def inspect_loop(loop: Loop, rules: Sequence[Rule], measure: bool, try_fixes: bool) -> Report:
+    """The report of a custom loop's step."""
+    from introspect.capture import capture_function
+
+    observe = observer(measure, args=loop.args, kwargs=loop.kwargs)
+    capture = capture_function(
+        loop.step, loop.args, loop.kwargs, model=loop.model, optimizer=loop.optimizer, observe=observe
+    )
+    report = checked(diagnose(capture, rules))
+    if try_fixes:
+        from introspect import fixes
+        from introspect.capture.looptrial import capture_loop_trial
+
+        return fixes.try_fixes(
+            report, partial(capture_loop_trial, loop.step, loop.args, loop.kwargs, loop.model, loop.optimizer)
+        )
+    return report
 
 
 def observer(measure: bool, **feed: Any) -> Observer | None:
@@ -162,9 +188,11 @@ def finish(model: Any, capture: Capture, rules: Sequence[Rule], wanted: Wanted) 
     """The report of a capture, with what was asked for beside it."""
     report = checked(diagnose(capture, rules))
     if wanted.try_fixes:
-        from introspect.fixes import try_fixes
+        from introspect import fixes
+        from introspect.capture.trial import capture_trial
 
-        report = try_fixes(model, report, wanted.data, wanted.batch_size)
+        make = partial(capture_trial, model, data=wanted.data, batch_size=wanted.batch_size)
+        report = fixes.try_fixes(report, make)
     return report
 
 

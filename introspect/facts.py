@@ -188,11 +188,22 @@ class Facts:
             return around[-2::-1]
         return around or ([path] if path is not None else [])
 
+    def indices_below(self, path: str) -> list[int]:
+        """The variables that a layer and its layers hold."""
+        own = (index for index, variable, _ in self.pairs() if variable.role == "model")
+        return [i for i in own if any(one.path == path for one in self.tree.ancestors(self.capture.variables[i].layer))]
+
     @cached_property
     def weights_below(self) -> Counter[str]:
         """By layer path: how many variables it and its layers hold that were made to train."""
         weights = (i for i, one in enumerate(self.capture.variables) if one.role == "model" and one.watched)
         return Counter(path for index in weights for path in self.layers_around(index))
+
+    @cached_property
+    def expected_below(self) -> Counter[str]:
+        """By layer path: how many variables it and its layers hold that the flags let train."""
+        wanted = (index for index, variable, row in self.pairs() if variable.role == "model" and row.expected)
+        return Counter(path for index in wanted for path in self.layers_around(index))
 
     def locate(self, evidence: TraceEvidence, function: str, node: str) -> Location | None:
         """The user's file and line that made an op, where that is known."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from introspect.capture.assembly import Observer, Reading, StandIn, assemble, pair_optimizers
+from introspect.capture.assembly import Observer, Reading, assemble, pair_optimizers
 from introspect.capture.current import look_up
 from introspect.capture.frames import explain_error, locate_error
 from introspect.capture.framework import KerasName, name_keras, require_backend
 from introspect.capture.guard import preserve
+from introspect.capture.isolation import find_unknown_variables
 from introspect.capture.record import Capture, StepFailure
-from introspect.capture.slots import open_optimizer
+from introspect.capture.slots import is_built, open_optimizer
 from introspect.capture.step import is_function, trace_number
 from introspect.capture.traces import LiveTrace, list_live
 from introspect.capture.tracing import is_distributed
@@ -124,13 +126,17 @@ def trace_function(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: d
     try:
         concrete = copy_function(step).get_concrete_function(*args, **kwargs)
     except Exception as error:
-        concrete = trace_unbuilt(reading.optimizers, step, args, kwargs)
+        built = [optimizer for optimizer in choose_optimizers(reading, step) if is_built(optimizer)]
+        if reading.model is not None:
+            reading.unknown = find_unknown_variables(reading.model.trainable_weights, built)
+        concrete = trace_unbuilt(built, step, args, kwargs)
+        reading.unknown = reading.unknown if concrete is not None else ()
         kind = "retrace" if concrete is None else "unknown-variable"
         if concrete is None and not reading.lives:
             raise StepError(
                 f"{name_function(step)} cannot be traced: {explain_error(error)}; mend the step or its arguments"
             ) from error
-        name = next((str(s.real.name) for s in reading.optimizers if s.built), None)
+        name = next((str(optimizer.name) for optimizer in built), None)
         reading.failure = StepFailure(kind, explain_error(error), optimizer=name, location=locate_error(error))  # type: ignore[arg-type]
     if concrete is None:
         reading.current = reading.lives[-1].concrete
@@ -140,9 +146,22 @@ def trace_function(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: d
     reading.current = concrete
 
 
-def trace_unbuilt(optimizers: list[StandIn], step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any | None:
+def choose_optimizers(reading: Reading, step: Any) -> list[Any]:
+    """The loop's optimizers: the one that was named, else those in what the function closes over or names."""
+    named = [stand_in.real for stand_in in reading.optimizers]
+    return named or [part for value in list_names(unwrap_function(step)) for part in open_optimizer(value)]
+
+
+def list_names(function: Any) -> list[Any]:
+    """Values of a Python function's closure, of its globals and of its owner's attributes."""
+    owner, plain = getattr(function, "__self__", None), getattr(function, "__func__", function)
+    found = inspect.getclosurevars(plain) if inspect.isfunction(plain) else None
+    values = [] if found is None else [*found.nonlocals.values(), *found.globals.values()]
+    return [*values, *(vars(owner).values() if hasattr(owner, "__dict__") else ())]
+
+
+def trace_unbuilt(built: list[Any], step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any | None:
     """The trace with optimizers that forgot what they were built with; None where that fails too."""
-    built = [stand_in.real for stand_in in optimizers if stand_in.built]
     if not built:
         return None
     for optimizer in built:

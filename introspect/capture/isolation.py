@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,20 +136,21 @@ def try_optimizers(model: Any, spec: Any) -> Attempt:
         failure = StepFailure(
             "unknown-variable", explain_error(error), optimizer=name_blamed(twin), location=locate_error(error)
         )
-        return Attempt(fresh, concrete, failure, find_unknown_variables(model, twin))
+        unknown = find_unknown_variables(model.trainable_weights, [real for real, _ in twin.optimizers])
+        return Attempt(fresh, concrete, failure, unknown)
 
 
 def name_blamed(twin: Twin) -> str | None:
     return next((str(real.name) for real, _ in twin.optimizers if is_built(real)), None)
 
 
-def find_unknown_variables(model: Any, twin: Twin) -> tuple[Any, ...]:
+def find_unknown_variables(trained: Iterable[Any], optimizers: Iterable[Any]) -> tuple[Any, ...]:
     """Variables that the flags let train and that no built optimizer knows; else those it knows and that are frozen."""
     known: dict[Any, Any] = {}
-    for real, _ in twin.optimizers:
+    for real in optimizers:
         known.update((id(variable), variable) for variable in vars(real).get("_trainable_variables") or ())
         known.update(dict.fromkeys(vars(real).get("_index_dict") or {}))
-    trained = list(model.trainable_weights)
+    trained = list(trained)
     unknown = [v for v in trained if id(v) not in known and getattr(v, "_unique_id", None) not in known]
     wanted = {id(variable) for variable in trained}
     return tuple(unknown or (v for key, v in known.items() if v is not None and key not in wanted))

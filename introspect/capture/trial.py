@@ -1,34 +1,37 @@
-"""The step as it would be had the model been compiled again with new optimizers, traced on a twin."""
+"""The step as it would be after a fix, traced on a twin: compiled again, or with other flags."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 from introspect.capture.assembly import Reading, assemble, pair_optimizers
 from introspect.capture.frames import explain_error
-from introspect.capture.framework import KerasName, require_model
+from introspect.capture.framework import KerasName, name_keras, require_model
 from introspect.capture.guard import preserve
 from introspect.capture.inputs import read_spec
 from introspect.capture.invented import invent_specs
+from introspect.capture.layers import walk_layers
 from introspect.capture.model import require_compiled, runs_eagerly, summarize_model
+from introspect.capture.rebuild import recompile_model
 from introspect.capture.record import Capture
 from introspect.capture.slots import find_optimizers
 from introspect.capture.step import find_functions, list_traces
 from introspect.capture.traces import LiveTrace
 from introspect.capture.tracing import is_distributed, trace_twin
 from introspect.capture.twin import Twin, twin_model
-from introspect.errors import StepError
+from introspect.errors import IntrospectError, StepError
+from introspect.remedies import Action, Compile, Recompile, SetFlag
 
 
-def capture_recompiled(model: Any, data: Any = None, batch_size: int | None = None) -> Capture:
-    """What `capture_model` would find after `introspect.recompile(model)`; the model stays as it is, to the bit.
+def capture_trial(model: Any, actions: Sequence[Action], data: Any = None, batch_size: int | None = None) -> Capture:
+    """What `capture_model` would find after the actions; the model stays as it is, to the bit.
 
     Costs one trace of the step, and memory for the new optimizers' slots meanwhile.
 
     Raises:
-        StepError: a step compiled again cannot be traced.
+        StepError: the step cannot be traced then, or an action cannot be done.
         IntrospectError: as `capture_model`.
     """
     keras = require_model(model)
@@ -37,7 +40,8 @@ def capture_recompiled(model: Any, data: Any = None, batch_size: int | None = No
     given = [] if data is None else [read_spec(model, data, keras, batch_size)]
     specs = iter(given) if given else chain(read_specs(model, keras), invent_specs(model, keras, batch_size))
     with preserve(model) as kept:
-        twin, concrete = trace_fresh(model, keras, specs)
+        set_flags(model, actions)
+        warnings, twin, concrete = trace_changed(model, keras, specs, actions)
         reading = Reading(
             model=twin.model,
             keras=keras,
@@ -48,23 +52,65 @@ def capture_recompiled(model: Any, data: Any = None, batch_size: int | None = No
             optimizers=pair_optimizers(find_optimizers(twin.model), {}, twin.model.optimizer),
             data_given=True,
             kept=kept,
+            warnings=warnings,
         )
         return assemble(reading)
 
 
-def trace_fresh(model: Any, keras: KerasName, specs: Iterator[Any]) -> tuple[Twin, Any]:
-    """A twin with the flags and settings of now and unbuilt optimizers, and its step's trace for the first spec that fits."""
+def set_flags(model: Any, actions: Sequence[Action]) -> None:
+    """Set flags of the model's own layers, as the user's code would; inside the guard only, which puts them back.
+
+    Raises:
+        StepError: there is no such layer.
+    """
+    for action in actions:
+        if isinstance(action, SetFlag):
+            find_layer(model, action).trainable = action.value
+
+
+def find_layer(model: Any, action: SetFlag) -> Any:
+    layer = model
+    try:
+        if action.path is not None:
+            tree = walk_layers(model, name_keras(model))
+            return next(one for one in tree.layers if tree.paths[id(one)] == f"{model.name}/{action.path}")
+        for name in action.names:
+            layer = layer.get_layer(name)
+    except (StopIteration, ValueError, AttributeError) as error:
+        said = action.path or "/".join(action.names)
+        raise StepError(f"layer {said!r} cannot be found below model {model.name!r}") from error
+    return layer
+
+
+def trace_changed(
+    model: Any, keras: KerasName, specs: Iterator[Any], actions: Sequence[Action]
+) -> tuple[tuple[str, ...], Twin, Any]:
+    """(what could not be kept, the twin, its step's trace) for the first spec that fits."""
     first: Exception | None = None
     for spec in specs:
-        twin = twin_model(model, "fresh")
-        if keras == "tf_keras":
-            twin.model.__dict__["_compiled_trainable_state"] = twin.model._get_trainable_state()
+        warnings, twin = compile_twin(model, keras, actions)
         try:
-            return twin, trace_twin(twin, spec)
+            return warnings, twin, trace_twin(twin, spec)
         except Exception as error:
             first = first or error
     reason = explain_error(first) if first is not None else "its inputs are not known; pass data="
     raise StepError(f"a step of model {model.name!r} compiled again cannot be traced: {reason}") from first
+
+
+def compile_twin(model: Any, keras: KerasName, actions: Sequence[Action]) -> tuple[tuple[str, ...], Twin]:
+    """A twin that was compiled again as the actions say; with unbuilt optimizers where the state cannot be kept."""
+    warnings: tuple[str, ...] = ()
+    twin = twin_model(model)
+    if any(isinstance(action, Recompile) for action in actions):
+        try:
+            recompile_model(twin.model, keep_state=True)
+        except IntrospectError as error:
+            warnings, twin = (str(error),), twin_model(model, "fresh")
+    elif any(isinstance(action, Compile) and action.renew for action in actions):
+        twin = twin_model(model, "fresh")
+    if keras == "tf_keras" and any(isinstance(action, Recompile | Compile) for action in actions):
+        twin.model.__dict__["_compiled_trainable_state"] = twin.model._get_trainable_state()
+    return warnings, twin
 
 
 def read_specs(model: Any, keras: KerasName) -> Iterator[Any]:

@@ -98,17 +98,3 @@ def of_layers(facts: Facts, indices: Sequence[int]) -> str:
     """ " of layer hid", or nothing."""
     named = name_layers(facts, indices)
     return f" of {named}" if named else ""
-
-
-def write_layer(facts: Facts, path: str) -> str:
-    """Python for a layer: `model.get_layer("base").get_layer("conv")`, or `layer` where no call finds it."""
-    chain = list(facts.tree.ancestors(path))[::-1]
-    if len(chain) < 2 or any(layer.class_name not in ("Functional", "Sequential") for layer in chain[1:-1]):
-        return "model" if len(chain) == 1 else "layer"
-    return "model" + "".join(f'.get_layer("{layer.name}")' for layer in chain[1:])
-
-
-def write_freeze(facts: Facts, path: str) -> str:
-    """Python that freezes a layer."""
-    code = write_layer(facts, path)
-    return f"{code}.trainable = False" + (f"  # {shorten(facts, path)}" if code == "layer" else "")

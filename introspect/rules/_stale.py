@@ -7,18 +7,11 @@ from collections.abc import Iterable, Sequence
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import EvidenceStep
+from introspect.rules._code import is_own_loop, write_anew
 from introspect.rules._groups import are_several, bare_layers, group_layers, list_groups
 from introspect.rules._wording import RECOMPILE, agree, count, place
 
-OWN_CALLERS = ("fit", "train_on_batch")
-"""Callers whose step Keras made."""
-
 _READ = "Flags are read when a step is traced; one that is set later acts only after the next compile."
-
-
-def is_own_loop(current: TraceEvidence) -> bool:
-    """Whether the step is a tf.function of the user's, which no compile makes anew."""
-    return current.trace.caller not in OWN_CALLERS
 
 
 def explain_stale(facts: Facts, current: TraceEvidence, indices: Sequence[int], frozen: bool) -> str:
@@ -80,15 +73,12 @@ def optimizers_know(facts: Facts, indices: Sequence[int]) -> bool:
     return not built or known.issuperset(indices)
 
 
-def mend_stale(current: TraceEvidence) -> str:
-    """Code that makes a new trace."""
+def mend_stale(facts: Facts, current: TraceEvidence, indices: Sequence[int]) -> str:
+    """Code that makes a step of the flags of now, in which `indices` train or do not."""
     if not is_own_loop(current):
         return RECOMPILE
-    name = current.trace.caller
-    return (
-        f"{name} = tf.function({name}.python_function)  # a new one, after the flags are set; it has no old trace\n"
-        "# with a new optimizer, if variables train that the old one was not built with"
-    )
+    wanted = [index for index in indices if facts.capture.variables[index].expected]
+    return write_anew(current, renew=bool(wanted) and not optimizers_know(facts, wanted))
 
 
 def name_kept(current: TraceEvidence, nodes: Iterable[int]) -> str | None:

@@ -26,7 +26,8 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
-from introspect.rules._groups import shorten, write_layer
+from introspect.rules._code import find_frozen, write_anew, write_flag, write_freeze
+from introspect.rules._groups import shorten
 from introspect.rules._wording import agree, count, join, name_some
 
 
@@ -51,8 +52,8 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 def _report(facts: Facts, path: str, indices: list[int], trains: bool) -> Finding:
     number, tf_keras = len(indices), facts.capture.model.keras == "tf_keras"
-    name, code = shorten(facts, path), write_layer(facts, path)
-    paths = facts.paths_of(indices)
+    name = shorten(facts, path)
+    paths, anew = facts.paths_of(indices), write_anew(facts.current)
     if trains and (others := _name_sharers(facts, path, indices)):
         them = agree(number, "it", "them")
         message = f"{name}.trainable is False, and {count(number, 'variable')} of it {agree(number, 'is', 'are')} trainable all the same"
@@ -64,9 +65,8 @@ def _report(facts: Facts, path: str, indices: list[int], trains: bool) -> Findin
                 else "A variable has one flag in Keras 3, and the layer whose flag was set last decides."
             )
         )
-        fix = "# to freeze, in every layer that holds it:\n" + "\n".join(
-            f"{write_layer(facts, other)}.trainable = False" for other in others
-        )
+        frozen = write_freeze(facts, others)
+        fix = f"# to freeze, in every layer that holds {them}:\n{frozen}\n{anew}"
     elif trains:
         message = (
             f"{name}.trainable is False, and {count(number, 'variable')} below it {agree(number, 'is', 'are')} trainable all "
@@ -78,16 +78,18 @@ def _report(facts: Facts, path: str, indices: list[int], trains: bool) -> Findin
         )
         fix = (
             f"# to freeze all below it; an assignment of the value that a flag has does nothing:\n"
-            f"{code}.trainable = True\n{code}.trainable = False  # then compile"
+            f"{write_flag(facts, path, True)}\n{write_flag(facts, path, False)}\n{anew}"
         )
     else:
         message = (
             f"{name}.trainable is False and freezes {count(number, 'variable')} whose own layers say that they train"
         )
         cause = f"The flag of {name} decides for all layers below it{' (tf_keras)' if tf_keras else ''}."
+        frozen = write_freeze(facts, find_frozen(facts, path))
         fix = (
-            f"# if they are to train:\n{code}.trainable = True\n"
-            "# then freeze the layers below it that are not to train, and compile"
+            f"# if they are to train:\n{write_flag(facts, path, True)}"
+            + (f"\n# that is handed down to all below it, so freeze again:\n{frozen}\n" if frozen else "\n")
+            + anew
         )
     return Finding(
         rule=RULE.id,

@@ -92,7 +92,7 @@ def _explain(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) 
     stale = explain_stale(facts, current, moved, frozen=True)
     asks, compiled = kind in ASK_THEIR_FLAG, current.trace.source == "compiled"
     if facts.flags_of_compile or (compiled and (asks or _contradicts_elsewhere(facts, current))):
-        return stale, mend_stale(current)
+        return stale, mend_stale(facts, current, moved)
     if asks:
         return (
             f"A step traced now does it too, though {kind} asks its flag when it is traced: a tf.function of your own "
@@ -101,7 +101,7 @@ def _explain(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) 
         )
     accused = _accuse(facts, current, moved, kind)
     if compiled:
-        return f"{stale} Or {accused}.", f"{mend_stale(current)}\n{_ASK}"
+        return f"{stale} Or {accused}.", f"{mend_stale(facts, current, moved)}\n# or, if it does so still:\n{_ASK}"
     fix = _CALL if kind == "SpectralNormalization" else _ASK
     return f"A step traced now does it too: {accused}.", fix
 

@@ -29,6 +29,7 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
+from introspect.rules._code import is_own_loop
 from introspect.rules._groups import of_layers
 from introspect.rules._stale import (
     compare_flags,
@@ -126,12 +127,15 @@ def _name_kept(current: TraceEvidence, indices: list[int]) -> str | None:
 def _explain_own(facts: Facts, current: TraceEvidence, indices: list[int]) -> str:
     steps = write_steps(facts, current, indices[0], current.gradient_writes(indices[0])[:1])
     where = next((f" ({place(step.location)})" for step in steps if step.location is not None), "")
+    loop = is_own_loop(current)
     own = "The model's own train_step" if facts.capture.model.custom_train_step else "The step"
+    own, owner = (current.trace.caller, "model") if loop else (own, "self")
     compiled = "; or the flags were set after compile, and tf_keras trains by those of then"
+    asks = facts.capture.model.keras == "tf_keras" and not loop
     return (
         f"{own} gives {agree(len(indices), 'it', 'them')} to the optimizer{where} whatever the flags say: a step traced "
-        "now, with the flags as they are, does it too. It does not go by self.trainable_variables, or keeps a list that "
-        f"was taken earlier{compiled if facts.capture.model.keras == 'tf_keras' else ''}."
+        f"now, with the flags as they are, does it too. It does not go by {owner}.trainable_variables, or keeps a list that "
+        f"was taken earlier{compiled if asks else ''}."
     )
 
 
@@ -155,19 +159,22 @@ def _ask_of_root(facts: Facts) -> str:
 
 def _mend(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -> str:
     if kind == "average":
-        return "model.compile(optimizer=..., loss=..., metrics=...)  # with a new optimizer, after freezing"
+        return "model.compile(optimizer=..., loss=..., metrics=...)  # with a new optimizer"
     kept = _name_kept(current, indices)
     if kept is not None:
         return mend_kept(kept)
     if _is_stale(facts, current):
-        return mend_stale(current)
+        return mend_stale(facts, current, indices)
     if not facts.capture.model.custom_train_step:
         return RECOMPILE
+    own = is_own_loop(current)
+    where, owner = (current.trace.caller, "model") if own else ("train_step", "self")
+    optimizer = "optimizer" if own else "self.optimizer"
     return (
-        "# in train_step, ask for the variables at each call:\n"
-        "variables = self.trainable_variables\n"
+        f"# in {where}, ask for the variables at each call:\n"
+        f"variables = {owner}.trainable_variables\n"
         "gradients = tape.gradient(loss, variables)\n"
-        "self.optimizer.apply_gradients(zip(gradients, variables))"
+        f"{optimizer}.apply_gradients(zip(gradients, variables))"
     )
 
 

@@ -1,7 +1,7 @@
 """A flag was typed on an attribute that Keras does not read.
 
 What it does
-    Names attributes of layers that look like `trainable` and hold a boolean.
+    Names attributes of layers that look like `trainable` and hold a boolean other than the layer's flag.
 
 Why it matters
     Python takes `layer.trainble = False` without a word, and the layer trains.
@@ -23,23 +23,26 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
-from introspect.rules._groups import shorten, write_layer
+from introspect.rules._code import write_anew, write_flag
+from introspect.rules._groups import shorten
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     """One finding for each attribute."""
     for path, attribute, value in facts.capture.odd_flags:
         layer = facts.tree.by_path.get(path)
+        if layer is not None and layer.trainable == value:
+            continue  # what was typed is so
         yield Finding(
             rule=RULE.id,
             name=RULE.name,
             severity="info",
             certainty="likely",
-            variables=layer.variables if layer is not None else (),
+            variables=facts.paths_of(facts.indices_below(path)),
             layers=(path,),
             message=f"Layer {shorten(facts, path)} has an attribute {attribute!r} = {value}, which Keras does not read.",
             cause=f"It looks like a misspelt 'trainable', which is {layer.trainable if layer else 'unknown'} for this layer.",
-            fix=f"{write_layer(facts, path)}.trainable = {value}  # then compile",
+            fix=f"{write_flag(facts, path, value)}\n{write_anew(facts.current)}".rstrip(),
         )
 
 

@@ -28,9 +28,11 @@ from introspect.evidence.scan import TO_OUTPUT
 from introspect.evidence.ways import Way
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
+from introspect.remedies import OR
 from introspect.rules._base import Rule
+from introspect.rules._code import find_whole, write_anew, write_freeze
 from introspect.rules._cuts import mend_cuts, name_op, tell_cuts
-from introspect.rules._groups import of_layers, shorten, write_freeze
+from introspect.rules._groups import of_layers, shorten
 from introspect.rules._stale import explain_kept, mend_kept, name_kept_tape
 from introspect.rules._steps import op_step
 from introspect.rules._wording import agree, count, join, name_some
@@ -106,7 +108,7 @@ def _explain_cut(facts: Facts, current: TraceEvidence, way: Way, indices: list[i
         cause += f" Another way is cut by {join(others)}."
     return (
         cause,
-        f"{mend_cuts(current, way.cuts)}\n# or, where the cut is meant, freeze what lies before it:\n{_freeze(facts, indices)}",
+        mend_cuts(current, way.cuts) + _freeze(facts, indices, "where the cut is meant, freeze what lies before it"),
     )
 
 
@@ -124,8 +126,8 @@ def _explain_unused(facts: Facts, current: TraceEvidence, way: Way, indices: lis
         told = f"What {what} computes from {it} does not reach the loss: nothing uses the result."
     return (
         told,
-        "# give this output a loss (compile(loss=...), add_loss), or freeze the layers that only it uses:\n"
-        f"{_freeze(facts, indices)}",
+        "# give this output a loss: compile(loss=...), add_loss"
+        + _freeze(facts, indices, "freeze the layers that only it uses"),
     )
 
 
@@ -140,10 +142,10 @@ def _explain_unread(facts: Facts, indices: list[int]) -> tuple[str, str]:
         return (
             f"The step runs layer {shorten(facts, layer)}, and does not read {it}: its call() uses something else, for "
             "example an attribute that was replaced, or a constant that was made of the value once (.numpy()).",
-            "# use the weight itself in call(), or freeze it:\n" + _freeze(facts, indices),
+            "# use the weight itself in call()" + _freeze(facts, indices, "freeze it"),
         )
     outer = facts.outermost_uncalled(layer)
-    fix = "# call it on the way from the inputs to the loss, remove it, or freeze it:\n" + _freeze(facts, indices)
+    fix = "# call it on the way from the inputs to the loss, or remove it" + _freeze(facts, indices, "freeze it")
     if not outer:
         return f"The training step does not read {it}.", fix
     told = f"The training step runs nothing of layer {shorten(facts, outer)}: it is not called"
@@ -174,8 +176,10 @@ def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> t
     )
 
 
-def _freeze(facts: Facts, indices: list[int]) -> str:
-    return "\n".join(write_freeze(facts, path) for path in facts.layers_of(indices)[:3])
+def _freeze(facts: Facts, indices: list[int], why: str) -> str:
+    """The further remedy of freezing what gets no gradient; nothing where it is part of a layer that trains."""
+    code = write_freeze(facts, find_whole(facts, indices))
+    return f"\n{OR}{why}:\n{code}\n{write_anew(facts.current)}".rstrip() if code else ""
 
 
 def _name_ends(facts: Facts, way: Way, index: int) -> str:

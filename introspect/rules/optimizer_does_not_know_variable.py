@@ -27,8 +27,8 @@ from introspect.capture.record import CapturedOptimizer, StepFailure
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
+from introspect.rules._code import is_own_loop, write_anew
 from introspect.rules._groups import group_layers, list_groups, of_layers
-from introspect.rules._stale import is_own_loop
 from introspect.rules._wording import RECOMPILE, agree, count, name_some
 
 
@@ -52,15 +52,9 @@ def check(facts: Facts) -> Iterator[Finding]:
             f"{': ' + name_some(paths) if paths else ''}."
         ),
         cause=_explain(facts, failure),
-        fix=_LOOP if own_loop else RECOMPILE,
+        fix=write_anew(facts.current, renew=True) if own_loop else RECOMPILE,
         evidence=tuple(_evidence(facts, failure)),
     )
-
-
-_LOOP = (
-    "optimizer = type(optimizer).from_config(optimizer.get_config())  # a new one, which knows no variable yet\n"
-    "# and a new tf.function that uses it"
-)
 
 
 def _name(failure: StepFailure) -> str:

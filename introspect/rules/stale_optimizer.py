@@ -27,7 +27,8 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
-from introspect.rules._stale import OWN_CALLERS, explain_kept, mend_kept, name_kept
+from introspect.rules._code import OWN_CALLERS
+from introspect.rules._stale import explain_kept, mend_kept, name_kept
 
 
 def check(facts: Facts) -> Iterator[Finding]:

@@ -24,7 +24,8 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
-from introspect.rules._groups import shorten, write_layer
+from introspect.rules._code import write_anew, write_flag
+from introspect.rules._groups import shorten
 from introspect.rules._wording import agree, name_some
 
 
@@ -58,7 +59,7 @@ def check(facts: Facts) -> Iterator[Finding]:
                     f"{agree(len(paths), 'statistic goes', 'statistics go')} on moving: {name_some(paths)}."
                 ),
                 cause="The layer asks its own flag, which is True; only the flags of its weights were set to False.",
-                fix=f"{write_layer(facts, path)}.trainable = False  # then compile",
+                fix=f"{write_flag(facts, path, False)}\n{write_anew(current)}".rstrip(),
             )
 
 

@@ -29,7 +29,8 @@ from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding, Severity
 from introspect.rules._base import Rule
 from introspect.rules._groups import of_layers
-from introspect.rules._wording import RECOMPILE, count, name_some
+from introspect.rules._stale import mend_stale
+from introspect.rules._wording import count, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -74,7 +75,7 @@ def _report(facts: Facts, current: TraceEvidence, others: list[TraceEvidence], d
             f"{'The one for this data' if facts.capture.data_given else 'The latest one'} ({current.trace.id}) "
             f"{'is against the flags' if wrong_now else 'does what the flags say'}."
         ),
-        fix=RECOMPILE,
+        fix=mend_stale(facts, current, differ),
         evidence=tuple(_say(one, differ, facts) for one in (current, *others)),
     )
 

@@ -69,7 +69,7 @@ def _report(facts: Facts, current: TraceEvidence, left_out: list[int], cause: st
         layers=facts.layers_of(left_out),
         message=f"{_count(facts, left_out)}: {name_some(paths)}.",
         cause=cause,
-        fix=mend_stale(current) if kept is None else mend_kept(kept),
+        fix=mend_stale(facts, current, left_out) if kept is None else mend_kept(kept),
         evidence=(compare_flags(facts, current), *_evidence(facts, current, left_out)),
     )
 

@@ -26,8 +26,9 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import Finding, Severity
 from introspect.rules._base import Rule
+from introspect.rules._code import is_own_loop
 from introspect.rules._groups import shorten
-from introspect.rules._stale import is_own_loop, name_origin
+from introspect.rules._stale import name_origin
 from introspect.rules._steps import op_step, write_steps
 from introspect.rules._wording import RECOMPILE, agree, count, name_some, place
 

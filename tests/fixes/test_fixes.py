@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 import introspect
+from introspect.errors import IntrospectError
 from introspect.records import Report
+from tests.capture.observing import observe
 from tests.fixes.steps import make_data, make_model, path_of, same, step_moves, train, values
+from tests.fixes.test_recompile import make_optimizer
 
 pytestmark = pytest.mark.tf
 
@@ -212,7 +215,7 @@ def test_averages() -> None:
 def test_reports_without_a_fault_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     from introspect.capture import trial
 
-    monkeypatch.setattr(trial, "capture_recompiled", None)
+    monkeypatch.setattr(trial, "capture_trial", pytest.fail)
     model = make_model()
     model.compile("sgd", "mse")
     train(model, 1)
@@ -231,13 +234,65 @@ def test_what_cannot_be_tried_says_why() -> None:
     assert "cannot be traced" in finding.fix_result.note
 
 
-@pytest.mark.parametrize("make", [unfreeze_late, freeze_norm_late, reuse_optimizer, cut_gradient, make_misaligned])
+def make_kept(name: str) -> Callable[[], Any]:
+    """A layer unfrozen late, with an optimizer that keeps state of its own beside the slots."""
+
+    def make() -> Any:
+        model = make_model()
+        model.get_layer("d1").trainable = False
+        model.compile(make_optimizer("keras", name), "mse")
+        train(model, 2)
+        model.get_layer("d1").trainable = True
+        return model
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["ema", "accumulate", "scaled", "multi", "schedule_free", "muon"])
+def test_state_is_carried_into_the_trial(name: str) -> None:
+    """The step tried is that of `recompile`: its optimizer has the state, and nothing of it is found wrong."""
+    report = introspect.inspect(make_kept(name)(), try_fixes=True)
+    (finding,) = [f for f in report.findings if f.rule == "INT103"]
+    assert finding.verified
+    assert finding.fix_result is not None
+    assert "optimizer state kept" in finding.fix_result.note
+    model = make_kept(name)()
+    introspect.recompile(model)
+    assert introspect.inspect(model).ok
+
+
+def test_state_that_cannot_be_kept_is_said() -> None:
+    import keras
+
+    class Odd(keras.optimizers.SGD):  # type: ignore[misc,name-defined]
+        def get_config(self) -> dict[str, Any]:
+            return {"unknown": 1}
+
+    model = make_model()
+    model.get_layer("d1").trainable = False
+    model.compile(Odd(0.1), "mse")
+    train(model, 1)
+    model.get_layer("d1").trainable = True
+    (finding,) = introspect.inspect(model, try_fixes=True).findings
+    assert finding.fix_result is not None
+    assert "with a new optimizer, for its state cannot be kept" in finding.fix_result.note
+    with pytest.raises(IntrospectError):
+        introspect.recompile(model)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(unfreeze_late, freeze_norm_late, reuse_optimizer, cut_gradient, make_misaligned, mix_traces),
+        *(make_kept("ema"), make_kept("scaled"), make_kept("multi")),
+    ],
+)
 def test_the_model_is_not_touched(make: Callable[[], Any]) -> None:
     model = make()
-    before = record_state(model)
+    before, whole = record_state(model), observe(model, model.optimizer)
     introspect.inspect(model, try_fixes=True)
-    after = record_state(model)
-    assert before == after
+    assert record_state(model) == before
+    assert observe(model, model.optimizer) == whole
 
 
 def record_state(model: Any) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,10 +51,16 @@ def test_good_raises_nothing(rule: Rule) -> None:
 
 def inspect_sample(name: str, kind: str) -> Report:
     """The report that the script prints."""
+    module = load_sample(name, kind)
+    target, data = module.build()
+    return introspect.inspect(target, data=data, measure=getattr(module, "MEASURE", False))
+
+
+def load_sample(name: str, kind: str) -> Any:
+    """The script as a module."""
     spec = importlib.util.spec_from_file_location(f"sample_{kind}", SAMPLES / name / f"{kind}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    target, data = module.build()
-    return introspect.inspect(target, data=data, measure=getattr(module, "MEASURE", False))
+    return module

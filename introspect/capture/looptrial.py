@@ -1,0 +1,52 @@
+"""The step of a custom loop as it would be after a fix: its tf.function made anew, or with other flags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from introspect.capture.assembly import assemble
+from introspect.capture.framework import name_keras
+from introspect.capture.function import choose_optimizers, read_function, trace_function, unwrap_function
+from introspect.capture.guard import preserve
+from introspect.capture.record import Capture
+from introspect.capture.trial import set_flags
+from introspect.capture.twin import forget_build
+from introspect.capture.untracked import list_built
+from introspect.errors import StepError
+from introspect.remedies import Action, RenewOptimizer
+
+
+def capture_loop_trial(
+    step: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    model: Any,
+    optimizer: Any,
+    actions: Sequence[Action],
+) -> Capture:
+    """What `capture_function` would find after the actions; function, model and optimizer stay as they are, to the bit.
+
+    Raises:
+        StepError: the step cannot be traced then, or an action cannot be done.
+        IntrospectError: as `capture_function`.
+    """
+    reading = read_function(step, args, kwargs, model, name_keras(model) if model is not None else "none", optimizer)
+    reading.lives, reading.current = [], None
+    reading.source = "eager" if reading.source == "eager" else "traced"
+    reading.built = list_built()
+    with preserve(model, optimizer, unwrap_function(step), args, kwargs) as kept:
+        reading.kept = kept
+        set_flags(model, actions)
+        if any(isinstance(action, RenewOptimizer) for action in actions):
+            forget_optimizers(choose_optimizers(reading, step))
+        trace_function(reading, step, args, kwargs)
+        return assemble(reading)
+
+
+def forget_optimizers(optimizers: Sequence[Any]) -> None:
+    """Make the loop's optimizers as new ones; inside the guard only."""
+    if not optimizers:
+        raise StepError("a new optimizer cannot be tried: which one the loop has is not known; pass optimizer=")
+    for optimizer in optimizers:
+        forget_build(optimizer)

@@ -1,0 +1,107 @@
+"""Python that sets the flags of layers and makes the step anew, as a fix shows it and a trial of it reads it."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+
+from introspect.evidence.collect import TraceEvidence
+from introspect.facts import Facts
+from introspect.rules._groups import shorten
+from introspect.rules._wording import RECOMPILE
+
+OWN_CALLERS = ("fit", "train_on_batch")
+"""Callers whose step Keras made."""
+
+MOST_LINES = 3
+"""Layers that are frozen line by line; more of them in a loop, where the model itself holds them."""
+
+WIDTH = 96
+
+
+def is_own_loop(current: TraceEvidence) -> bool:
+    """Whether the step is a tf.function of the user's, which no compile makes anew."""
+    return current.trace.caller not in OWN_CALLERS
+
+
+def write_anew(current: TraceEvidence | None, renew: bool = False) -> str:
+    """Code that makes the step anew, if it is needed; with `renew` a loop's optimizer too, which was built without what is to train."""
+    if current is None or not is_own_loop(current):
+        return RECOMPILE.splitlines()[0]
+    if current.trace.source == "eager":
+        return ""  # Python asks the flags at each call
+    name = current.trace.caller
+    step = f"{name} = tf.function({name}.python_function)  # a new one, which has no old trace"
+    return f"{RENEW}\n{step}" if renew else step
+
+
+RENEW = "optimizer = type(optimizer).from_config(optimizer.get_config())  # a new one, which knows no variable yet"
+
+
+def write_layer(facts: Facts, path: str) -> str:
+    """Python for a layer: `model.get_layer("base").get_layer("conv")`, or `layer` where no call finds it."""
+    chain = list(facts.tree.ancestors(path))[::-1]
+    found = all(layer.class_name in ("Functional", "Sequential") for layer in chain[1:-1])
+    if not found or not chain or any(not layer.path.endswith(layer.name) for layer in chain):
+        return "layer"
+    return "model" + "".join(f".get_layer({quote(layer.name)})" for layer in chain[1:])
+
+
+def quote(text: str) -> str:
+    """The text as a string of Python's."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def write_flag(facts: Facts, path: str, value: bool) -> str:
+    """Python that sets a layer's flag."""
+    code = write_layer(facts, path)
+    return f"{code}.trainable = {value}" + (f"  # {shorten(facts, path)}" if code == "layer" else "")
+
+
+def write_freeze(facts: Facts, paths: Sequence[str]) -> str:
+    """Python that freezes layers, in a loop where they are many."""
+    near = [path for path in paths if sum(1 for _ in facts.tree.ancestors(path)) == 2]
+    near = [path for path in near if write_layer(facts, path) != "layer"] if len(paths) > MOST_LINES else []
+    lines = [write_loop([facts.tree.by_path[path].name for path in near])] if len(near) > 1 else []
+    far = [path for path in paths if not lines or path not in near]
+    return "\n".join([*lines, *(write_flag(facts, path, False) for path in far)])
+
+
+def write_loop(names: Sequence[str]) -> str:
+    line = f"for name in ({', '.join(map(quote, names))}):"
+    if len(line) > WIDTH:
+        inside = textwrap.wrap(", ".join(map(quote, names)), WIDTH - 4, break_long_words=False, break_on_hyphens=False)
+        line = "\n".join(["for name in (", *(f"    {part}" for part in inside), "):"])
+    return f"{line}\n    model.get_layer(name).trainable = False"
+
+
+def find_whole(facts: Facts, indices: Sequence[int]) -> list[str]:
+    """The outermost layers below the model of which all variables that are to train are among these.
+
+    Of a layer that holds further ones nothing is said: to freeze it would stop these.
+    """
+    meant = Counter(path for index in indices for path in facts.layers_around(index))
+    whole: dict[str, None] = {}
+    for index in indices:
+        around = facts.layers_around(index)
+        path = next((path for path in around if meant[path] == facts.expected_below[path]), None)
+        if path is not None:
+            whole[path] = None
+    return list(whole)
+
+
+def find_frozen(facts: Facts, path: str) -> list[str]:
+    """The outermost layers below a container that are frozen by their own flag and hold variables."""
+    found: list[str] = []
+    for below, layer in facts.tree.by_path.items():
+        around = [one.path for one in facts.tree.ancestors(below)]
+        if path in around[1:] and not layer.trainable and not set(around).intersection(found) and holds(facts, below):
+            found.append(below)
+    return found
+
+
+def holds(facts: Facts, path: str) -> bool:
+    """Whether a layer, or one below it, has variables."""
+    return bool(facts.weights_below[path])

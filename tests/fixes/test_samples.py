@@ -1,0 +1,124 @@
+"""The trial of each sample's fix shows what one real step shows after the very code of the fix was run on a clone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import introspect
+from introspect.records import Finding, Report
+from introspect.remedies import read_remedies
+from introspect.rules import RULES, Rule
+from tests.rules.test_samples import HERE, load_sample
+
+pytestmark = pytest.mark.tf
+
+TRIED = (
+    *("INT101", "INT102", "INT103", "INT104", "INT105", "INT106", "INT201", "INT202", "INT203", "INT205", "INT206"),
+    *("INT401", "INT402", "INT403"),
+)
+"""Rules whose fix is tried; the others' change numbers or code, or nothing."""
+NOT_MENDED = ("INT102", "INT104", "INT105")
+"""Rules whose sample needs its code changed."""
+
+
+@pytest.fixture(autouse=True)
+def _fresh_names() -> Iterator[None]:
+    import keras
+
+    keras.utils.clear_session()
+    yield
+    keras.utils.clear_session()
+
+
+def test_the_rules_that_are_tried_are_in_the_catalogue() -> None:
+    assert set(TRIED) <= {rule.id for rule in RULES}
+    assert {rule.id for rule in RULES if rule.severity != "info"} <= set(TRIED)
+
+
+@pytest.mark.parametrize("rule", HERE, ids=lambda rule: rule.name)
+def test_trial_agrees_with_the_fix_applied(rule: Rule) -> None:
+    report, finding = try_sample(rule)
+    result = finding.fix_result
+    if rule.id not in TRIED:
+        assert result is None
+        assert not finding.verified
+        return
+    assert result is not None
+    model, data = build(rule)
+    apply_first(finding, model)
+    moved, trained = train_once(model, data), {variable.path for variable in model.trainable_variables}
+    named = [path for path in finding.variables if report.variable(path).tracked]
+    wanted = {path for path in finding.variables if path in trained or path not in named}
+    assert finding.verified == (
+        bool(named or not finding.variables) and all((path in moved) == (path in trained) for path in named)
+    )
+    assert finding.verified == (rule.id not in NOT_MENDED)
+    assert set(result.trains) == (wanted or trained) & moved
+    assert set(result.still_not) == wanted - moved
+
+
+def try_sample(rule: Rule) -> tuple[Report, Finding]:
+    module = load_sample(rule.name, "bad")
+    target, data = module.build()
+    measure = getattr(module, "MEASURE", False)
+    report = introspect.inspect(target, data=data, measure=measure, try_fixes=True)
+    return report, next(finding for finding in report.findings if finding.rule == rule.id)
+
+
+def build(rule: Rule) -> tuple[Any, Any]:
+    """The sample's model once more, with data to train it."""
+    import keras
+
+    keras.utils.clear_session()
+    module = load_sample(rule.name, "bad")
+    target, data = module.build()
+    model = keras.models.load_model(target) if isinstance(target, str) else target
+    return model, data or (module.x, module.y)
+
+
+def apply_first(finding: Finding, model: Any) -> None:
+    """Run what the fix proposes first; where that is no code to run, compile again."""
+    first = read_remedies(finding.fix)[0]
+    code = first.code if first.actions is not None else "introspect.recompile(model)"
+    code = code.replace("loss=..., metrics=...", "loss='mse'")
+    exec(code, {"model": model, "introspect": introspect})
+
+
+def train_once(model: Any, data: Any) -> set[str]:
+    """Paths of the variables that one fit of one step moves from random weights."""
+    random = np.random.default_rng(3)
+    for variable in model.variables:
+        if "float" in str(variable.dtype):
+            variable.assign(0.2 + np.abs(random.normal(size=variable.shape)))
+    before = [variable.numpy().tobytes() for variable in model.variables]
+    model.fit(*data, verbose=0)
+    pairs = zip(model.variables, before, strict=True)
+    return {variable.path for variable, old in pairs if variable.numpy().tobytes() != old}
+
+
+def test_the_new_optimizer_is_the_one_that_is_used() -> None:
+    rule = next(rule for rule in RULES if rule.id == "INT203")
+    _, finding = try_sample(rule)
+    model, data = build(rule)
+    optimizer = model.optimizer
+    apply_first(finding, model)
+    train_once(model, data)
+    assert model.optimizer is optimizer
+    assert int(optimizer.iterations) == 1
+
+
+def test_freezing_what_lies_before_a_cut() -> None:
+    """The further remedy is tried too, told beside the first, and right when it is really applied."""
+    rule = next(rule for rule in RULES if rule.id == "INT104")
+    _, finding = try_sample(rule)
+    assert finding.fix_result is not None
+    assert "Or encoder frozen, then compiled again, optimizer state kept, which mends it" in finding.fix_result.note
+    model, data = build(rule)
+    model.fit(*data, verbose=0)
+    exec(read_remedies(finding.fix)[1].code, {"model": model, "introspect": introspect})
+    assert train_once(model, data) == {"model/head/kernel", "model/head/bias"}
+    assert introspect.inspect(model).ok
