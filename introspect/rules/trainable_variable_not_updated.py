@@ -28,6 +28,7 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
+from introspect.rules._code import is_own_loop
 from introspect.rules._groups import name_layers
 from introspect.rules._stale import (
     compare_flags,
@@ -37,6 +38,7 @@ from introspect.rules._stale import (
     mend_stale,
     name_kept_tape,
     name_origin,
+    optimizers_know,
     show_origin,
     warn_of_retrace,
 )
@@ -89,17 +91,32 @@ def _explain(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
     kept = name_kept_tape(current, left_out)
     if kept is not None:
         return explain_kept(kept, "flags were set")
+    if _goes_its_own_way(facts, current, left_out):
+        them = agree(len(left_out), "it", "them")
+        return (
+            f"The optimizer was built with {them}, and the model's own train_step, as it was traced"
+            f"{name_origin(current)}, takes no gradient for {them}: it chose by something that Python read then, an attribute "
+            f"or a list; or {agree(len(left_out), 'it was', 'they were')} frozen then. Either is read again only "
+            "after the next compile."
+        )
     said = [
         explain_stale(facts, current, left_out, frozen=False),
         warn_of_retrace(facts, current, left_out, frozen=False),
     ]
-    if (
-        facts.capture.model.custom_train_step
-        and not facts.flags_of_compile
-        and current.trace.caller in ("fit", "train_on_batch")
-    ):
+    if _is_own_step(facts, current):
         said.append("(Or the model's own train_step takes no gradient for them.)")
     return " ".join(part for part in said if part)
+
+
+def _is_own_step(facts: Facts, current: TraceEvidence) -> bool:
+    return facts.capture.model.custom_train_step and not facts.flags_of_compile and not is_own_loop(current)
+
+
+def _goes_its_own_way(facts: Facts, current: TraceEvidence, left_out: list[int]) -> bool:
+    """Whether a train_step of the user's leaves out what the optimizer was built with, and no flag is known to have changed."""
+    if not _is_own_step(facts, current) or facts.tell_flag_history(left_out, frozen=False):
+        return False
+    return any(optimizer.built for optimizer in facts.capture.optimizers) and optimizers_know(facts, left_out)
 
 
 def _explain_newer(facts: Facts, current: TraceEvidence, newer: list[int]) -> str:

@@ -473,3 +473,28 @@ def bare_variable_in_an_attribute():
     model(x)
     model.compile("sgd", "mse")
     return model
+
+
+class Phased(keras.Model):
+    """Chooses what it trains by an attribute, which is read when the step is traced."""
+
+    phase = "head"
+
+    def train_step(self, data):
+        features, labels = data
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(self(features, training=True) - labels))
+        chosen = self.trainable_variables if self.phase == "all" else self.get_layer("out").trainable_variables
+        self.optimizer.apply(tape.gradient(loss, chosen), chosen)
+        return {"loss": loss}
+
+
+@situation
+def own_step_that_chose_by_an_attribute():
+    inputs = keras.Input((4,))
+    model = Phased(inputs, keras.layers.Dense(1, name="out")(keras.layers.Dense(5, name="hid")(inputs)))
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    model.fit(x, y, verbose=0)
+    model.phase = "all"
+    return model

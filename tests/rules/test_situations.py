@@ -84,6 +84,10 @@ TOLD: dict[str, list[tuple[str, str]]] = {
             "is no weight of a layer: a bare variable that an attribute, a tf.Module, a function or a Lambda holds",
         )
     ],
+    "own_step_that_chose_by_an_attribute": [
+        ("INT103", "The optimizer was built with them, and the model's own train_step, as it was traced"),
+        ("INT103", "it chose by something that Python read then"),
+    ],
     "part_of_a_backbone_unfrozen_late": [
         ("INT401", "base.trainable is False, and 4 variables below it are trainable all the same"),
         ("INT103", "4 of 6 trainable variables are not trained by the step, those of layer base"),
