@@ -12,9 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from timing import show
+from timing import show, time_pairs
 
 import introspect
+from introspect.capture.fingerprint import fingerprint_model
 from introspect.capture.watch import Watch
 
 EPOCHS, BATCHES, BATCH, PAIRS = 6, 30, 64, 15
@@ -66,11 +67,32 @@ def compare(make: Callable[[str], list[Any]], data: Any, pairs: int = PAIRS) -> 
     return with_it / alone, 1000 * alone / BATCHES
 
 
+def show_look(data: Any) -> None:
+    """One look at all values beside one batch, in turn."""
+    model = build()
+    time_epochs(model, data, [])
+    parts: dict[Any, Any] = {}
+    fingerprint_model(model, None, parts).take()
+    x, y = data[0][:BATCH], data[1][:BATCH]
+    model.train_on_batch(x, y)
+    step, look = time_pairs(
+        lambda: model.train_on_batch(x, y), lambda: fingerprint_model(model, None, parts).take(), pairs=4 * PAIRS
+    )
+    count = len(fingerprint_model(model, None, parts).paths)
+    show(
+        f"a look at the values of {count} variables and slots / a batch",
+        f"{look / step:.1f} ({1000 * look / count:.2f} ms each)",
+    )
+
+
 def main() -> None:
     random = np.random.default_rng(0)
     data = random.normal(size=(BATCH * BATCHES, 256)).astype("float32"), random.integers(0, 10, BATCH * BATCHES)
     ratio, batch = compare(lambda folder: [introspect.IntrospectCallback(folder)], data)
     show(f"fit with the callback, after the first step ({batch:.1f} ms a batch)", f"{ratio:.2f} x", "1.00 x")
+    ratio, _ = compare(lambda folder: [introspect.IntrospectCallback(folder, proof="epoch")], data)
+    show(f"the same with proof at each epoch of {BATCHES} batches", f"{ratio:.2f} x")
+    show_look(data)
     ratio, _ = compare(lambda folder: [keras.callbacks.TensorBoard(folder, histogram_freq=1)], data, 3)
     show("the same with keras.callbacks.TensorBoard, graph and histograms", f"{ratio:.2f} x")
     model = build()

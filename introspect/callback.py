@@ -133,6 +133,7 @@ class IntrospectCallback:
             return None
         self._batches += 1
         watch.batches += 1
+        watch.note_optimizer(options.get("optimizer"))
         due = self._take_due() or (None if watch.read else "asked")
         if due or watch.has_moved():
             self._guard(lambda: self._follower.look(watch, None, due, step, options))
@@ -216,11 +217,19 @@ class IntrospectCallback:
         """Do something of introspect's own, which may fail and not harm; then tell what it found, which may raise."""
         try:
             act()
-        except Exception:
+        except Exception as error:
             if not self._failed:
-                _LOG.warning("introspect: the callback failed; training goes on, this is said once", exc_info=True)
+                log_failure(error)
             self._failed = True
         self._follower.teller.tell()
+
+
+def log_failure(error: Exception) -> None:
+    """One line for what introspect refuses, which says what to do; all of it for what it did not foresee."""
+    if isinstance(error, IntrospectError):
+        _LOG.warning("introspect: %s. Training goes on, this is said once", str(error).rstrip("."))
+    else:
+        _LOG.warning("introspect: the callback failed; training goes on, this is said once", exc_info=True)
 
 
 def check_every(every: Every, name: str = "every") -> Every:

@@ -90,12 +90,10 @@ class Follower:
 
     def end(self, watch: Watch, epoch: int | None) -> None:
         """The last report of a training, written whatever happened; the step is read again only if it has changed."""
-        from introspect.capture.watch import count_steps
-
         if watch.find_change() is not None:
             self.look(watch, epoch)
         if watch.report is not None:
-            last = replace(watch.report, reason="train end", step=count_steps(watch.model), created=time.time())
+            last = replace(watch.report, reason="train end", step=watch.count_steps(), created=time.time())
             self._keep(last, watch, epoch, None, last=True)
             self._prove_again(watch, epoch)
 
@@ -109,10 +107,10 @@ class Follower:
         if not self.proves or model is None or latest is None or not is_writing(model):
             return
         if not watch.prover.begun:
-            watch.prover.begin(model)
+            watch.prover.begin(model, watch.list_optimizers())
         elif watch.batches > 0:
             report = latest if before is None else before
-            self.proof = watch.prover.look(model, watch.batches, report, (report, latest))
+            self.proof = watch.prover.look(model, watch.list_optimizers(), watch.batches, report, (report, latest))
             if epoch is not None:
                 self.teller.note_proof(self.proof, report, watch, epoch)
             self._write_proof(watch)

@@ -28,16 +28,19 @@ class Prover:
         """Whether there is a look to compare with."""
         return self._before is not None
 
-    def begin(self, model: Any) -> None:
+    def begin(self, model: Any, optimizers: Sequence[Any]) -> None:
         """Take the look that the next one is compared with."""
-        self._before = self._take(model)
+        self._before = self._take(model, optimizers)
         self._ages = {}
 
-    def look(self, model: Any, batches: int, report: Report, reports: Sequence[Report]) -> Proof:
+    def look(
+        self, model: Any, optimizers: Sequence[Any], batches: int, report: Report, reports: Sequence[Report]
+    ) -> Proof:
         """Look, and hold what changed against the reports of the time; the next look is compared with this one.
 
         Args:
             model: the model in training.
+            optimizers: those that train it.
             batches: how many were trained on since the last look.
             report: the one that was in force when the window began.
             reports: all that were in force in the window.
@@ -46,7 +49,7 @@ class Prover:
 
         started, before = time.perf_counter(), self._before
         assert before is not None
-        self._before = after = self._take(model)
+        self._before = after = self._take(model, optimizers)
         steps = count_between(before, after, batches)
         changed = set(find_changed(before, after))
         compared = after.same_objects(before)
@@ -59,10 +62,10 @@ class Prover:
         self.latest = Proof(after.step, before.step, steps, time.time(), seconds, variables, slots)
         return self.latest
 
-    def _take(self, model: Any) -> Fingerprint:
+    def _take(self, model: Any, optimizers: Sequence[Any]) -> Fingerprint:
         from introspect.capture.fingerprint import fingerprint_model
 
-        return fingerprint_model(model, self._parts).take()
+        return fingerprint_model(model, optimizers, self._parts).take()
 
 
 def count_between(before: Fingerprint, after: Fingerprint, batches: int) -> int:

@@ -94,9 +94,11 @@ class Fingerprinter:
         return Fingerprint(count_iterations(self._optimizers), sums, tuple(id(copies[0]) for _, copies in self._copies))
 
 
-def fingerprint_model(model: Any, parts: dict[Any, Any] | None = None) -> Fingerprinter:
-    """For a model's variables and those of all its optimizers, under the paths that a report gives them."""
-    optimizers = find_optimizers(model)
+def fingerprint_model(
+    model: Any, optimizers: Sequence[Any] | None = None, parts: dict[Any, Any] | None = None
+) -> Fingerprinter:
+    """For a model's variables and those of its optimizers, all or these, under the paths that a report gives them."""
+    optimizers = find_optimizers(model) if optimizers is None else optimizers
     table = VariableTable()
     for variable in model.variables:
         table.add(variable, Entry("model"))

@@ -54,6 +54,7 @@ class Watch:
         """Trained on since the last look at the values."""
         self.place: int | None = None
         """Where the latest report lies in the log."""
+        self._trainer = make_reference(None)
         self._model = make_reference(model)
         self._step = make_reference(step)
         self._function = self._optimizer = self._current = make_reference(None)
@@ -135,6 +136,21 @@ class Watch:
         if self.keras == "tf_keras" and (model := self._model()) is not None:
             self.entry_flags = find_entry_flags(model)
 
+    def note_optimizer(self, optimizer: Any | None) -> None:
+        """The optimizer of a step of the user's own, which the model does not hold."""
+        if optimizer is not None and self._trainer() is not optimizer:
+            self._trainer = make_reference(optimizer)
+
+    def list_optimizers(self) -> list[Any]:
+        """The optimizer of the user's own step, then those of the model; each with those that it wraps."""
+        model = self._model()
+        found = [*open_optimizer(self._trainer()), *(find_optimizers(model) if model is not None else ())]
+        return list({id(part): part for part in found}.values())
+
+    def count_steps(self) -> int | None:
+        """`optimizer.iterations` now."""
+        return count_iterations(self.list_optimizers())
+
     def note_end(self) -> None:
         """At the end of `fit`."""
         self.entry_flags, self.batch, self.prover = {}, None, Prover()
@@ -205,11 +221,6 @@ def count_traces(function: Any) -> int:
 def count_slots(model: Any | None) -> int:
     """How many variables the model's optimizer owns, with those that it wraps."""
     return sum(len(vars(part).get("_variables") or ()) for part in open_optimizer(getattr(model, "optimizer", None)))
-
-
-def count_steps(model: Any | None) -> int | None:
-    """`optimizer.iterations` now."""
-    return None if model is None else count_iterations(find_optimizers(model))
 
 
 def is_chief(model: Any | None) -> bool:

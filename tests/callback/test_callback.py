@@ -504,3 +504,15 @@ def test_the_class_comes_without_tensorflow() -> None:
     code = "import sys, introspect; introspect.IntrospectCallback; introspect.trace_flags; introspect.recompile"
     code += "; assert not {'tensorflow', 'keras'} & set(sys.modules); assert callable(introspect.recompile)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    model = make_frozen()
+    with caplog.at_level(logging.WARNING, "introspect"):
+        fit(model, [callback := introspect.IntrospectCallback(str(file / "logs"))], epochs=2)
+    (record,) = caplog.records
+    assert record.exc_info is None
+    assert "choose another log directory. Training goes on, this is said once" in record.getMessage()
+    assert callback.report.ok

@@ -271,3 +271,28 @@ def test_it_pickles(tmp_path: Path) -> None:
 def test_an_interval_that_is_none(proof: Any) -> None:
     with pytest.raises(IntrospectError, match=f"proof={proof!r} is no interval"):
         introspect.IntrospectCallback(proof=proof)
+
+
+def test_a_step_of_ones_own_with_its_own_optimizer() -> None:
+    import keras
+    import tensorflow as tf
+
+    model, optimizer = make_frozen(), keras.optimizers.Adam()
+    x, y = make_data()
+
+    @tf.function
+    def step(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(x, training=True) - y) ** 2)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+
+    callback = introspect.IntrospectCallback(proof=2)
+    for _ in range(5):
+        step(x, y)
+        callback.inspect(model, step, args=(x, y), optimizer=optimizer)
+    proof = callback.proof
+    assert (proof.since, proof.step) == (3, 5)
+    assert len(proof.slots) == 12
+    assert {row.age for row in proof.slots} == {0}
+    assert {row.path for row in proof.variables if row.age > 0} == {"d1/kernel", "d1/bias"}

@@ -66,14 +66,21 @@ class TensorBoard:
 
 
 @contextlib.contextmanager
-def run_tensorboard(log_dir: Path, work_dir: Path, *options: str) -> Iterator[TensorBoard]:
-    """Start `tensorboard --logdir log_dir` with these options, and end it."""
+def run_tensorboard(
+    log_dir: Path, work_dir: Path, *options: str, python: str | Path = sys.executable
+) -> Iterator[TensorBoard]:
+    """Start `tensorboard --logdir log_dir` with these options, by the interpreter `python`, and end it.
+
+    It runs in `work_dir`, so that nothing is imported from the repository unless it is installed.
+    """
     (work_dir / "sitecustomize.py").write_text(BLOCK)
     path = os.pathsep.join(filter(None, [str(work_dir), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log_dir), "--port", "0"]
+    command = [str(python), "-m", "tensorboard.main", "--logdir", str(log_dir), "--port", "0"]
     command += ["--host", "127.0.0.1", "--reload_interval", "1", *options]
     environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(work_dir)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=work_dir
+    )
     log: list[str] = []
     try:
         url = _wait_for_url(process, log)

@@ -31,6 +31,9 @@ const GRADIENT_RANK: ReadonlyMap<string, number> = new Map<string, number>([
   ["unknown", -1],
 ]);
 
+/** Among the severities: below a warning, above a note. */
+const CONTRADICTED = 1.5;
+
 const CHANGED_RANK: Record<string, number> = { yes: 1, no: 0 };
 
 export function buildRanks(tree: Tree, key: SortKey, norms: Norms): Ranks {
@@ -57,7 +60,7 @@ function rankVariable(tree: Tree, row: number, key: SortKey, norms: Norms): numb
   const { variables } = report.wire;
   switch (key) {
     case "mismatch":
-      return report.severity[row] as number;
+      return Math.max(report.severity[row] as number, isContradicted(proof, row) ? CONTRADICTED : 0);
     case "flag":
       return variables.trainable[row] as number;
     case "expected":
@@ -83,7 +86,7 @@ function rankLayer(tree: Tree, node: number, key: SortKey): number {
   const share = (part: number) => (sum.variables ? part / sum.variables : -1);
   switch (key) {
     case "mismatch":
-      return sum.severity;
+      return Math.max(sum.severity, sum.moved + sum.still > 0 ? CONTRADICTED : 0);
     case "flag":
       return share(sum.trainable);
     case "expected":

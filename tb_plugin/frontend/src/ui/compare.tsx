@@ -185,10 +185,10 @@ function ChangeTable({ changes, onVariable }: { changes: readonly Change[]; onVa
             <div role="cell" class="cell">
               {nameField(change.field)}
             </div>
-            <div role="cell" class="cell dim">
+            <div role="cell" class="cell dim" title={change.before ?? undefined}>
               {change.before ?? "none"}
             </div>
-            <div role="cell" class="cell after">
+            <div role="cell" class="cell after" title={change.after ?? undefined}>
               {change.after ?? "none"}
             </div>
           </div>
