@@ -47,5 +47,5 @@ export default defineConfig({
     plugins: () => [noteModules()],
     rolldownOptions: { output: { entryFileNames: "[name]-[hash].js" } },
   },
-  test: { include: ["test/**/*.test.ts"], environment: "node" },
+  test: { include: ["test/**/*.test.ts"], environment: "node", testTimeout: 60_000 },
 } as Parameters<typeof defineConfig>[0]);
