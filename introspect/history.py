@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from introspect.capture.record import Capture, FlagWrite
 from introspect.expectation import LayerTree
@@ -75,7 +75,15 @@ def find_history(capture: Capture, tree: LayerTree, indices: Sequence[int], froz
     first = min(write.order for write in last.values())
     compiled = next((w for w in reversed(compiles) if w.order < first), None)
     held = capture.source == "compiled" or capture.model.keras == "tf_keras"
-    return FlagHistory(tuple(last.values()), compiled, traced if traced and traced.order < first else None, held)
+    writes = tuple(replace(write, target=_shorten(tree, write.target)) for write in last.values())
+    return FlagHistory(writes, compiled, traced if traced and traced.order < first else None, held)
+
+
+def _shorten(tree: LayerTree, target: str) -> str:
+    """A layer's path without the model's own name."""
+    if tree.root is None or target not in tree.by_path:
+        return target
+    return target.removeprefix(f"{tree.root.path}/")
 
 
 def _find_trace(capture: Capture) -> FlagWrite | None:

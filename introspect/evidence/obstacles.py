@@ -7,6 +7,9 @@ from functools import cached_property
 from introspect.graph.dataflow import Dataflow
 from introspect.graph.differentiable import DIFFERENTIABLE, INTEGER_OUTPUTS, NO_VALUE, is_discrete
 
+TYPED = ("Cast", "EagerPyFunc")
+"""Ops that have a gradient where their result may have one."""
+
 
 class Obstacles:
     """Answers for the ops of one program."""
@@ -44,7 +47,7 @@ class Obstacles:
         """Whether no gradient goes from the op's outputs to its inputs."""
         if not self.passes[self.flow.op[node]]:
             return True
-        return self.flow.op_types[self.flow.op[node]] == "Cast" and self.is_discrete(node)
+        return self.flow.op_types[self.flow.op[node]] in TYPED and self.is_discrete(node)
 
     def turns_whole(self, node: int, port: int) -> bool:
         """Whether this output of an op that is differentiable otherwise is a list of indices."""

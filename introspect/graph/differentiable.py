@@ -491,7 +491,8 @@ def is_discrete(op_type: str, attributes: Any) -> bool:
         return True
     for name in _RESULT_TYPES:
         if name in attributes:
-            return attributes[name].type not in _FLOATS
+            value = attributes[name]
+            return _FLOATS.isdisjoint(value.list.type or (value.type,))  # py_function names a list
     return False
 
 

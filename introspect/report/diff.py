@@ -12,7 +12,7 @@ def diff_reports(earlier: Report, later: Report) -> ReportDiff:
     """Changes from `earlier` to `later`: variables in the later report's order, fields in the order of FIELDS.
 
     A finding is the same if its rule, severity, variables and layers are; another wording is no change. Numbers of a
-    measured step are not compared: they differ from step to step.
+    measured step are not compared: they differ from step to step; what a run alone shows, only where both were run.
     """
     before, after = index_rows(earlier), index_rows(later)
     return ReportDiff(
@@ -33,7 +33,7 @@ def compare(before: VariableReport, after: VariableReport) -> Iterator[Change]:
     """The fields in which two rows of one variable differ."""
     for name, read in FIELDS.items():
         old, new = read(before), read(after)
-        if old != new:
+        if old != new and (name not in OF_A_RUN or None not in (old, new)):
             yield Change(after.path, name, old, new)
 
 
@@ -76,6 +76,9 @@ FIELDS: dict[str, Callable[[VariableReport], str | None]] = {
     "reason": lambda row: row.reason,
 }
 """What is compared, and how it is said."""
+
+OF_A_RUN = ("placed", "gradient_device")
+"""What the executed graph alone tells."""
 
 
 def subtract_findings(findings: Iterable[Finding], known: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
+from introspect.rules._groups import shorten
 from introspect.rules._wording import place
 
 STRAIGHT_THROUGH = "y = h + tf.stop_gradient(hard(h) - h)  # the hard value forward, the soft gradient back"
+
+MOST_FOLLOWED = 200
+"""Ops that are asked for their layer, on the search for the one that follows a cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,10 @@ CUTS: dict[str, Cut] = {
     **dict.fromkeys(("Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual", "IsNan", "IsFinite"), _TRUTH),
     **dict.fromkeys(("LogicalAnd", "LogicalOr", "LogicalNot", "All", "Any", "InTopKV2", "ApproximateEqual"), _TRUTH),
     **dict.fromkeys(("PyFunc", "PyFuncStateless"), _PYTHON),
+    "EagerPyFunc": Cut(
+        "gives back integers or booleans, and these have no gradient",
+        "# let tf.py_function give back floats that were computed by TensorFlow's ops, or:\n" + STRAIGHT_THROUGH,
+    ),
     **dict.fromkeys(("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"), _ASSIGN),
     "Cast": Cut(
         "casts to a type that has no gradient", "# keep floats on the way to the loss, or:\n" + STRAIGHT_THROUGH
@@ -61,23 +71,64 @@ def cut_of(op_type: str) -> Cut:
     return CUTS.get(op_type, _OTHER)
 
 
-def name_op(facts: Facts, current: TraceEvidence, node: int) -> str:
-    """ "ArgMax (train.py:41, in layer route)"."""
-    flow = current.flow
-    layer = facts.layer_of_node(current, node)
-    root = facts.tree.root
-    inside = (
-        f"in layer {layer.removeprefix(f'{root.path}/')}" if layer and root is not None and layer != root.path else ""
+def find_neighbours(facts: Facts, current: TraceEvidence, node: int, path: Sequence[int]) -> str:
+    """ "between layers enc and head": what stands before and after an op on the way, where the op is in no layer."""
+    if node not in path:
+        return ""
+    back = path[: path.index(node)][::-1]
+    before, after = (
+        next((layer for one in nodes if (layer := _inner_layer(facts, current, one))), None)
+        for nodes in (back, _follow(current, node))
     )
-    where = [place(facts.locate(current, flow.function(node), flow.name(node))), inside]
-    told = ", ".join(part for part in where if part)
-    return f"{flow.op_type(node)} ({told or flow.name(node)})"
+    if before and after:
+        return f"between layers {before} and {after}"
+    return f"after layer {before}" if before else f"before layer {after}" if after else ""
 
 
-def tell_cuts(facts: Facts, current: TraceEvidence, cuts: tuple[int, ...]) -> str:
+def _follow(current: TraceEvidence, node: int) -> Iterator[int]:
+    """Forward ops that use what an op gives, the nearest first."""
+    edges, seen, queue = current.edges, {node}, deque([node])
+    while queue and len(seen) < MOST_FOLLOWED:
+        for port in edges.outputs[queue.popleft()]:
+            for reader in edges.readers[port]:
+                if reader not in seen and not current.marked[reader]:
+                    seen.add(reader)
+                    queue.append(reader)
+                    yield reader
+
+
+def _inner_layer(facts: Facts, current: TraceEvidence, node: int) -> str | None:
+    """The layer below the model that holds the op."""
+    path = facts.layer_of_node(current, node)
+    outermost = facts.tree.root.path if facts.tree.root is not None else None
+    return shorten(facts, path) if path is not None and path != outermost else None
+
+
+def name_op(facts: Facts, current: TraceEvidence, node: int, path: Sequence[int] = ()) -> str:
+    """ "ArgMax (train.py:41, in layer route)", or "ArgMax (m/ArgMax, between layers enc and head)"."""
+    flow = current.flow
+    layer = _inner_layer(facts, current, node)
+    line = place(facts.locate(current, flow.function(node), flow.name(node)))
+    inside = f"in layer {layer}" if layer else "" if line else find_neighbours(facts, current, node, path)
+    told = ", ".join(part for part in (line or ("" if layer else flow.name(node)), inside) if part)
+    return f"{flow.op_type(node)} ({told})"
+
+
+def note_cut(facts: Facts, current: TraceEvidence, node: int, path: Sequence[int]) -> str:
+    """What the evidence says of a cut; where nothing tells the line, why that is."""
+    said = "cuts the gradient"
+    if facts.locate(current, current.flow.function(node), current.flow.name(node)) is not None:
+        return said
+    if _inner_layer(facts, current, node) is not None:
+        return said
+    near = find_neighbours(facts, current, node, path)
+    return f"{said}, {near}; of an operation that stands between layers Keras keeps no line" if near else said
+
+
+def tell_cuts(facts: Facts, current: TraceEvidence, cuts: tuple[int, ...], path: Sequence[int] = ()) -> str:
     """ "by ArgMax (…), which yields indices", the ops in their order."""
     return "; then ".join(
-        f"by {name_op(facts, current, node)}, which {cut_of(current.flow.op_type(node)).why}" for node in cuts
+        f"by {name_op(facts, current, node, path)}, which {cut_of(current.flow.op_type(node)).why}" for node in cuts
     )
 
 

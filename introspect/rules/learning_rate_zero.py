@@ -11,7 +11,7 @@ Cause
     A schedule that starts or ends at 0, a callback that set the rate, a MultiOptimizer's part with the rate 0.
 
 Fix
-    Set the rate, or wait for the schedule.
+    Set the rate; where a schedule gives it, wait, or compile with another.
 
 Example
     keras.optimizers.Adam(keras.optimizers.schedules.PolynomialDecay(1e-3, 1000, 0.0))      # after step 1000
@@ -64,8 +64,10 @@ def _report(facts: Facts, optimizer: CapturedOptimizer, still: Sequence[int], re
             f"{agree(number, 'stands', 'stand')} still: {name_some(paths)}."
         ),
         cause=f"Optimizer {optimizer.name} writes {agree(number, 'it', 'them')}, and {reason}; the step is not stale.",
-        fix="model.optimizer.learning_rate = 1e-3  # or wait for the schedule",
+        fix=_SCHEDULE if isinstance(optimizer.learning_rate, str) else "model.optimizer.learning_rate = 1e-3",
     )
 
+
+_SCHEDULE = "# wait, if it warms up; else compile with another schedule: Keras lets nobody set the rate that one gives"
 
 RULE = Rule("INT501", "learning-rate-zero", "info", "proven", __doc__ or "", check)

@@ -31,7 +31,7 @@ from introspect.records import EvidenceStep, Finding
 from introspect.remedies import OR
 from introspect.rules._base import Rule
 from introspect.rules._code import find_whole, write_anew, write_freeze
-from introspect.rules._cuts import mend_cuts, name_op, tell_cuts
+from introspect.rules._cuts import mend_cuts, name_op, note_cut, tell_cuts
 from introspect.rules._groups import of_layers, shorten
 from introspect.rules._stale import explain_kept, mend_kept, name_kept_tape
 from introspect.rules._steps import op_step
@@ -102,7 +102,7 @@ def _explain(facts: Facts, current: TraceEvidence, way: Way, indices: list[int])
 
 def _explain_cut(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:
     it = agree(len(indices), "it", "them")
-    cause = f"Every way from {it} to the loss is cut: {tell_cuts(facts, current, way.cuts)}."
+    cause = f"Every way from {it} to the loss is cut: {tell_cuts(facts, current, way.cuts, way.path)}."
     others = [name_op(facts, current, node) for node in facts.other_cuts(way)]
     if others:
         cause += f" Another way is cut by {join(others)}."
@@ -193,7 +193,8 @@ def _name_ends(facts: Facts, way: Way, index: int) -> str:
 
 def _evidence(facts: Facts, current: TraceEvidence, indices: list[int], way: Way) -> Iterator[EvidenceStep]:
     for node in way.cuts:
-        yield op_step(facts, current, node, "cuts the gradient", facts.layer_of_node(current, node))
+        note = note_cut(facts, current, node, way.path)
+        yield op_step(facts, current, node, note, facts.layer_of_node(current, node))
     for node in facts.other_cuts(way):
         yield op_step(facts, current, node, "cuts another way", facts.layer_of_node(current, node))
     if way.kind == "unused":

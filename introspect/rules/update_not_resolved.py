@@ -12,6 +12,7 @@ Cause
 
 Fix
     Keep the weights in float32 (`mixed_bfloat16` instead of `bfloat16`), or raise the learning rate.
+    Where they are float32 already: raise it, or start with smaller weights.
 
 Example
     keras.config.set_dtype_policy("bfloat16")      # weights too; "mixed_bfloat16" keeps them in float32
@@ -52,7 +53,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             f"What the step adds is smaller than {join(dtypes)} resolves at the size of these weights; "
             f"{agree(number, 'it is', 'they are')} updated, the step is not stale."
         ),
-        fix='keep the weights in float32 (dtype policy "mixed_bfloat16" or "mixed_float16"), or raise the learning rate',
+        fix=_RAISE if set(dtypes) <= {"float32", "float64"} else f"{_KEEP}, or {_RAISE}",
         evidence=tuple(_show(facts, one) for one in found[:3]),
     )
 
@@ -63,5 +64,8 @@ def _show(facts: Facts, one: Numbers) -> EvidenceStep:
     weights = "" if one.numbers.weight_norm is None else f" of norm {one.numbers.weight_norm:.3g}"
     return EvidenceStep(note=f"{variable.path}: {added}{variable.dtype} weights{weights}", layer=variable.layer)
 
+
+_KEEP = 'keep the weights in float32 (dtype policy "mixed_bfloat16" or "mixed_float16")'
+_RAISE = "raise the learning rate, or start with smaller weights"
 
 RULE = Rule("INT503", "update-not-resolved", "info", "proven", __doc__ or "", check)

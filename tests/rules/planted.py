@@ -147,6 +147,80 @@ def numpy_function():
     return through(by_numpy)
 
 
+@plant("EagerPyFunc")
+def py_function_of_integers():
+    def count(h):
+        whole = tf.py_function(lambda a: tf.cast(a * 3.0, tf.int32), [h], tf.int32)  # cut
+        return tf.ensure_shape(tf.cast(whole, tf.float32), [None, 5])
+
+    return through(count)
+
+
+@plant("Multinomial")
+def sampling():
+    def draw(h):
+        drawn = tf.random.categorical(h, 1)  # cut
+        return tf.one_hot(drawn[:, 0], 5)
+
+    return through(draw)
+
+
+@plant("AsString")
+def strings():
+    def spell(h):
+        said = tf.strings.as_string(h)  # cut
+        return tf.strings.to_number(said)
+
+    return through(spell)
+
+
+@plant("StopGradient", also=("StopGradient",))
+def two_of_one_line():
+    def both(h):
+        left, right = tf.nest.map_structure(tf.stop_gradient, [h * 2.0, h * 3.0])  # cut # also
+        return left + right
+
+    return through(both)
+
+
+@plant("StopGradient", starved=("enc/", "head/"))
+def in_the_loss():
+    x = keras.Input((4,))
+    out = keras.layers.Dense(1, name="head")(keras.layers.Dense(5, name="enc")(x))
+    model = keras.Model(x, [out, keras.layers.Dense(1, name="aux")(x)], name="m")
+
+    def blind(y, p):
+        return tf.reduce_mean(tf.square(y - tf.stop_gradient(p)))  # cut
+
+    model.compile("sgd", [blind, "mse"])
+    y = np.ones((4, 1), "float32")
+    return model, tf.data.Dataset.from_tensors((np.ones((4, 4), "float32"), (y, y)))
+
+
+@plant("StopGradient")
+def in_add_loss():
+    class Penalty(keras.layers.Layer):
+        def call(self, h, aside):
+            self.add_loss(tf.reduce_mean(tf.stop_gradient(aside)))  # cut
+            return h
+
+    x = keras.Input((4,))
+    h = Penalty(name="penalty")(x, keras.layers.Dense(5, name="enc")(x))
+    model = keras.Model(x, keras.layers.Dense(1, name="head")(h), name="m")
+    model.compile("sgd", "mse")
+    return model, batches((4,))
+
+
+@plant("Round")
+def in_a_lambda():
+    x = keras.Input((4,))
+    h = keras.layers.Dense(5, name="enc")(x)
+    h = keras.layers.Lambda(lambda v: tf.round(v), name="block")(h)  # cut
+    model = keras.Model(x, keras.layers.Dense(1, name="head")(h), name="m")
+    model.compile("sgd", "mse")
+    return model, batches((4,))
+
+
 @plant("IdentityN")
 def custom_gradient_of_nothing():
     @tf.custom_gradient

@@ -22,6 +22,13 @@ NAMES = (
     "top_k_indices",
     "search_sorted",
     "numpy_function",
+    "py_function_of_integers",
+    "sampling",
+    "strings",
+    "two_of_one_line",
+    "in_the_loss",
+    "in_add_loss",
+    "in_a_lambda",
     "custom_gradient_of_nothing",
     "assign",
     "two_in_series",
@@ -96,6 +103,28 @@ def test_planted_cut_is_named(name: str, fitted: bool) -> None:
         assert sorted(places(finding, "cuts another way")) == sorted(planted.others)
 
 
+def test_an_operation_between_layers_is_told_by_its_neighbours() -> None:
+    """Keras keeps no line of an operation in a functional model: its history names neither file nor frame."""
+    import keras
+
+    from tests.rules.planted import batches
+
+    x = keras.Input((4,))
+    h = keras.layers.Dense(5, name="enc")(x)
+    h = keras.ops.one_hot(keras.ops.argmax(h, axis=-1), 5)
+    h = keras.layers.Dense(3, name="mid")(h)
+    model = keras.Model(x, keras.layers.Dense(1, name="head")(h), name="m")
+    model.compile("sgd", "mse")
+    (finding,) = introspect.inspect(model, data=batches((4,))).findings
+    assert set(finding.variables) == {"enc/kernel", "enc/bias"}
+    assert "ArgMax (m_1/ArgMax, between layers enc and mid)" in finding.cause
+    (step,) = [step for step in finding.evidence if step.note.startswith("cuts the gradient")]
+    assert step.location is None
+    assert step.note == (
+        "cuts the gradient, between layers enc and mid; of an operation that stands between layers Keras keeps no line"
+    )
+
+
 def test_names_are_those_that_are_planted() -> None:
     from tests.rules.planted import PLANTED
 
@@ -112,7 +141,7 @@ def ask_tape(model: Any, data: Any) -> set[str]:
     def differentiate() -> None:
         with tf.GradientTape() as tape:
             loss = model.compute_loss(batch[0], batch[1], model(batch[0], training=True))
-        gradients.extend(tape.gradient(loss, [v.value for v in model.trainable_variables]))
+        gradients[:] = tape.gradient(loss, [v.value for v in model.trainable_variables])  # may be traced twice
 
     gradients: list[Any] = []
     differentiate.get_concrete_function()
