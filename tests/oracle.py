@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import random
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -208,7 +208,8 @@ def _measure(model: Any, data: Any, asked: Asked, step: Step, also: list[Any]) -
             aside=key in seeds or _bits_kind(variable) in "iub",
         )
     _MOVED.clear()
-    _MOVED.update({_name(v): bits != _bits(v) for v, bits in states.values()})
+    for state, bits in states.values():
+        _MOVED[_number(_name(state), {*variables, *_MOVED})] = bits != _bits(state)
     return truth, error
 
 
@@ -382,12 +383,16 @@ def _list_variables(model: Any, asked: Asked) -> dict[str, Any]:
         if key in seen:
             continue
         seen.add(key)
-        base = path = _name(variable)
-        number = 2
-        while path in found:
-            path, number = f"{base}#{number}", number + 1
-        found[path] = variable
+        found[_number(_name(variable), found)] = variable
     return found
+
+
+def _number(path: str, taken: Collection[str]) -> str:
+    """`path`, or `path#2`, `path#3` … where it is taken: Adafactor calls the slots of all kernels alike."""
+    unique, number = path, 2
+    while unique in taken:
+        unique, number = f"{path}#{number}", number + 1
+    return unique
 
 
 def _value(variable: Any) -> Any:

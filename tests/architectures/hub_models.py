@@ -147,8 +147,8 @@ def sam() -> Made:
     model = keras.Model(backbone.input, keras.layers.Activation("sigmoid", name="head")(masks), name="task")
     x = {
         "images": make_features(SIDE, SIDE, 3),
-        "points": make_features(2, 2),
-        "labels": np.tile([[1.0, 0.0]], (ROWS, 1)).astype("float32"),
+        "points": make_features(3, 2),
+        "labels": np.tile([[1.0, 0.0, -1.0]], (ROWS, 1)).astype("float32"),
         "boxes": make_features(1, 2, 2),
         "masks": make_features(1, 8, 8, 1),
     }

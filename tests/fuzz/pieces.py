@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-_CLASSES: dict[bool, dict[str, Any]] = {}
+_CLASSES: dict[tuple[bool, str], dict[str, Any]] = {}
 _LAYERS: dict[bool, Any] = {}
 _TIED: dict[bool, Any] = {}
 _BRANCHES: dict[bool, Any] = {}
@@ -84,10 +84,11 @@ def around(kind: Any, old: bool) -> Any:
     return _AROUND[key]
 
 
-def step_classes(old: bool) -> dict[str, Any]:
-    """Models with a train_step of their own."""
-    if old in _CLASSES:
-        return _CLASSES[old]
+def step_classes(old: bool, shape: str) -> dict[str, Any]:
+    """Models with a train_step of their own. Keras turns a class into a functional one at its first functional use, so
+    that each shape has its own."""
+    if (old, shape) in _CLASSES:
+        return _CLASSES[old, shape]
     k: Any = __import__("tf_keras" if old else "keras")
 
     class Super(k.Model):  # type: ignore[misc]
@@ -132,5 +133,5 @@ def step_classes(old: bool) -> dict[str, Any]:
                     variable.assign_sub(0.05 * gradient)
             return {"loss": loss}
 
-    _CLASSES[old] = {"super": Super, "scratch": Scratch, "two optimizers": TwoOptimizers, "by hand": ByHand}
-    return _CLASSES[old]
+    _CLASSES[old, shape] = {"super": Super, "scratch": Scratch, "two optimizers": TwoOptimizers, "by hand": ByHand}
+    return _CLASSES[old, shape]

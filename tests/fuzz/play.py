@@ -106,7 +106,7 @@ class Player:
         base = self.k.Model
         if self.plan.step in ("plain", "own"):
             return base
-        return step_classes(self.old)[self.plan.step]
+        return step_classes(self.old, self.plan.shape)[self.plan.step]
 
     def add(self, part: Part, h: Any, name: str) -> Any:
         """One part behind `h`; the result is `WIDTH` wide again."""
@@ -186,7 +186,8 @@ class Player:
             return k.optimizers.SGD(rate, momentum=0.9, **arguments)
         if plan.optimizer == "legacy" and self.old:
             return k.optimizers.legacy.Adam(0.05)
-        made = getattr(k.optimizers, plan.optimizer, k.optimizers.Adam)(rate, **arguments)
+        kind = getattr(k.optimizers, plan.optimizer, None)
+        made = (kind if isinstance(kind, type) else k.optimizers.Adam)(rate, **arguments)
         if "scaled" in chosen and not self.old:
             return k.optimizers.LossScaleOptimizer(made)
         return made
