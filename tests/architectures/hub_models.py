@@ -14,7 +14,7 @@ ROWS, TOKENS, WORDS, SIDE = 3, 6, 20, 32
 Made = tuple[Any, Any, Any, dict[str, str]]
 """(backbone, model, data, what compile is told)"""
 DENSE = {"loss": "sparse_categorical_crossentropy"}
-SIZES: dict[str, Any] = {"vocabulary_size": WORDS, "num_layers": 2, "hidden_dim": 8, "intermediate_dim": 16}
+SIZES: dict[str, Any] = {"vocabulary_size": WORDS, "num_layers": 1, "hidden_dim": 8, "intermediate_dim": 16}
 GROUPED: dict[str, Any] = {**SIZES, "num_query_heads": 2, "num_key_value_heads": 1}
 
 
@@ -106,7 +106,7 @@ def vit() -> Made:
     from keras_hub.models import ViTBackbone
 
     backbone = ViTBackbone(
-        image_shape=(SIDE, SIDE, 3), patch_size=16, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=16
+        image_shape=(SIDE, SIDE, 3), patch_size=16, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=16
     )
     return classify(backbone, make_features(SIDE, SIDE, 3), lambda out: out[:, 0])
 
