@@ -88,7 +88,10 @@ def find_averages(optimizer: Any, trained: list[Any], table: VariableTable) -> l
 
 
 def check_averages(optimizer: Any, trained: list[Any], keras: KerasName, table: VariableTable) -> StepFailure | None:
-    """An optimizer that the step never uses keeps no averages; tf_keras' must know each weight that it is handed."""
+    """An optimizer that the step never uses keeps no averages; tf_keras' must know each weight that it is handed, and
+    looks for none where it is handed none."""
+    if keras == "tf_keras" and not trained:
+        return None
     tracked = list_tracked(optimizer, table)
     if "_model_variables_moving_average" not in vars(optimizer):
         lost = "keeps no averages: the step never applied a gradient with it"

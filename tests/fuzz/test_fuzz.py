@@ -12,7 +12,7 @@ import traceback
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 
-from tests.fuzz.plans import PLANS, Plan, draw_plan, shrink
+from tests.fuzz.plans import PLANS, Act, Part, Plan, draw_plan, shrink
 from tests.fuzz.play import play
 
 pytestmark = pytest.mark.tf
@@ -53,7 +53,15 @@ def test_many() -> None:
     assert failed == []
 
 
-FOUND: dict[str, Plan] = {}
+FOUND: dict[str, Plan] = {
+    "all frozen, averages that nobody keeps and nobody asks for": Plan(
+        (Part("dense"),),
+        setting="ema",
+        acts=(Act("layer", flag=False), Act("compile", flag=True)),
+        shape="sequential",
+        keras=2,
+    ),
+}
 """What once failed, shrunk."""
 
 
