@@ -137,7 +137,7 @@ def sam() -> Made:
         image_shape=(SIDE, SIDE, 3),
     )
     prompts = SAMPromptEncoder(
-        hidden_size=8, image_embedding_size=(2, 2), input_image_size=(SIDE, SIDE), mask_in_channels=4
+        hidden_size=8, image_embedding_size=(2, 2), input_image_size=(SIDE, SIDE), mask_in_channels=16
     )
     decoder = SAMMaskDecoder(
         hidden_size=8, num_layers=2, intermediate_dim=16, num_heads=2, embedding_dim=8, iou_head_hidden_dim=8
