@@ -58,6 +58,8 @@ def _diagnose(capture: Capture, rules: Sequence[Rule]) -> tuple[Facts, Report]:
 def run_rules(facts: Facts, rules: Sequence[Rule]) -> tuple[Finding, ...]:
     """All findings, most severe first, then in the catalogue's order."""
     found = [finding for rule in rules for finding in rule.check(facts)]
+    if facts.capture.followed is not None:  # of one batch's way alone
+        found = [replace(one, certainty="likely") if one.severity != "info" else one for one in found]
     return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 

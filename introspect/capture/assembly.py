@@ -13,7 +13,7 @@ from introspect.capture.framework import KerasName, describe_environment
 from introspect.capture.layers import describe_layers
 from introspect.capture.oddities import find_odd_flags
 from introspect.capture.probe import LiveProbe
-from introspect.capture.record import Capture, CapturedOptimizer, CapturedTrace, FlagWrite, StepFailure
+from introspect.capture.record import Capture, CapturedOptimizer, CapturedTrace, FlagWrite, Followed, StepFailure
 from introspect.capture.rows import Rows, fill_rows
 from introspect.capture.slots import count_iterations, describe_optimizer, is_built, open_optimizer
 from introspect.capture.traces import LiveTrace, freeze_trace
@@ -63,6 +63,7 @@ class Reading:
     """Identities of the optimizers that were built before introspect traced; None where it traced nothing."""
     timings: list[tuple[str, float]] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
+    followed: Followed | None = None
     observe: Observer | None = None
     """Adds to the capture what only the live step can tell."""
 
@@ -98,6 +99,7 @@ def assemble(reading: Reading) -> Capture:
         odd_flags=find_odd_flags({rows.tree.paths[id(layer)]: layer for layer in rows.tree.layers}),
         flag_writes=read_flag_writes(reading, rows, traces),
         warnings=reading.warnings,
+        followed=reading.followed,
     )
     return capture if reading.observe is None else reading.observe(reading, rows.table, capture)
 

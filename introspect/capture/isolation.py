@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from introspect.capture.batch import invent_batch, take_batch
+from introspect.capture.followed import follow_step
 from introspect.capture.frames import explain_error, locate_error
-from introspect.capture.framework import KerasName, name_strategy
+from introspect.capture.framework import KerasName, name_keras, name_strategy
 from introspect.capture.invented import invent_specs
-from introspect.capture.record import StepFailure
+from introspect.capture.record import Followed, StepFailure
 from introspect.capture.slots import is_built
-from introspect.capture.tracing import trace_twin
+from introspect.capture.tracing import has_custom_step, is_distributed, trace_twin
 from introspect.capture.twin import Twin, twin_model
 from introspect.capture.workers import spans_workers, uses_coordinator
-from introspect.errors import IntrospectError, NotBuiltError, StepError
+from introspect.errors import DataError, IntrospectError, NotBuiltError, StepError
 
 
 @dataclass
@@ -34,12 +36,33 @@ class Attempt:
     kept: list[Any] = field(default_factory=list)
     """Python objects that the graphs need alive."""
     warning: str | None = None
+    followed: Followed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What an eager step is followed on."""
+
+    data: Any = None
+    batch_size: int | None = None
 
 
 def trace_isolated(
-    model: Any, keras: KerasName, spec: Any | None, traced_before: bool, batch_size: int | None = None
+    model: Any,
+    keras: KerasName,
+    spec: Any | None,
+    traced_before: bool,
+    batch_size: int | None = None,
+    eager: Feed | None = None,
 ) -> Attempt:
     """Trace the step on a twin; inside `guard.preserve` only.
+
+    Args:
+        model, keras: the model.
+        spec: of the batches; made up where it is None.
+        traced_before: whether traces exist.
+        batch_size: of batches that are made up.
+        eager: given where the step runs eagerly: Python may then ask for values, and is followed on one batch.
 
     Raises:
         NotBuiltError: the trace made variables in the user's layers.
@@ -48,7 +71,10 @@ def trace_isolated(
     require_trainable(model, keras)
     before = {id(variable) for variable in model.variables}
     specs = invent_specs(model, keras, batch_size) if spec is None else iter([spec])
-    attempt = try_specs(model, specs, spec is not None, traced_before)
+    kept = list(specs) if eager else []
+    attempt = try_specs(
+        model, iter(kept) if eager else specs, spec is not None, traced_before, lambda: follow(model, kept, eager)
+    )
     if any(id(variable) not in before for variable in attempt.twin.model.variables):
         raise NotBuiltError(
             f"model {model.name!r} makes variables when it is first called; call it once on a batch, model(x), first"
@@ -66,12 +92,55 @@ def require_trainable(model: Any, keras: KerasName) -> None:
         )
 
 
-def try_specs(model: Any, specs: Iterator[Any], given: bool, traced_before: bool) -> Attempt:
-    """The first attempt that gives a trace; made-up specs are tried in turn."""
+def follow(model: Any, specs: list[Any], eager: Feed | None) -> Attempt | Exception | None:
+    """The eager step traced along the way of one batch, or why that cannot be; None where the step is none such."""
+    if eager is None or is_distributed(model.distribute_strategy):
+        return None
+    first: Exception | None = None
+    for batch, given in list_batches(model, specs, eager):
+        asked: list[Any] = []
+
+        def trace(twin: Twin, batch: Any = batch, asked: list[Any] = asked) -> Any:
+            concrete, asked[:] = follow_step(twin, batch)
+            return concrete
+
+        try:
+            attempt = try_optimizers(model, trace)
+        except Exception as error:
+            first = first or error
+            continue
+        attempt.followed = Followed("given" if given else "invented", tuple(asked))
+        return attempt
+    return first
+
+
+def list_batches(model: Any, specs: list[Any], eager: Feed) -> Iterator[tuple[Any, bool]]:
+    """(batch, whether it is of the user's data), as far as they can be had."""
+    if eager.data is not None:
+        try:
+            yield take_batch(model, eager.data, name_keras(model), eager.batch_size), True
+            return
+        except DataError:
+            pass
+    for spec in specs:
+        try:
+            yield invent_batch(spec), False
+        except DataError:
+            continue
+
+
+def try_specs(
+    model: Any,
+    specs: Iterator[Any],
+    given: bool,
+    traced_before: bool,
+    otherwise: Callable[[], Attempt | Exception | None] = lambda: None,
+) -> Attempt:
+    """The first attempt that gives a trace; made-up specs are tried in turn, then what else there is."""
     first: Exception | None = None
     for spec in specs:
         try:
-            return try_optimizers(model, spec)
+            return try_optimizers(model, lambda twin, spec=spec: trace_twin(twin, spec))  # type: ignore[misc]
         except StepError as refusal:
             if not traced_before:
                 raise
@@ -80,14 +149,20 @@ def try_specs(model: Any, specs: Iterator[Any], given: bool, traced_before: bool
             raise
         except Exception as error:
             first = first or error
+    found = otherwise() if first is not None else None
+    if isinstance(found, Attempt):
+        return found
+    first = found or first
     if first is None:
         raise NotBuiltError(f"the inputs of model {model.name!r} are not known; pass data=, one batch as (x, y)")
     if traced_before:
         failure = StepFailure("retrace", explain_error(first), location=locate_error(first))
         return Attempt(twin_model(model), None, failure)
     several = spans_workers(model.distribute_strategy)
+    place = locate_error(first)
+    at = f", at {place}" if place is not None and has_custom_step(model) else ""
     raise StepError(
-        f"the train step of model {model.name!r} cannot be traced: {advise(first, given, several)}"
+        f"the train step of model {model.name!r} cannot be traced{at}: {advise(first, given, several)}"
     ) from first
 
 
@@ -99,6 +174,8 @@ REDUCTION = re.compile(r"Invalid reduction dimension \S+ for input with 0 dimens
 
 def advise(error: Exception, given: bool, several: bool = False) -> str:
     """What the framework said, and what to do."""
+    if isinstance(error, StepError):
+        return str(error)
     if NO_GRADIENTS in str(error):
         return (
             f"{type(error).__name__}: {NO_GRADIENTS}; keep the forward pass inside the GradientTape, and let the loss depend "
@@ -112,17 +189,20 @@ def advise(error: Exception, given: bool, several: bool = False) -> str:
     if any(text in str(error) for text in OWN_FUNCTION):
         hint = "take @tf.function from the step, which Keras compiles itself, or make that function anew for a new optimizer"
     elif "SymbolicTensor" in str(error) or "numpy()" in str(error):
-        hint = "the step needs values of tensors in Python, which no graph holds: keep float() and numpy() out of it"
+        hint = (
+            "the step needs values of tensors in Python, which no graph holds: keep float() and numpy() out of it, or "
+            "compile with run_eagerly=True"
+        )
     else:
         hint = "mend the step or the data" if given else "compile it with a loss that fits its output, or pass data="
     return f"{explain_error(error)}; {hint}"
 
 
-def try_optimizers(model: Any, spec: Any) -> Attempt:
+def try_optimizers(model: Any, trace: Callable[[Twin], Any]) -> Attempt:
     """Trace with the optimizers as they are; where that fails and a fresh one would not, the optimizer is the cause."""
     twin = twin_model(model)
     try:
-        return Attempt(twin, trace_twin(twin, spec))
+        return Attempt(twin, trace(twin))
     except IntrospectError:
         raise
     except Exception as error:
@@ -130,7 +210,7 @@ def try_optimizers(model: Any, spec: Any) -> Attempt:
             raise
         fresh = twin_model(model, "fresh")
         try:
-            concrete = trace_twin(fresh, spec)
+            concrete = trace(fresh)
         except Exception:
             raise error from None
         failure = StepFailure(

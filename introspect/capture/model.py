@@ -12,7 +12,7 @@ from introspect.capture.current import find_current
 from introspect.capture.framework import KerasName, name_keras, require_model
 from introspect.capture.guard import preserve
 from introspect.capture.inputs import read_spec
-from introspect.capture.isolation import Attempt, trace_isolated
+from introspect.capture.isolation import Attempt, Feed, trace_isolated
 from introspect.capture.record import Capture, SavedFile
 from introspect.capture.slots import find_optimizers
 from introspect.capture.step import StepFunctions, find_functions, list_traces
@@ -68,7 +68,8 @@ def capture_model(
         reading.built = list_built()
         reading.kept = stack.enter_context(preserve(model))
         started = time.perf_counter()
-        enter_attempt(reading, trace_isolated(model, keras, spec, bool(reading.lives), batch_size))
+        eager = Feed(data, batch_size) if reading.source == "eager" else None
+        enter_attempt(reading, trace_isolated(model, keras, spec, bool(reading.lives), batch_size, eager))
         reading.timings.append(("trace", time.perf_counter() - started))
         return replace(assemble(reading), saved=saved)
 
@@ -108,6 +109,7 @@ def enter_attempt(reading: Reading, attempt: Attempt) -> None:
     """Add what an isolated trace showed to what was read."""
     reading.retraces = bool(reading.lives)
     reading.failure, reading.unknown = attempt.failure, attempt.unknown
+    reading.followed = attempt.followed
     reading.twins = [attempt.twin.model]
     reading.warnings += () if attempt.warning is None else (attempt.warning,)
     copies = {id(real): copy for real, copy in attempt.twin.optimizers}

@@ -306,6 +306,15 @@ class CapturedMeasure:
     """What the step on the copy took, its first run included."""
 
 
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Python asked for values of tensors while the current trace was made: it is the step's way on one batch."""
+
+    batch: Literal["given", "invented"]
+    asked: tuple[Location, ...]
+    """The user's lines that asked, in order."""
+
+
 @dataclass(frozen=True)
 class Capture:
     """All facts of one model at one moment."""
@@ -339,3 +348,5 @@ class Capture:
     """Of the current trace, where one real step was run on a copy."""
     warnings: tuple[str, ...] = ()
     """What could not be done though it was asked for, one line each."""
+    followed: Followed | None = None
+    """Of the current trace, where the step runs eagerly and could not be traced for all batches."""

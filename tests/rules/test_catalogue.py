@@ -38,6 +38,7 @@ GIVEN = {
     "INT504": "gradient-not-finite",
     "INT505": "update-held-back",
     "INT506": "measurement-limited",
+    "INT507": "followed-on-one-batch",
     "INT601": "update-on-other-device",
     "INT602": "slot-on-other-device",
     "INT603": "gpu-idle",

@@ -1,0 +1,50 @@
+"""The step takes values of tensors into Python, so it was followed on one batch.
+
+What it does
+    Says where a step that runs eagerly asks Python for values (`float(loss)`, `if loss > 0:`, `.numpy()`), and that the
+    verdicts are of its way on one batch. All other findings of such a report are likely, none is proven.
+
+Why it matters
+    Another batch, or the next one, may take another branch and train other variables.
+
+Cause
+    `train_step` or a layer uses a number where a graph has a tensor; no graph holds for all batches then.
+
+Fix
+    Keep numbers out of what decides: `tf.cond` and `tf.where` for branches, metrics for what is shown. Where the numbers
+    only go to a log, nothing needs to be done; data= gives the batch to follow.
+
+Example
+    if float(loss) > 1.0:             # in train_step
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from introspect.facts import Facts
+from introspect.records import EvidenceStep, Finding
+from introspect.rules._base import Rule
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """At most one finding."""
+    followed = facts.capture.followed
+    if followed is None:
+        return
+    batch = "a batch of the data given" if followed.batch == "given" else "a made-up batch"
+    yield Finding(
+        rule=RULE.id,
+        name=RULE.name,
+        severity="info",
+        certainty="proven",
+        variables=(),
+        layers=(),
+        message=f"The step asks Python for values of tensors, so it was followed on {batch}.",
+        cause="run_eagerly lets Python decide by numbers, and another batch may go another way.",
+        fix="decide with tf.cond or tf.where, or give the batch that matters: inspect(model, data=(x, y))",
+        evidence=tuple(EvidenceStep(note="asks for a value", location=place) for place in followed.asked),
+    )
+
+
+RULE = Rule("INT507", "followed-on-one-batch", "info", "proven", __doc__ or "", check)

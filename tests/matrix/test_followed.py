@@ -1,0 +1,176 @@
+"""Steps that run eagerly and ask for values of tensors in Python: followed on one batch, on copies."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import introspect
+from tests.matrix.cells import Cell
+from tests.matrix.models import freeze, make_data, unfreeze
+from tests.oracle import Asked, randomize
+
+pytestmark = [pytest.mark.tf, pytest.mark.slow]
+
+KERAS = ("keras", "tf_keras")
+
+
+def make_step(way: str) -> Callable[[Any, Any], Any]:
+    """A `train_step` that needs numbers."""
+
+    def apply(model: Any, tape: Any, loss: Any, variables: Any) -> Any:
+        model.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return {"loss": loss}
+
+    def train_step(self: Any, data: Any) -> Any:
+        x, y = data
+        with tf.GradientTape(persistent=True) as tape:
+            hidden = self.norm(self.a(x), training=True)
+            if way == "cut":
+                hidden = tf.constant(hidden.numpy())
+            loss = tf.reduce_mean((self.c(self.b(self.drop(hidden, training=True))) - y) ** 2)
+        weights = self.trainable_variables
+        if way == "logged":
+            self.seen.append((float(loss), f"{loss:.3f}", np.array(hidden).shape, len(x), hidden.numpy().tolist()))
+        elif way == "branch":
+            weights = weights if loss > 1e9 else self.c.trainable_variables
+        elif way == "counted":
+            self.count.assign_add(1)
+            if int(self.count) % 2 == 0:  # what was just written counts
+                return {"loss": loss}
+        elif way == "rows":
+            total = sum(float(row[0]) for row in y) + float(self.optimizer.iterations)
+            assert np.isfinite(total)
+        elif way == "after":
+            told = apply(self, tape, loss, weights)
+            self.seen.append((int(self.optimizer.iterations), self.c.kernel.numpy().sum()))
+            return told
+        return apply(self, tape, loss, weights)
+
+    return train_step
+
+
+def build(package: str, way: str, **arguments: Any) -> tuple[Any, Any]:
+    keras = importlib.import_module(package)
+    layers = keras.layers
+
+    def create(self: Any) -> None:
+        keras.Model.__init__(self, name="net")
+        self.a, self.b = layers.Dense(4, activation="tanh", name="a"), layers.Dense(4, activation="tanh", name="b")
+        self.norm, self.drop = layers.BatchNormalization(name="norm"), layers.Dropout(0.2, seed=3, name="drop")
+        self.c = layers.Dense(1, name="c")
+        self.count = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False, name="count")
+        self.seen: list[Any] = []
+
+    def call(self: Any, x: Any, training: Any = None) -> Any:
+        return self.c(self.b(self.drop(self.norm(self.a(x), training=training), training=training)))
+
+    kind = type("Net", (keras.Model,), {"__init__": create, "call": call, "train_step": make_step(way)})
+    model = kind()
+    model(np.zeros((2, 3), "float32"))
+    randomize(model)
+    model.compile(**{"optimizer": keras.optimizers.Adam(0.05), "run_eagerly": True, **arguments})
+    return model, make_data()
+
+
+FOLLOWED = Asked(rules=("INT507",))
+HEALTHY = replace(FOLLOWED, kinds={"norm/moving_*": "statistics", "c/*": "gradient"})
+STARVED = replace(FOLLOWED, rules=("INT507", "INT104"))
+WAYS: dict[str, tuple[Asked, Any, Asked | None]] = {
+    "logged": (HEALTHY, freeze("b"), HEALTHY),
+    "rows": (HEALTHY, None, None),
+    "after": (HEALTHY, None, None),
+    "cut": (STARVED, None, None),
+    "branch": (STARVED, None, None),
+}
+
+
+@pytest.mark.parametrize("package", KERAS)
+@pytest.mark.parametrize("way", WAYS)
+def test_way(package: str, way: str) -> None:
+    """Right before the first step and before the second; in Keras 3 a flag is live at each step."""
+    asked, act, after = WAYS[way]
+    if package == "tf_keras" and act is not None:  # the flags of `compile` rule there
+        after = Asked(rules=("INT101", "INT507"))
+    assert Cell(lambda: build(package, way), asked, act, after).run() == []
+
+
+@pytest.mark.parametrize("package", KERAS)
+def test_without_data(package: str) -> None:
+    """A batch is made up, and the report says so."""
+    model, _ = build(package, "logged")
+    report = introspect.inspect(model)
+    (finding,) = report.findings
+    assert finding.rule == "INT507"
+    assert "a made-up batch" in finding.message
+    assert {step.location.file for step in finding.evidence} == {__file__}
+    assert list(model.seen) == []
+    assert report.source == "eager"
+    assert all(row.updated == ("yes" if row.trainable else "no") for row in report.variables)
+
+
+def test_what_the_step_writes_counts_for_its_own_numbers() -> None:
+    """Every other step trains: the counter is read after it was moved, on copies, and the model's own stands still."""
+    model, data = build("keras", "counted")
+    for turn in (1, 2, 3):
+        report = introspect.inspect(model, data=data)
+        assert int(model.count.numpy()) == turn - 1
+        trained = {row.updated for row in report.variables if row.trainable}
+        assert trained == ({"yes"} if turn % 2 else {"no"})
+        assert {finding.certainty for finding in report.findings if finding.severity != "info"} <= {"likely"}
+        before = model.c.kernel.numpy()
+        model.fit(data, verbose=0)
+        assert (model.c.kernel.numpy() != before).any() == bool(turn % 2)
+
+
+def test_an_unknown_variable_is_told() -> None:
+    """The optimizer of an eager step is built in its first step; unfreezing after that raises."""
+    model, data = build("keras", "logged")
+    model.a.trainable = False
+    model.fit(data, verbose=0)
+    unfreeze("a")(model, data)
+    report = introspect.inspect(model, data=data)
+    assert {finding.rule for finding in report.findings} >= {"INT201", "INT507"}
+    with pytest.raises(ValueError, match="Unknown variable"):
+        model.fit(data, verbose=0)
+
+
+def test_a_step_that_runs_python_is_refused_with_its_line() -> None:
+    """A py_function would run outside of the copies, so that no number of it is had."""
+    model, data = build("keras", "logged")
+
+    def train_step(data: Any) -> Any:
+        value = tf.py_function(lambda x: x, [data[0]], tf.float32)
+        return {"loss": float(tf.reduce_sum(value))}
+
+    model.train_step = train_step
+    with pytest.raises(introspect.IntrospectError, match=r"test_followed\.py:\d+: .*EagerPyFunc"):
+        introspect.inspect(model, data=data)
+
+
+def test_a_compiled_step_has_no_numbers() -> None:
+    """Without run_eagerly the step itself fails, and the line says how to run it."""
+    model, data = build("keras", "logged", run_eagerly=False)
+    with pytest.raises(introspect.IntrospectError, match=r"test_followed\.py:\d+: .*run_eagerly=True"):
+        introspect.inspect(model, data=data)
+    with pytest.raises(Exception, match=r"float\(\)|SymbolicTensor|numpy"):
+        model.fit(data, verbose=0)
+
+
+def test_nothing_stays_patched() -> None:
+    """After a look a symbolic tensor has no value again."""
+    model, data = build("keras", "logged")
+    introspect.inspect(model, data=data)
+
+    @tf.function(autograph=False)
+    def ask(x: Any) -> Any:
+        return float(x)
+
+    with pytest.raises(TypeError):
+        ask(tf.constant(1.0))
