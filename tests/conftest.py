@@ -6,6 +6,11 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
+from hypothesis import settings
+
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")  # a time limit for each example fails on a busy machine
+
 NEED_TENSORFLOW = ("fuzz", "matrix", "measure", "strategies")
 """Folders whose every test trains."""
 
