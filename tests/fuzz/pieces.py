@@ -1,4 +1,4 @@
-"""Layers and models with a train_step of their own, for Keras 3 and for tf_keras."""
+"""Layers, models with a train_step of their own, a loop, and settings of optimizers, for Keras 3 and for tf_keras."""
 
 from __future__ import annotations
 
@@ -135,3 +135,31 @@ def step_classes(old: bool, shape: str) -> dict[str, Any]:
 
     _CLASSES[old, shape] = {"super": Super, "scratch": Scratch, "two optimizers": TwoOptimizers, "by hand": ByHand}
     return _CLASSES[old, shape]
+
+
+def make_loop(model: Any, optimizer: Any) -> Any:
+    """A step that somebody wrote by hand, as a tf.function."""
+
+    @tf.function
+    def train(x: Any, y: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(tf.cast(model(x, training=True), "float32") - y))
+        variables = model.trainable_variables
+        pairs = [(g, v) for g, v in zip(tape.gradient(loss, variables), variables, strict=True) if g is not None]
+        optimizer.apply_gradients(pairs)
+        return loss
+
+    return train
+
+
+def find_arguments(setting: str, old: bool) -> dict[str, Any]:
+    """What a setting is as arguments of an optimizer."""
+    found: dict[str, dict[str, Any]] = {
+        "decay": {"weight_decay": 0.01},
+        "clipnorm": {"clipnorm": 0.5},
+        "clipvalue": {"clipvalue": 0.1},
+        "global_clipnorm": {"global_clipnorm": 0.5},
+        "ema": {"use_ema": True, "ema_overwrite_frequency": 1},
+        "accumulation": {} if old else {"gradient_accumulation_steps": 2},
+    }
+    return found.get(setting, {})

@@ -95,6 +95,8 @@ class Plan:
     weighted: bool = False
     arrays: bool = False
     """Whether the last fit is given numpy arrays."""
+    loop: bool = False
+    """Whether a tf.function of one's own is asked about in place of fit."""
     keras: int = 3
 
 
@@ -120,6 +122,7 @@ ACTS = st.one_of(
     st.just(Act("clone")),
     st.just(Act("rate")),
     st.builds(Act, st.just("lora"), st.integers(0, 4)),
+    st.builds(Act, st.just("loop"), st.sampled_from((2, 3, 4))),
 )
 COMPILE = st.fixed_dictionaries(
     {},
@@ -146,6 +149,7 @@ PLANS = st.builds(
     fixed=st.booleans(),
     weighted=st.sampled_from((False, False, True)),
     arrays=st.sampled_from((False, False, True)),
+    loop=st.sampled_from((False, False, False, True)),
     keras=st.sampled_from((3, 3, 3, 2)),
 )
 
@@ -172,6 +176,7 @@ def draw_plan(seed: int) -> Plan:
         policy=dice.choice(POLICIES) if dice.random() < 0.3 else "float32",
         shape=dice.choice(SHAPES) if dice.random() < 0.5 else "functional",
         arrays=dice.random() < 0.2,
+        loop=dice.random() < 0.15,
         step=dice.choice(("plain", "plain", "plain", *STEPS)),
         compile=compile_arguments,
         acts=tuple(_draw_act(dice) for _ in range(dice.randint(0, 7))),
@@ -184,9 +189,9 @@ def draw_plan(seed: int) -> Plan:
 
 def _draw_act(dice: random.Random) -> Act:
     names = ("layer", "layer", "layer", "variable", "inner", "root", "fit", "fit", "fit", "fit weighted", "fit arrays")
-    rare = ("evaluate", "predict", "save", "force", "eager", "recompile", "clone", "rate", "lora")
+    rare = ("evaluate", "predict", "save", "force", "eager", "recompile", "clone", "rate", "lora", "loop", "loop")
     name = dice.choice((*names, *names, "batch", "batch", "batch", "compile", "compile", "compile", *rare))
-    rows = name in ("fit", "fit weighted", "fit arrays", "batch")
+    rows = name in ("fit", "fit weighted", "fit arrays", "batch", "loop")
     return Act(
         name,
         dice.choice((2, 3, 4, 32 if name == "fit arrays" else 4)) if rows else dice.randrange(10),
@@ -219,7 +224,7 @@ def _list_smaller(plan: Plan) -> Iterator[Plan]:
     for key in plan.compile:
         yield replace(plan, compile={k: v for k, v in plan.compile.items() if k != key})
     plain = Plan(plan.parts)
-    names = ("optimizer", "setting", "more", "step", "policy", "shape", "fixed", "weighted", "arrays", "keras")
+    names = ("optimizer", "setting", "more", "step", "policy", "shape", "fixed", "weighted", "arrays", "loop", "keras")
     for name in names:
         if getattr(plan, name) != getattr(plain, name):
             yield replace(plan, **{name: getattr(plain, name)})

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 import introspect
-from tests.fuzz.pieces import around, branch_layer, own_layer, step_classes, tied_layer
+from tests.fuzz.pieces import around, branch_layer, find_arguments, make_loop, own_layer, step_classes, tied_layer
 from tests.fuzz.plans import Act, Part, Plan
-from tests.oracle import Asked, ask, fit_once, randomize
+from tests.oracle import Asked, ask, ask_loop, fit_once, randomize
 
 WIDTH = 4
 RAISED = (
@@ -66,16 +66,29 @@ class Player:
                 self.set_policy("float32")
             randomize(self.model)
             self.compile(self.make_optimizer())
+            self.start_loop()
             for act in self.plan.acts:
                 # What a history raises (Unknown variable) leaves the model as it stands: that is part of it.
                 with contextlib.suppress(*RAISED):
                     self.act(act)
-            asked = Asked(numeric=True, arguable="ema" in (self.plan.setting, self.plan.more), raises=None)
-            if self.plan.arrays:
-                fit = lambda model, data: model.fit(*data, batch_size=self.plan.rows, verbose=0)  # noqa: E731
-                return ask(self.model, self.make_arrays(4 * self.plan.rows), asked, fit).faults
-            data = self.make_data(self.plan.rows, self.plan.fixed, self.plan.weighted)
-            return ask(self.model, data, asked, fit_once).faults
+            return self.ask()
+
+    def start_loop(self) -> None:
+        """A loop of one's own on the model as it is now."""
+        self.loop_optimizer = self.make_optimizer()
+        self.loop = make_loop(self.model, self.loop_optimizer)
+
+    def ask(self) -> list[str]:
+        """What the oracle says of the next step."""
+        asked = Asked(numeric=True, arguable="ema" in (self.plan.setting, self.plan.more), raises=None)
+        rows = self.plan.rows
+        if self.plan.loop:
+            args = tuple(tf.constant(part) for part in self.make_arrays(rows))
+            return ask_loop(self.loop, args, self.model, self.loop_optimizer, asked).faults
+        if self.plan.arrays:
+            fit = lambda model, data: model.fit(*data, batch_size=rows, verbose=0)  # noqa: E731
+            return ask(self.model, self.make_arrays(4 * rows), asked, fit).faults
+        return ask(self.model, self.make_data(rows, self.plan.fixed, self.plan.weighted), asked, fit_once).faults
 
     def set_policy(self, name: str) -> None:
         """The policy of layers that are made from now on."""
@@ -181,7 +194,7 @@ class Player:
         arguments: dict[str, Any] = {}
         chosen = [plan.setting] if plan.more in CLIPS and plan.setting in CLIPS else [plan.setting, plan.more]
         for setting in chosen:
-            arguments |= self.find_arguments(setting)
+            arguments |= find_arguments(setting, self.old)
         if plan.optimizer == "Momentum":
             return k.optimizers.SGD(rate, momentum=0.9, **arguments)
         if plan.optimizer == "legacy" and self.old:
@@ -191,18 +204,6 @@ class Player:
         if "scaled" in chosen and not self.old:
             return k.optimizers.LossScaleOptimizer(made)
         return made
-
-    def find_arguments(self, setting: str) -> dict[str, Any]:
-        """What a setting is as arguments of an optimizer."""
-        found: dict[str, dict[str, Any]] = {
-            "decay": {"weight_decay": 0.01},
-            "clipnorm": {"clipnorm": 0.5},
-            "clipvalue": {"clipvalue": 0.1},
-            "global_clipnorm": {"global_clipnorm": 0.5},
-            "ema": {"use_ema": True, "ema_overwrite_frequency": 1},
-            "accumulation": {} if self.old else {"gradient_accumulation_steps": 2},
-        }
-        return found.get(setting, {})
 
     def compile(self, optimizer: Any) -> None:
         arguments = dict(self.plan.compile)
@@ -272,6 +273,8 @@ class Player:
                 found[act.number % len(found)].enable_lora(2)
             case "clone":
                 self.clone()
+            case "loop":
+                self.loop(*(tf.constant(part) for part in self.make_arrays(act.number)))
 
     def clone(self) -> None:
         """Another model of the same layers' configurations, compiled anew."""
@@ -280,6 +283,7 @@ class Player:
         self.model = self.k.models.clone_model(self.model)
         randomize(self.model)
         self.compile(self.make_optimizer())
+        self.start_loop()
 
     def save(self) -> None:
         if self.plan.step not in ("plain", "own"):
@@ -291,3 +295,4 @@ class Player:
             path = os.path.join(folder, "m.keras")
             self.model.save(path)
             self.model = self.k.models.load_model(path)
+        self.start_loop()
