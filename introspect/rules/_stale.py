@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from introspect.evidence.collect import TraceEvidence
@@ -10,6 +11,9 @@ from introspect.records import EvidenceStep
 from introspect.rules._code import is_own_loop, write_anew
 from introspect.rules._groups import are_several, bare_layers, group_layers, list_groups
 from introspect.rules._wording import RECOMPILE, agree, count, place
+
+TRACED_NAME = re.compile(r"^__(?:inference|forward)_(.+)_\d+$")
+"""What TensorFlow calls the traces of a function; the group is the function's own name."""
 
 _READ = "Flags are read when a step is traced; one that is set later acts only after the next compile."
 
@@ -84,7 +88,7 @@ def mend_stale(facts: Facts, current: TraceEvidence, indices: Sequence[int]) -> 
 def name_kept(current: TraceEvidence, nodes: Iterable[int]) -> str | None:
     """The tf.function of the user's whose trace, older than the step, holds all of these nodes; None where none does."""
     found = current.kept_function(nodes)
-    return None if found is None else found.removeprefix("__inference_").rpartition("_")[0] or found
+    return None if found is None else TRACED_NAME.sub(r"\1", found)
 
 
 def name_kept_tape(current: TraceEvidence, indices: Iterable[int]) -> str | None:

@@ -29,7 +29,7 @@ from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
 from introspect.rules._groups import are_several, bare_layers
-from introspect.rules._stale import explain_stale, mend_stale, show_origin
+from introspect.rules._stale import explain_kept, explain_stale, mend_kept, mend_stale, name_kept, show_origin
 from introspect.rules._steps import write_steps
 from introspect.rules._wording import capitalise, count, name_some, place
 
@@ -91,6 +91,9 @@ def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -
 def _explain(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -> tuple[str, str]:
     stale = explain_stale(facts, current, moved, frozen=True)
     asks, compiled = kind in ASK_THEIR_FLAG, current.trace.source == "compiled"
+    kept = name_kept(current, [write.node for index in moved for write in current.writes[index]])
+    if asks and kept is not None:
+        return explain_kept(kept, "flags were set"), mend_kept(kept)
     if facts.flags_of_compile or (compiled and (asks or _contradicts_elsewhere(facts, current))):
         return stale, mend_stale(facts, current, moved)
     if asks:

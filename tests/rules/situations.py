@@ -498,3 +498,25 @@ def own_step_that_chose_by_an_attribute():
     model.fit(x, y, verbose=0)
     model.phase = "all"
     return model
+
+
+class KeptCall(keras.Model):
+    """A call that is a tf.function."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = keras.layers.BatchNormalization(name="norm")
+        self.out = keras.layers.Dense(1, name="out")
+
+    @tf.function
+    def call(self, inputs, training=False):
+        return self.out(self.norm(inputs, training=training))
+
+
+@situation
+def call_of_a_tf_function_frozen_and_fitted():
+    model = KeptCall()
+    model(x)
+    fitted(model)
+    model.norm.trainable = False
+    return fitted(model)

@@ -88,6 +88,10 @@ TOLD: dict[str, list[tuple[str, str]]] = {
         ("INT103", "The optimizer was built with them, and the model's own train_step, as it was traced"),
         ("INT103", "it chose by something that Python read then"),
     ],
+    "call_of_a_tf_function_frozen_and_fitted": [
+        ("INT102", "call is a tf.function of your own, with a cache of its own"),
+        ("INT102", "take @tf.function from call"),
+    ],
     "part_of_a_backbone_unfrozen_late": [
         ("INT401", "base.trainable is False, and 4 variables below it are trainable all the same"),
         ("INT103", "4 of 6 trainable variables are not trained by the step, those of layer base"),
