@@ -194,7 +194,7 @@ def find_findings(report: Report, rows: Iterable[VariableReport]) -> list[Findin
 
 def describe_finding(finding: Finding) -> Iterator[str]:
     """Message, cause, places and fix."""
-    from introspect.outlets.prose import describe_place, describe_trial, find_locations
+    from introspect.outlets.prose import describe_place, find_locations, tell_trial
 
     yield f"{finding.rule} {finding.name}: {finding.message}"
     if finding.cause:
@@ -203,6 +203,6 @@ def describe_finding(finding: Finding) -> Iterator[str]:
         yield f"at {describe_place(location)}" + (f": {note}" if note else "")
     if finding.fix:
         yield f"fix: {finding.fix}"
-    trial = describe_trial(finding)
+    trial = tell_trial(finding)
     if trial:
         yield f"tried on a copy: {trial}"

@@ -11,7 +11,7 @@ from introspect.diagnosis import diagnose
 from introspect.errors import IntrospectError
 from introspect.judgement import Judgement, judge, say_done
 from introspect.records import Finding, FixResult, Report
-from introspect.remedies import Action, Recompile, Remedy, Retrace, read_remedies
+from introspect.remedies import Action, Recompile, Remedy, Retrace, SetFlag, read_remedies
 
 if TYPE_CHECKING:
     from introspect.capture.record import Capture
@@ -78,8 +78,11 @@ def try_fixes(report: Report, make: Callable[[Sequence[Action]], Capture]) -> Re
 def _try_finding(finding: Finding, remedies: tuple[Remedy, ...], trials: Trials) -> Finding:
     """What is proposed first decides; what a trial of each further remedy shows is told beside it.
 
-    Where the first is a change of code, the step is made anew as it is, to tell what stays without that.
+    Where the first is a change of code, the step is made anew as it is, to tell what stays without that. Of a step that
+    does what its flags say only other flags are tried.
     """
+    if finding.severity not in TRIED:
+        remedies = tuple(one for one in remedies if any(isinstance(action, SetFlag) for action in one.actions or ()))
     further = [trials.judge(finding, one.actions) for one in remedies[1:] if one.actions is not None]
     actions = remedies[0].actions if remedies else None
     if actions is None and not further and finding.severity not in TRIED:

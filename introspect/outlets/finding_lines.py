@@ -56,7 +56,8 @@ def list_trial(finding: Finding, setting: Setting) -> str:
     result = finding.fix_result
     if result is None:
         return ""
-    still = f"Still not: {setting.list_some(result.still_not)}." if result.still_not else ""
+    whole = set(result.still_not) == set(finding.variables)
+    still = f"Still not: {setting.list_some(result.still_not)}." if result.still_not and not whole else ""
     same = set(result.trains) == set(finding.variables)
     trains = f"Trains: {setting.list_some(result.trains)}." if result.trains and not same else ""
     return " ".join(part for part in (trains, still, end_sentence(setting.show(result.note))) if part)

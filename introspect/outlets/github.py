@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from introspect.outlets._base import Options
-from introspect.outlets.prose import describe_trial, find_locations, relate_file
+from introspect.outlets.prose import find_locations, relate_file, tell_trial
 from introspect.outlets.setting import make_inert
 from introspect.outlets.verdict import count_findings, state_verdict
 from introspect.records import Finding, Report
@@ -37,12 +37,11 @@ def write_command(finding: Finding, report: Report) -> str:
 
 def compose_message(finding: Finding, report: Report) -> str:
     """Message, cause, fix, trial and model, each on a line of its own."""
-    trial = describe_trial(finding)
     parts = [
         ("", finding.message),
         ("Why: ", finding.cause),
         ("Fix: ", finding.fix),
-        ("Tried on a copy: ", trial or ""),
+        ("Tried on a copy: ", tell_trial(finding) or ""),
         ("Model: ", report.model.name),
     ]
     return "\n".join(lead + make_inert_lines(text) for lead, text in parts if text.strip())

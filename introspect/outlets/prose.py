@@ -100,11 +100,21 @@ def describe_trial(finding: Finding) -> str | None:
     size = len(result.trains)
     named = set(result.trains) <= set(finding.variables)
     which = ("this " if size == 1 else "these ") if named else ""
-    these = f"{which}{count(size, 'variable')} {'trains' if size == 1 else 'train'}"
-    said = f"then {these}" if size else "then nothing more trains"
-    still = f"; {count(len(result.still_not), 'variable')} still {'does' if len(result.still_not) == 1 else 'do'} not"
-    tail = "" if finding.verified else " The mismatch stays."
-    return f"{said}{still if result.still_not else ''}.{tail}"
+    said = [f"then {which}{count(size, 'variable')} {'trains' if size == 1 else 'train'}"] if size else []
+    if result.still_not:
+        still = len(result.still_not)
+        said.append(f"{count(still, 'variable')} still {'does' if still == 1 else 'do'} not{'' if size else ' train'}")
+    if not finding.verified and not result.still_not:
+        said.append("the mismatch stays")
+    return f"{'; '.join(said) or 'then nothing trains'}."
+
+
+def tell_trial(finding: Finding) -> str | None:
+    """The same with the trial's note: what was done, and why something stays."""
+    trial = describe_trial(finding)
+    if trial is None or finding.fix_result is None or not finding.fix_result.note:
+        return trial
+    return f"{trial} {end_sentence(finding.fix_result.note)}"
 
 
 def end_sentence(text: str) -> str:

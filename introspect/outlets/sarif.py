@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from introspect.outlets._base import Options
-from introspect.outlets.prose import describe_place, describe_step, describe_trial, find_locations, relate_file
+from introspect.outlets.prose import describe_place, describe_step, find_locations, relate_file, tell_trial
 from introspect.outlets.setting import make_inert
 from introspect.records import Finding, Location, Report
 
@@ -112,7 +112,7 @@ def build_result(finding: Finding, report: Report, index: int) -> dict[str, Any]
 
 def compose_message(finding: Finding) -> str:
     """What is so, why, where else, and what mends it."""
-    trial = describe_trial(finding)
+    trial = tell_trial(finding)
     notes = [describe_step(step) for step in finding.evidence if step.location is None]
     parts = [finding.message, finding.cause, *notes, f"Fix: {finding.fix}" if finding.fix else ""]
     parts += [f"Tried on a copy: {trial}"] if trial else []

@@ -84,8 +84,9 @@ def find_whole(facts: Facts, indices: Sequence[int]) -> list[str]:
     """
     meant = Counter(path for index in indices for path in facts.layers_around(index))
     whole: dict[str, None] = {}
+    root = facts.tree.root.path if facts.tree.root is not None else None
     for index in indices:
-        around = facts.layers_around(index)
+        around = [path for path in facts.layers_around(index) if path != root]
         path = next((path for path in around if meant[path] == facts.expected_below[path]), None)
         if path is not None:
             whole[path] = None

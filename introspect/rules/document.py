@@ -14,6 +14,11 @@ This page is made by `python -m introspect.rules.document`; the texts stand in `
 each rule, `samples/rules/<name>/` holds a script that raises it and its healthy twin. `--select`, `--ignore` and
 `--explain` take an id or a name.
 
+With `--try-fixes` the code that a fix proposes (set flags, compile again with the optimizer's state, make a tf.function
+anew) is done on a copy of the step, which is traced and read as any other: the report says what trains then, what still
+does not, and why. `verified` is true where what is proposed first mends the finding there. Where your own code has to
+change, that is not tried: the report says what compiling again leaves.
+
 | Id | Name | Severity | Certainty | |
 | --- | --- | --- | --- | --- |
 """

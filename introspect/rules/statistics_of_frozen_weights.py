@@ -11,7 +11,7 @@ Cause
     The flags of the variables were set instead of the layer's.
 
 Fix
-    `layer.trainable = False`.
+    `layer.trainable = False`, and compile again.
 
 Example
     bn.gamma.trainable = False; bn.beta.trainable = False      # the statistics still move

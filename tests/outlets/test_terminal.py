@@ -170,7 +170,7 @@ def test_trial_that_does_not_mend_says_so():
     )
     text = render(dataclasses.replace(stale, findings=(failed,)))
     flat = " ".join(text.split())
-    assert "then this 1 variable trains; 25 variables still do not. The mismatch stays." in flat
+    assert "then this 1 variable trains; 25 variables still do not." in flat
     assert "The optimizer does not know them." in flat
 
 
