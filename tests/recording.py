@@ -7,7 +7,7 @@ real step runs is asked of TensorFlow at that step: the concrete functions that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import tensorflow as tf
@@ -57,13 +57,14 @@ def install() -> None:
     if _INSTALLED:
         return
     _INSTALLED.append(True)
-    from keras.src.optimizers import base_optimizer, loss_scale_optimizer, multi_optimizer
+    from keras.src.optimizers import base_optimizer, loss_scale_optimizer
 
-    for kind in (
-        base_optimizer.BaseOptimizer,
-        loss_scale_optimizer.LossScaleOptimizer,
-        multi_optimizer.MultiOptimizer,
-    ):
+    kinds = [base_optimizer.BaseOptimizer, loss_scale_optimizer.LossScaleOptimizer]
+    with suppress(ImportError):  # Keras 3.13 has none
+        from keras.src.optimizers import multi_optimizer
+
+        kinds.append(multi_optimizer.MultiOptimizer)
+    for kind in kinds:
         _wrap_apply(kind)
     from tensorflow.python.eager.polymorphic_function.concrete_function import ConcreteFunction
 
