@@ -218,8 +218,13 @@ class Facts:
         return LayerScopes(self.capture.layers)
 
     def layer_of_node(self, evidence: TraceEvidence, node: int) -> str | None:
-        """The layer whose name scope holds the op; a help for the reader, never a proof."""
-        return self.scopes.layer_of(evidence.flow.name(node))
+        """The layer whose name scope holds the op, or the call of the function it stands in; a help, never a proof."""
+        flow = evidence.flow
+        found, frame = self.scopes.layer_of(flow.name(node)), flow.frame_of(node)
+        while found is None and frame.parent >= 0:
+            outer = flow.frames[frame.parent]
+            found, frame = self.scopes.layer_of(flow.bodies[outer.body].name_of(frame.call)), outer
+        return found
 
     def draw(self) -> Flow:
         """The layer-level drawing of the current trace."""

@@ -173,7 +173,8 @@ def draw_trial(finding: Finding) -> Markup:
     if result is not None:
         said += [tag("p", end_sentence(result.note))] if result.note else []
         said += [draw_names(result.trains)] if set(result.trains) != set(finding.variables) else []
-        said += [join(tag("p", "Still not:"), draw_names(result.still_not))] if result.still_not else []
+        part = result.still_not and set(result.still_not) != set(finding.variables)
+        said += [join(tag("p", "Still not:"), draw_names(result.still_not))] if part else []
     return join(*said)
 
 

@@ -103,6 +103,16 @@ def test_planted_cut_is_named(name: str, fitted: bool) -> None:
         assert sorted(places(finding, "cuts another way")) == sorted(planted.others)
 
 
+def test_a_function_stands_in_the_layer_that_calls_it() -> None:
+    from tests.rules.planted import PLANTED
+
+    model, data = PLANTED["inside_nested_functions"].build()
+    (finding,) = introspect.inspect(model, data=data).findings
+    (step,) = [step for step in finding.evidence if step.note == "cuts the gradient"]
+    assert step.layer == "m/block"
+    assert "in layer block" in finding.cause
+
+
 def test_an_operation_between_layers_is_told_by_its_neighbours() -> None:
     """Keras keeps no line of an operation in a functional model: its history names neither file nor frame."""
     import keras
