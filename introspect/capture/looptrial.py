@@ -7,12 +7,13 @@ from typing import Any
 
 from introspect.capture.assembly import assemble
 from introspect.capture.framework import name_keras
-from introspect.capture.function import choose_optimizers, read_function, trace_function, unwrap_function
+from introspect.capture.function import choose_optimizers, find_strategy, read_function, trace_function, unwrap_function
 from introspect.capture.guard import preserve
 from introspect.capture.record import Capture
 from introspect.capture.trial import set_flags
 from introspect.capture.twin import forget_build
 from introspect.capture.untracked import list_built
+from introspect.capture.workers import stay_alone
 from introspect.errors import StepError
 from introspect.remedies import Action, RenewOptimizer
 
@@ -35,7 +36,8 @@ def capture_loop_trial(
     reading.lives, reading.current = [], None
     reading.source = "eager" if reading.source == "eager" else "traced"
     reading.built = list_built()
-    with preserve(model, optimizer, unwrap_function(step), args, kwargs) as kept:
+    guard = preserve(model, optimizer, unwrap_function(step), args, kwargs)
+    with guard as kept, stay_alone(find_strategy(model, optimizer)):
         reading.kept = kept
         set_flags(model, actions)
         if any(isinstance(action, RenewOptimizer) for action in actions):

@@ -21,6 +21,7 @@ from introspect.capture.step import find_functions, list_traces
 from introspect.capture.traces import LiveTrace
 from introspect.capture.tracing import is_distributed, trace_twin
 from introspect.capture.twin import Twin, twin_model
+from introspect.capture.workers import stay_alone
 from introspect.errors import IntrospectError, StepError
 from introspect.remedies import Action, Compile, Recompile, SetFlag
 
@@ -39,7 +40,7 @@ def capture_trial(model: Any, actions: Sequence[Action], data: Any = None, batch
     eager = runs_eagerly(model)
     given = [] if data is None else [read_spec(model, data, keras, batch_size)]
     specs = iter(given) if given else chain(read_specs(model, keras), invent_specs(model, keras, batch_size))
-    with preserve(model) as kept:
+    with preserve(model) as kept, stay_alone(model.distribute_strategy):
         set_flags(model, actions)
         warnings, twin, concrete = trace_changed(model, keras, specs, actions)
         reading = Reading(

@@ -30,7 +30,9 @@ def stay_alone(strategy: Any) -> Iterator[None]:
         VersionError: the strategy is not made as it was where this was tried.
         StepError: a collective would run at once, while the step is traced.
     """
-    if spans_workers(strategy):
+    if spans_workers(strategy) and "_get_variable_creator_initial_value" in vars(strategy.extended):
+        yield  # inside of another
+    elif spans_workers(strategy):
         with refuse_collectives(strategy.extended):
             yield
     elif uses_coordinator(strategy):
