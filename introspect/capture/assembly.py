@@ -134,13 +134,16 @@ def describe_optimizers(reading: Reading, rows: Rows) -> tuple[CapturedOptimizer
 
     Of a loop for which no optimizer was named, the ones that its graph uses are the current ones.
     """
-    known = [describe_optimizer(s.real, s.teller, rows.table, s.current, s.built) for s in reading.optimizers]
+    known = [
+        describe_optimizer(s.real, s.teller, rows.list_owned(s.real, s.teller), rows.table, s.current, s.built)
+        for s in reading.optimizers
+    ]
     meant = not reading.fits and not reading.optimizers
     built = reading.built
-    found = [
-        describe_optimizer(part, part, rows.table, meant, is_built(part) and (built is None or id(part) in built))
-        for part in rows.optimizers
-    ]
+    found = []
+    for part in rows.optimizers:
+        knew = is_built(part) and (built is None or id(part) in built)
+        found.append(describe_optimizer(part, part, rows.list_owned(part), rows.table, meant, knew))
     return (*known, *(replace(optimizer, held=False) for optimizer in found))
 
 

@@ -25,6 +25,12 @@ class Rows:
     tree: LayerTree
     optimizers: list[Any]
     """Optimizers that only the graph knows, found by the variables they own."""
+    owned: dict[int, list[Any]]
+    """Variables of optimizers that were looked through, by the optimizer's identity."""
+
+    def list_owned(self, *optimizers: Any) -> list[Any]:
+        """Variables that the optimizers own."""
+        return [variable for part in optimizers for variable in self.owned.get(id(part)) or list_variables(part)]
 
 
 def fill_rows(model: Any, models: Sequence[Any], optimizers: Iterable[Any], graphs: Sequence[Any]) -> Rows:
@@ -38,8 +44,9 @@ def fill_rows(model: Any, models: Sequence[Any], optimizers: Iterable[Any], grap
     if model is not None:
         add_model(model, tree, table)
     state = VariableTable()
-    for optimizer in optimizers:
-        for variable in list_variables(optimizer):
+    owned = {id(part): list_variables(part) for part in {id(part): part for part in optimizers}.values()}
+    for held in owned.values():
+        for variable in held:
             if table.find(variable) is None:
                 state.add(variable, Entry("optimizer"))
     for variable in (variable for part in models for variable in list_metric_variables(part, name_keras(part))):
@@ -47,8 +54,8 @@ def fill_rows(model: Any, models: Sequence[Any], optimizers: Iterable[Any], grap
             state.add(variable, Entry("metric"))
     found = add_untracked(graphs, table, state, tree, model is None)
     for variable, row in zip(state.objects, state.rows, strict=True):
-        table.add(variable, Entry(row.role))
-    return Rows(table, tree, found)
+        table.add(variable, Entry(row.role), row)
+    return Rows(table, tree, found, owned)
 
 
 def add_model(model: Any, tree: LayerTree, table: VariableTable) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from introspect.capture.framework import descends
@@ -56,27 +56,26 @@ def list_variables(optimizer: Any) -> list[Any]:
     named = optimizer.variables
     found = {id(variable): variable for variable in (named() if callable(named) else named)}
     tracked = {id(variable) for variable in getattr(optimizer, "_trainable_variables", None) or ()}
+    inside: dict[int, Any] = {}
     for value in vars(optimizer).values():
-        if isinstance(value, (str, int, float, bool, type(None))):
-            continue
-        for variable in walk_variables(value):
-            if id(variable) not in tracked:
-                found.setdefault(id(variable), variable)
-    return list(found.values())
+        find_variables(value, inside)
+    return [*found.values(), *(v for key, v in inside.items() if key not in tracked and key not in found)]
 
 
-def walk_variables(value: Any, depth: int = 3) -> Iterator[Any]:
-    """Variables in an attribute: itself, in a list, in a legacy optimizer's dicts, in a loss scale's state."""
+def find_variables(value: Any, found: dict[int, Any], depth: int = 3) -> None:
+    """Note variables in an attribute: itself, in a list, in a legacy optimizer's dicts, in a loss scale's state."""
+    if value is None or isinstance(value, (str, int, float)):
+        return
     if is_variable(value):
-        yield value
+        found.setdefault(id(value), value)
     elif depth and isinstance(value, dict):
         for part in value.values():
-            yield from walk_variables(part, depth - 1)
+            find_variables(part, found, depth - 1)
     elif depth and isinstance(value, (list, tuple)):
         for part in value:
-            yield from walk_variables(part, depth - 1)
+            find_variables(part, found, depth - 1)
     elif depth and type(value).__name__ == "_DynamicLossScaleState":
-        yield from walk_variables(vars(value), depth - 1)
+        find_variables(vars(value), found, depth - 1)
 
 
 def list_tracked(optimizer: Any, table: VariableTable) -> tuple[int, ...]:
@@ -94,13 +93,14 @@ def find_tracked(optimizer: Any, table: VariableTable) -> list[int | None]:
     return [by_id.get(key) for key in sorted(order, key=order.__getitem__)]
 
 
-def describe_optimizer(real: Any, copy: Any, table: VariableTable, current: bool, built: bool) -> CapturedOptimizer:
-    """One row; the optimizer's variables must be in the table.
+def describe_optimizer(
+    real: Any, copy: Any, owned: Iterable[Any], table: VariableTable, current: bool, built: bool
+) -> CapturedOptimizer:
+    """One row; the variables that both own must be in the table.
 
     `copy` is the twin's stand-in for it in a trace that introspect made, else the optimizer itself: what it built
     there is told in place of what the real one has not built yet.
     """
-    owned = {id(variable): variable for part in (real, copy) for variable in list_variables(part)}
     tracked = find_tracked(real if built else copy, table)
     return CapturedOptimizer(
         name=str(getattr(real, "name", None) or getattr(real, "_name", "optimizer")),
@@ -109,7 +109,7 @@ def describe_optimizer(real: Any, copy: Any, table: VariableTable, current: bool
         built=built,
         tracks=tuple(index for index in tracked if index is not None),
         foreign=tracked.count(None),
-        variables=tuple(dict.fromkeys(i for v in owned.values() if (i := table.find(v)) is not None)),
+        variables=tuple(dict.fromkeys(i for v in owned if (i := table.find(v)) is not None)),
         slots=find_slots(copy, table),
         current=current,
         settings=read_settings(real),

@@ -31,21 +31,23 @@ def list_live(function: Any) -> list[Any]:
     """
     entries = read_cache(function)
     if function._created_variables:
-        scopes = {context.scope_type.name for context, _ in entries}
+        scopes = [context.scope_type.name for context, _ in entries]
         if "NO_VARIABLE_CREATION" in scopes:
-            return [f for (context, _), f in entries.items() if context.scope_type.name != "VARIABLE_CREATION"]
-    return list(entries.values())
+            return [f for scope, (_, f) in zip(scopes, entries, strict=True) if scope != "VARIABLE_CREATION"]
+    return [f for _, f in entries]
 
 
-def read_cache(function: Any) -> dict[tuple[Any, Any], Any]:
-    """The function cache of a tf.function, `{(context, type): concrete function}`. Seen on TensorFlow 2.19 to 2.21.
+def read_cache(function: Any) -> list[tuple[Any, Any]]:
+    """(context, concrete function) of a tf.function's traces, as its cache has them. Seen on TensorFlow 2.19 to 2.21.
+
+    Items of the cache as a plain dict: an OrderedDict's own hash each key again, and a key holds all captures' types.
 
     Raises:
         VersionError: the cache is not where it was seen.
     """
     try:
         cache = function._function_cache
-        return {} if cache is None else dict(cache._primary)
+        return [] if cache is None else [(context, f) for (context, _), f in dict.items(cache._primary)]
     except AttributeError as error:
         raise VersionError(
             f"cannot read the trace cache of a tf.function ({error}); tried on TensorFlow 2.19 to 2.21"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, cast
 
-from introspect.capture.framework import descends
+from introspect.capture.framework import class_descends, descends
 from introspect.capture.record import Binding, CapturedVariable, Role
 
 RAW_NAMES = ("Variable", "DistributedVariable", "ShardedVariable")
@@ -14,7 +15,14 @@ RAW_NAMES = ("Variable", "DistributedVariable", "ShardedVariable")
 
 def is_variable(value: Any) -> bool:
     """Whether the object is a variable of Keras 3, TensorFlow or a distribution strategy."""
-    return is_keras_variable(value) or descends(value, ("tensorflow", "tf_keras"), RAW_NAMES)
+    return is_variable_class(cast(Hashable, type(value)))
+
+
+@cache
+def is_variable_class(kind: Hashable) -> bool:
+    """The same of a class."""
+    raw = class_descends(kind, ("tensorflow", "tf_keras"), RAW_NAMES)
+    return raw or class_descends(kind, ("keras",), ("Variable", "KerasVariable"))
 
 
 def is_keras_variable(value: Any) -> bool:
@@ -67,15 +75,19 @@ class VariableTable:
     _taken: dict[str, int] = field(default_factory=dict)
     _alive: list[Any] = field(default_factory=list)
 
-    def add(self, variable: Any, entry: Entry) -> int:
-        """Index of the variable's row; an object that is already there keeps its first row."""
+    def add(self, variable: Any, entry: Entry, row: CapturedVariable | None = None) -> int:
+        """Index of the variable's row; an object that is already there keeps its first row.
+
+        `row` is its row in another table, where it has one: what that says beside its path holds here too.
+        """
         known = self.find(variable)
         if known is not None:
             return known
         raw = unwrap_variable(variable)
         copies = list_copies(raw)
         index = len(self.rows)
-        self.rows.append(describe_variable(variable, copies, self._name(variable), entry))
+        path = self._name(variable)
+        self.rows.append(describe_variable(variable, copies, path, entry) if row is None else replace(row, path=path))
         self.objects.append(variable)
         self._by_variable[id(variable)] = index
         self._alive.append(raw)
@@ -146,7 +158,7 @@ def describe_variable(variable: Any, copies: tuple[Any, ...], path: str, entry: 
     face = find_face(variable)
     return CapturedVariable(
         path=path,
-        shape=tuple(face.shape),
+        shape=tuple(copies[0].shape),
         dtype=name_dtype(face),
         role=entry.role,
         trainable=bool(getattr(face, "trainable", False)),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from introspect.evidence.scan import TO_BACKWARD
 from introspect.evidence.scopes import LayerScopes
 from introspect.graph.ops import INPUTS
@@ -50,18 +52,24 @@ class _Drawing:
                 self.edges[source, target] = self.edges.get((source, target), False) or smooth
 
     def draw(self) -> None:
-        evidence = self.evidence
-        flow, edges, marked, goes = evidence.flow, evidence.edges, evidence.marked, evidence.goes
+        flow, outputs = self.evidence.flow, self.evidence.edges.outputs
         data = {code for code, name in enumerate(flow.op_types) if name in INPUTS}
-        for node in range(flow.nodes):
-            made = edges.outputs[node]
-            if marked[node] or node in evidence.resources.handles or not any(goes[p] & TO_BACKWARD for p in made):
-                continue
+        for node in self._list_nodes():
+            made = outputs[node]
             if int(flow.op[node]) in data:
                 for port in made:
                     self.sources[port] = frozenset({(INPUT, True)})
                 continue
             self._pass(node, made)
+
+    def _list_nodes(self) -> list[int]:
+        """Ops of the forward pass whose values go into the backward pass."""
+        evidence = self.evidence
+        goes = np.frombuffer(evidence.goes, dtype=np.uint8)
+        makers = np.unique(evidence.flow.port_node[(goes & TO_BACKWARD) != 0])
+        makers = makers[makers >= 0]
+        forward = makers[np.frombuffer(evidence.marked, dtype=np.uint8)[makers] == 0]
+        return [node for node in forward.tolist() if node not in evidence.resources.handles]
 
     def _pass(self, node: int, made: Iterable[int]) -> None:
         edges, passes = self.evidence.edges, self.finder.passes
@@ -89,9 +97,7 @@ class _Drawing:
     def end(self) -> None:
         """What the backward pass touches outside of all layers, and leads to no further layer, is the loss."""
         evidence, finder = self.evidence, self.finder
-        for port, touched in enumerate(finder.touched):
-            if not touched:
-                continue
+        for port in finder.list_touched():
             producer = evidence.edges.producer[port]
             if producer >= 0 and self.scopes.layer_of(evidence.flow.name(producer)) is None:
                 self.add_edges(self.sources[port], LOSS)

@@ -45,17 +45,18 @@ class Resources:
 
 def resolve_resources(flow: Dataflow, edges: Edges, bindings: tuple[Binding, ...]) -> Resources:
     """Follow the captured resource handles from their placeholders to the ops that use them."""
-    place_of = _bind_ports(flow, bindings)
+    place_of = _bind_ports(flow, edges, bindings)
     handles = frozenset(edges.producer[port] for port in place_of)
     ambiguous = _pass_on(flow, edges, place_of)
     accesses: dict[int, Access] = {}
     opaque: dict[int, int] = {}
-    passing = {code for code, name in enumerate(flow.op_types) if name in PASS_RESOURCE}
+    passing = _find_passing(flow)
+    effects = [effect_of(name) for name in flow.op_types]
     readers = sorted({node for port in place_of for node in edges.readers[port]})
-    for node in readers:
-        if flow.op[node] in passing:
+    for node, op in zip(readers, flow.op[readers].tolist(), strict=True):
+        if op in passing:
             continue
-        effect = effect_of(flow.op_type(node))
+        effect = effects[op]
         ports = edges.inputs[node]
         places = tuple(place_of[port] for port in ports if port in place_of)
         if effect is None:
@@ -65,16 +66,15 @@ def resolve_resources(flow: Dataflow, edges: Edges, bindings: tuple[Binding, ...
     return Resources(accesses, opaque, ambiguous, handles)
 
 
-def _bind_ports(flow: Dataflow, bindings: tuple[Binding, ...]) -> dict[int, Place]:
+def _bind_ports(flow: Dataflow, edges: Edges, bindings: tuple[Binding, ...]) -> dict[int, Place]:
     by_name = {binding.placeholder: (binding.variable, binding.replica) for binding in bindings}
     bound: dict[int, Place] = {}
     main = flow.bodies[0]
-    handles = {int(node) for node in select_nodes(flow, {"Placeholder", "VarHandleOp", "Arg", "_Arg"})}
-    for port, node in enumerate(flow.port_node.tolist()):
-        if node in handles and flow.frame[node] == 0:
-            place = by_name.get(main.name_of(int(flow.local[node])))
-            if place is not None:
-                bound[port] = place
+    handles = select_nodes(flow, {"Placeholder", "VarHandleOp", "Arg", "_Arg"})
+    for node in handles[flow.frame[handles] == 0].tolist():
+        place = by_name.get(main.name_of(int(flow.local[node])))
+        if place is not None:
+            bound.update(dict.fromkeys(edges.outputs[node], place))
     return bound
 
 
@@ -82,11 +82,12 @@ def _pass_on(flow: Dataflow, edges: Edges, place_of: dict[int, Place]) -> dict[i
     """Carry places through ops that only hand them on; returns variables whose use a branch decides."""
     ambiguous: dict[int, int] = {}
     queue = list(place_of)
-    passing = {code for code, name in enumerate(flow.op_types) if name in PASS_RESOURCE}
+    passing = _find_passing(flow)
+    ops = edges.ops
     while queue:
         port = queue.pop()
         for node in edges.readers[port]:
-            if flow.op[node] not in passing:
+            if ops[node] not in passing:
                 continue
             places = {place_of[p] for p in edges.inputs[node] if p in place_of}
             if len(places) > 1:
@@ -97,3 +98,7 @@ def _pass_on(flow: Dataflow, edges: Edges, place_of: dict[int, Place]) -> dict[i
                     place_of[made] = next(iter(places))
                     queue.append(made)
     return ambiguous
+
+
+def _find_passing(flow: Dataflow) -> set[int]:
+    return {code for code, name in enumerate(flow.op_types) if name in PASS_RESOURCE}

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 
+import numpy as np
+
 from introspect.capture.record import CapturedTrace, Probe
 from introspect.graph.dataflow import Dataflow
 from introspect.graph.ops import CALLS
@@ -45,14 +47,13 @@ class TapeMarks:
         scopes, known = self.scopes, self.known
         tables = []
         for body in flow.bodies:
-            names = [definition.name for definition in body.defs]
-            flags = [name.startswith(scopes) or (bool(known) and (body.name, name) in known) for name in names]
-            tables.append([flags[source] for source in body.source])
-        frames = flow.frames
-        whole = [frame.by_tape for frame in frames]
-        table_of = [tables[frame.body] for frame in frames]
-        pairs = zip(flow.frame.tolist(), flow.local.tolist(), strict=True)
-        return bytearray(whole[frame] or table_of[frame][local] for frame, local in pairs)
+            flags = [name.startswith(scopes) or (bool(known) and (body.name, name) in known) for name in body.names()]
+            tables.append(np.asarray(flags, dtype=bool)[body.source])
+        start = np.cumsum([0, *map(len, tables)])
+        first = np.asarray([start[frame.body] for frame in flow.frames])
+        whole = np.asarray([frame.by_tape for frame in flow.frames])
+        marked = whole[flow.frame] | np.concatenate(tables)[first[flow.frame] + flow.local]
+        return bytearray(marked.tobytes())
 
     def extend(
         self, flow: Dataflow, edges: Edges, marked: bytearray, writes: list[int], memory: dict[int, list[int]]

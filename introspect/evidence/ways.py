@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from introspect.evidence.scan import TO_OUTPUT
 from introspect.evidence.slopes import FAR, Slope, Terrain
@@ -65,18 +67,21 @@ class WayFinder:
         return self.terrain.obstacles.passes
 
     @cached_property
-    def touched(self) -> bytearray:
-        """[ports] 1 where the backward pass reads the value of a forward op."""
-        marked, edges = self.evidence.marked, self.evidence.edges
-        carries = self.terrain.obstacles.carries
-        found = bytearray(self.flow.ports)
-        for node in range(self.flow.nodes):
-            if marked[node] and carries[self.flow.op[node]]:
-                for port in edges.inputs[node]:
-                    if port >= 0:
-                        producer = edges.producer[port]
-                        found[port] = producer < 0 or not marked[producer]
+    def touched(self) -> NDArray[np.bool_]:
+        """[ports] whether the backward pass reads the value of a forward op."""
+        flow, carries = self.flow, np.asarray(self.terrain.obstacles.carries, dtype=bool)
+        marked = np.frombuffer(self.evidence.marked, dtype=np.uint8) != 0
+        reading = np.repeat(marked & carries[flow.op], np.diff(flow.input_start))
+        read = flow.input_port[reading]
+        read = read[read >= 0]
+        found = np.zeros(flow.ports, dtype=bool)
+        found[read] = (flow.port_node[read] < 0) | ~marked[flow.port_node[read]]
         return found
+
+    def list_touched(self) -> list[int]:
+        """The ports among `touched`."""
+        ports: list[int] = np.flatnonzero(self.touched).tolist()
+        return ports
 
     def find(self, variable: int) -> Way:
         """The way of one variable."""
@@ -96,7 +101,7 @@ class WayFinder:
         """Further cuts, on ways that do not pass those of `way`."""
         others: list[int] = []
         for _ in range(MOST_OTHERS if way.touched and way.cuts else 0):
-            slope = self.terrain.descend(self._touched_ports(), frozenset((*way.cuts, *others)))
+            slope = self.terrain.descend(self.list_touched(), frozenset((*way.cuts, *others)))
             if slope.cost[way.path[0]] >= FAR:
                 break
             others += self.terrain.list_cuts(way.path[0], slope)
@@ -119,10 +124,7 @@ class WayFinder:
 
     @cached_property
     def _to_touched(self) -> Slope:
-        return self.terrain.descend(self._touched_ports())
-
-    def _touched_ports(self) -> Iterator[int]:
-        return (port for port, found in enumerate(self.touched) if found)
+        return self.terrain.descend(self.list_touched())
 
     @cached_property
     def _to_loss(self) -> Slope:

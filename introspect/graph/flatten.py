@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -110,12 +110,13 @@ class _Flattener:
     def template(self, body: FunctionBody) -> _Template:
         found = self.templates.get(body.name)
         if found is None:
-            codes = np.fromiter((self.code(op) for op in body.ops), dtype=np.int32, count=body.nodes)
-            calls = tuple(i for i, op in enumerate(body.ops) if op in CALLS or self.graph.has_function(op))
+            codes = np.asarray([self.code(op) for op in body.op_types], dtype=np.int32)
+            calling = np.asarray([op in CALLS or self.graph.has_function(op) for op in body.op_types], dtype=bool)
+            calls = tuple(np.flatnonzero(calling[body.op]).tolist())
             made = np.arange(len(body.arguments), body.port_node.shape[0], dtype=np.int32)
             made = made[np.argsort(body.port_node[made], kind="stable")]
             lengths = np.diff(body.input_start)
-            found = _Template(body, len(self.bodies), codes, calls, lengths, made, body.port_node[made])
+            found = _Template(body, len(self.bodies), codes[body.op], calls, lengths, made, body.port_node[made])
             self.templates[body.name] = found
             self.bodies.append(body)
         return found
@@ -140,7 +141,7 @@ class _Flattener:
         self.nodes += end - start
 
     def inline_call(self, site: _Site, depth: int) -> None:
-        op = site.body.ops[site.node]
+        op = site.body.op_types[site.body.op[site.node]]
         call = CALLS.get(op, Call("call", ()))
         names = self.function_names(site, call) or [op]
         if not all(self.graph.has_function(name) for name in names):
@@ -183,7 +184,7 @@ class _Flattener:
             jit=parent.jit or compiled,
         )
 
-    def hand_back(self, site: _Site, returned: list[int], names: list[str] | None = None) -> None:
+    def hand_back(self, site: _Site, returned: list[int], names: Sequence[str] | None = None) -> None:
         """Let the call's output ports be those that the function returned."""
         for port, index in site.outputs():
             if names is not None:  # the old way to call: the op type is the function's name

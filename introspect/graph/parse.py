@@ -6,8 +6,11 @@ An IdentityN becomes one node for each of its outputs: output i depends on input
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -15,8 +18,12 @@ from numpy.typing import NDArray
 
 from introspect.errors import GraphError
 from introspect.graph.check import refuse_damage
+from introspect.graph.order import sort_nodes
 
 Ints = NDArray[np.int32]
+
+AT_ONCE = 1024
+"""How many messages are read together: field by field takes half of node by node, and all at once much memory."""
 
 
 class FunctionBody:
@@ -27,181 +34,200 @@ class FunctionBody:
         arguments: names of the arguments; the graph itself has none (its placeholders are nodes).
         defs: the NodeDef messages, as they stand in the file.
         source: int32 [nodes], index into `defs`: several nodes may stand for one IdentityN.
-        ops: op type of each node.
+        op_types: names of op types; `op` ([nodes], int32) holds indices into it.
         input_start, input_port: int32, the ports that node i reads are input_port[input_start[i]:input_start[i+1]].
         port_node: int32 [ports], the node that yields a port; -1 for an argument.
         port_index: int32 [ports], which output of its op list a port is (the number after the last colon).
         port_name: name of the op's output argument ("" in a plain GraphDef).
         returns: ports that the function returns.
+        return_names: their names in the function's signature.
     """
 
-    def __init__(self, name: str, arguments: Sequence[str], defs: Sequence[Any]) -> None:
+    return_names: Sequence[str] = ()
+
+    def __init__(self, name: str, arguments: Sequence[str], defs: Sequence[Any], returns: Iterable[str]) -> None:
+        """`returns`: references as GraphDefs write them: `arg`, `node:1`, `node:out:0`.
+
+        Raises:
+            GraphError: no node or argument has a name that is referred to.
+        """
         self.name = name
         self.arguments = list(arguments)
         self.defs = defs
-        self.returns: list[int] = []
-        self.return_names: list[str] = []
-        self.ops: list[str] = []
-        self._ports: dict[str, int] = {argument: i for i, argument in enumerate(self.arguments)}
-        self._number_nodes()
-        self._read_nodes()
+        table = _read_messages(defs)
+        returned = [table.references[reference] for reference in returns]
+        self.op_types = list(table.op_types)
+        ports = _Ports(self, table)
+        start = _sum_up(np.asarray(table.counts, dtype=np.int32))
+        reads = np.asarray(table.inputs, dtype=np.int32)
+        order = sort_nodes(start, ports.makers[reads])
+        self._number(table, ports, *_arrange(start, reads, order))
+        self.returns: list[int] = ports.numbers[returned].tolist()
 
     @property
     def nodes(self) -> int:
         """How many nodes."""
-        return len(self.ops)
+        return int(self.op.shape[0])
 
     def name_of(self, node: int) -> str:
         """Name of a node in the GraphDef."""
-        return str(self.defs[self.source[node]].name)
+        return str(self.defs[int(self.source[node])].name)
 
     def def_of(self, node: int) -> Any:
         """The NodeDef of a node."""
-        return self.defs[self.source[node]]
+        return self.defs[int(self.source[node])]
 
-    def port(self, reference: str) -> int:
-        """Local port of a reference as GraphDefs write it: `arg`, `node`, `node:1`, `node:output:0`.
+    def names(self) -> Iterator[str]:
+        """Names of all nodes in the GraphDef, as they stand in the file."""
+        return chain.from_iterable([node.name for node in block] for block in _cut_blocks(self.defs))
 
-        Raises:
-            GraphError: no node or argument has this name.
-        """
-        found = self._ports.get(reference)
-        return found if found is not None else self._add_port(reference)
+    def _number(self, table: _Messages, ports: _Ports, order: Ints, start: Ints, reads: Ints) -> None:
+        """Number the nodes: an op each, but for the parts of an IdentityN."""
+        defs = order.shape[0]
+        op = np.asarray(table.ops, dtype=np.int32)[order]
+        data = ports.numbers[reads] >= 0
+        width = np.bincount(np.repeat(np.arange(defs), np.diff(start))[data], minlength=defs)
+        apart = op == table.op_types.get("IdentityN", -1)
+        parts = np.where(apart, np.maximum(width, 1), 1)
+        self.op: Ints = np.repeat(op, parts)
+        self.source: Ints = np.repeat(order, parts)
+        self.input_start: Ints = _sum_up(np.repeat(np.where(apart, width > 0, width), parts))
+        self.input_port: Ints = ports.numbers[reads[data]]
+        first = np.empty(defs, dtype=np.int32)
+        first[order] = _sum_up(parts)[:-1]
+        own = np.zeros(defs, dtype=bool)
+        own[order] = apart
+        made = len(self.arguments)
+        makers, index = ports.made_by(made), np.asarray(ports.index, dtype=np.int32)
+        self.port_index: Ints = index
+        self.port_name = ports.names
+        self.port_node: Ints = np.full(index.shape[0], -1, dtype=np.int32)
+        self.port_node[made:] = first[makers] + np.where(own[makers], index[made:], 0)
 
-    def seal(self) -> None:
-        """Turn the growing lists into arrays; after this no new port can be asked for."""
-        self.port_node: Ints = np.asarray(self._port_node, dtype=np.int32)
-        self.port_index: Ints = np.asarray(self._port_index, dtype=np.int32)
-        self._place = None
-        for growing in (self._ports, self._first, self._port_node, self._port_index, self._source):
-            growing.clear()
 
-    def _number_nodes(self) -> None:
-        first: dict[str, int] = {}
-        source: list[int] = []
-        for i, node in enumerate(self.defs):
-            first[node.name] = len(source)
-            if node.op == "IdentityN":
-                width = sum(1 for reference in node.input if reference[0] != "^")
-                source.extend([i] * max(width, 1))
+@dataclass(slots=True)
+class _Messages:
+    """The NodeDefs of one function as numbers; each text once.
+
+    Attributes:
+        nodes: by name, the place in the file.
+        op_types: by name, its number.
+        ops: op type of each.
+        counts: how many inputs each has.
+        inputs: their references, one after another.
+        references: by text, its number.
+    """
+
+    nodes: dict[str, int]
+    op_types: defaultdict[str, int]
+    ops: array[int]
+    counts: array[int]
+    inputs: array[int]
+    references: defaultdict[str, int]
+
+
+def _cut_blocks(defs: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (defs[start : start + AT_ONCE] for start in range(0, len(defs), AT_ONCE))
+
+
+def _read_messages(defs: Sequence[Any]) -> _Messages:
+    table = _Messages({}, _number_texts(), array("i"), array("i"), array("i"), _number_texts())
+    for block in _cut_blocks(defs):
+        names = [node.name for node in block]
+        table.nodes.update(zip(names, range(len(table.ops), len(table.ops) + len(names)), strict=True))
+        table.ops.extend(map(table.op_types.__getitem__, [node.op for node in block]))
+        fields = [node.input for node in block]
+        inputs = [field[:] for field in fields]
+        table.counts.extend(map(len, inputs))
+        table.inputs.extend(map(table.references.__getitem__, chain.from_iterable(inputs)))
+    return table
+
+
+def _number_texts() -> defaultdict[str, int]:
+    """Numbers each text as it is first asked for."""
+    return defaultdict(count().__next__)
+
+
+class _Ports:
+    """What each reference means.
+
+    Attributes:
+        numbers: int32 [references], the port; -1 for a control input.
+        makers: int32 [references], place in the file of the node that is referred to; -1 for an argument.
+        index, names: of each port, as in `FunctionBody`.
+    """
+
+    def __init__(self, body: FunctionBody, table: _Messages) -> None:
+        self.body = body
+        self.names = list(body.arguments)
+        self.index = list(range(len(self.names)))
+        self._arguments = {argument: i for i, argument in enumerate(body.arguments)}
+        self._outputs: dict[str, tuple[str, int]] = {"": ("", 0)}
+        makers: list[int] = []
+        numbers: list[int] = []
+        find = table.nodes.get
+        for reference in table.references:
+            name, _, output = reference.partition(":")
+            port, node = -1, find(name)
+            if reference in self._arguments:
+                port, node = self._arguments[reference], -1
+            elif node is None:
+                node = self._find_control(name, find)
+            elif output == "0" and name in table.references:
+                # A plain GraphDef writes both "node" and "node:0" for the first output.
+                port = -2 - table.references[name]
             else:
-                source.append(i)
-        self._first: dict[str, int] = first
-        self._source: list[int] = source
-        self._port_node: list[int] = [-1] * len(self.arguments)
-        self._port_index: list[int] = list(range(len(self.arguments)))
-        self.port_name: list[str] = list(self.arguments)
+                port = self._add(output)
+            makers.append(node)
+            numbers.append(port)
+        self.makers: Ints = np.asarray(makers, dtype=np.int32)
+        self.numbers: Ints = np.asarray(numbers, dtype=np.int32)
+        same = np.flatnonzero(self.numbers < -1)
+        self.numbers[same] = self.numbers[-2 - self.numbers[same]]
 
-    def _read_nodes(self) -> None:
-        inputs: list[list[int]] = []
-        controls: list[list[int]] = []
-        known, first, producer = self._ports.get, self._first, self._port_node
-        in_order = True
-        for node in self.defs:
-            here = len(inputs)
-            data: list[int] = []
-            control: list[int] = []
-            for reference in node.input:
-                if reference[0] == "^":
-                    before = first.get(reference[1:], -2)
-                    control.append(before if before != -2 else self._node_named(reference[1:]))
-                else:
-                    port = known(reference)
-                    data.append(port if port is not None else self._add_port(reference))
-                    before = producer[data[-1]]
-                if before >= here:
-                    in_order = False
-            op = node.op
-            for part in [data] if op != "IdentityN" else [[one] for one in data] or [[]]:
-                self.ops.append(op)
-                inputs.append(part)
-                controls.append(control)
-        self._store(inputs, controls, in_order)
+    def made_by(self, arguments: int) -> Ints:
+        """Places in the file of the nodes that yield the ports behind the arguments."""
+        makers = np.empty(len(self.index), dtype=np.int32)
+        data = self.numbers >= 0
+        makers[self.numbers[data]] = self.makers[data]
+        return makers[arguments:]
 
-    def _store(self, inputs: list[list[int]], controls: list[list[int]], in_order: bool) -> None:
-        if in_order:
-            self.source: list[int] = list(self._source)
-        else:
-            order = _sort(inputs, controls, self._port_node)
-            self._reorder(order)
-            inputs = [inputs[i] for i in order]
-        lengths = np.fromiter((len(row) for row in inputs), dtype=np.int32, count=len(inputs))
-        self.input_start: Ints = np.zeros(len(inputs) + 1, dtype=np.int32)
-        np.cumsum(lengths, out=self.input_start[1:])
-        self.input_port: Ints = np.fromiter(chain.from_iterable(inputs), dtype=np.int32, count=int(lengths.sum()))
+    def _add(self, output: str) -> int:
+        """A new port; `output` is what stands behind the node's name."""
+        known = self._outputs.get(output)
+        if known is None:
+            name, _, index = output.rpartition(":")
+            known = self._outputs[output] = (name, int(index))
+        self.names.append(known[0])
+        self.index.append(known[1])
+        return len(self.index) - 1
 
-    def _reorder(self, order: list[int]) -> None:
-        place = [0] * len(order)
-        for new, old in enumerate(order):
-            place[old] = new
-        self.ops = [self.ops[i] for i in order]
-        self.source = [self._source[i] for i in order]
-        self._port_node = [place[node] if node >= 0 else -1 for node in self._port_node]
-        self._place: list[int] | None = place
-
-    _place: list[int] | None = None
-
-    def _node_named(self, name: str) -> int:
-        node = self._first.get(name)
+    def _find_control(self, name: str, find: Callable[[str], int | None]) -> int:
+        """The node that a control input waits for; -1 for an argument."""
+        node = find(name[1:]) if name[0] == "^" else None
+        if node is None and name[1:] in self._arguments:
+            return -1
         if node is None:
-            raise GraphError(f"graph {self.name or 'of the step'}: no node {name!r}; the GraphDef is damaged")
+            where = self.body.name or "of the step"
+            raise GraphError(f"graph {where}: no node {name.removeprefix('^')!r}; the GraphDef is damaged")
         return node
 
-    def _add_port(self, reference: str) -> int:
-        parts = reference.split(":")
-        index = int(parts[-1]) if len(parts) > 1 else 0
-        node = self._node_named(parts[0])
-        output = parts[1] if len(parts) == 3 else ""
-        if len(parts) < 3:
-            return self._alias(reference, f"{parts[0]}:{index}", node, index, output)
-        return self._new_port(reference, node, index, output)
 
-    def _alias(self, reference: str, full: str, node: int, index: int, output: str) -> int:
-        # A plain GraphDef writes both "node" and "node:0" for the first output.
-        found = self._ports.get(full)
-        if found is None:
-            found = self._new_port(full, node, index, output)
-        self._ports[reference] = found
-        return found
-
-    def _new_port(self, key: str, node: int, index: int, output: str) -> int:
-        if self.defs[self._source[node]].op == "IdentityN":
-            node += index
-        if self._place is not None:
-            node = self._place[node]
-        port = len(self._port_node)
-        self._port_node.append(node)
-        self._port_index.append(index)
-        self.port_name.append(output)
-        self._ports[key] = port
-        return port
+def _sum_up(lengths: NDArray[Any]) -> Ints:
+    """Where rows of these lengths begin and end, one after another."""
+    start = np.zeros(lengths.shape[0] + 1, dtype=np.int32)
+    np.cumsum(lengths, out=start[1:])
+    return start
 
 
-def _sort(inputs: list[list[int]], controls: list[list[int]], port_node: list[int]) -> list[int]:
-    """An order that respects data and control edges."""
-    # The old control flow (Enter, NextIteration) makes circles: what is left over is appended as it stands.
-    count = len(inputs)
-    needs = [0] * count
-    users: list[list[int]] = [[] for _ in range(count)]
-    for i in range(count):
-        before = {port_node[port] for port in inputs[i]} | set(controls[i])
-        before -= {-1, i}
-        needs[i] = len(before)
-        for node in before:
-            users[node].append(i)
-    ready = [i for i in range(count - 1, -1, -1) if needs[i] == 0]
-    order: list[int] = []
-    while ready:
-        node = ready.pop()
-        order.append(node)
-        for user in users[node]:
-            needs[user] -= 1
-            if needs[user] == 0:
-                ready.append(user)
-    if len(order) < count:
-        done = set(order)
-        order.extend(i for i in range(count) if i not in done)
-    return order
+def _arrange(start: Ints, flat: Ints, order: Ints | None) -> tuple[Ints, Ints, Ints]:
+    """(order, start, flat) of the rows in that order."""
+    if order is None:
+        return np.arange(start.shape[0] - 1, dtype=np.int32), start, flat
+    lengths = np.diff(start)[order]
+    sorted_start = _sum_up(lengths)
+    place = np.repeat(start[:-1][order] - sorted_start[:-1], lengths) + np.arange(flat.shape[0])
+    return order, sorted_start, flat[place]
 
 
 class ParsedGraph:
@@ -215,9 +241,7 @@ class ParsedGraph:
         except Exception as error:
             raise GraphError(f"the captured graph cannot be parsed: {error}; capture it again") from error
         with refuse_damage("the step's own nodes"):
-            self.main = FunctionBody("", (), self._message.node)
-            self.main.returns = [self.main.port(name) for name in outputs]
-            self.main.seal()
+            self.main = FunctionBody("", (), self._message.node, outputs)
         self._library = {function.signature.name: function for function in self._message.library.function}
         self._bodies: dict[str, FunctionBody] = {}
 
@@ -246,9 +270,8 @@ class ParsedGraph:
         if function is None:
             raise GraphError(f"function {name!r} is called and not in the graph's library; capture it again")
         with refuse_damage(f"function {name!r}"):
-            body = FunctionBody(name, [a.name for a in function.signature.input_arg], function.node_def)
-            names = [a.name for a in function.signature.output_arg]
-            body.returns = [body.port(function.ret[output]) for output in names]
+            arguments = [argument.name for argument in function.signature.input_arg]
+            names = [argument.name for argument in function.signature.output_arg]
+            body = FunctionBody(name, arguments, function.node_def, [function.ret[output] for output in names])
             body.return_names = names
-            body.seal()
         return body

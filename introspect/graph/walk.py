@@ -36,6 +36,11 @@ class Edges:
         self.flow = flow
 
     @cached_property
+    def ops(self) -> array[int]:
+        """Op type of each node: index into `op_types`."""
+        return array("i", self.flow.op.tobytes())
+
+    @cached_property
     def inputs(self) -> Rows:
         """Ports that each node reads."""
         return Rows(self.flow.input_start, self.flow.input_port)
