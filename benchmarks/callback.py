@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -18,7 +17,9 @@ import introspect
 from introspect.capture.fingerprint import fingerprint_model
 from introspect.capture.watch import Watch
 
-EPOCHS, BATCHES, BATCH, PAIRS = 6, 30, 64, 15
+EPOCHS, BATCHES, BATCH = 6, 30, 64
+MOST_PAIRS, FEWEST_PAIRS, SECONDS = 12, 3, 45
+"""Pairs of fits are run until there are enough, or the time is up."""
 
 
 class Epochs(keras.callbacks.Callback):
@@ -36,47 +37,102 @@ class Epochs(keras.callbacks.Callback):
             self.seconds.append(time.perf_counter() - self.started)
 
 
-def build(layers: int = 12, width: int = 256) -> keras.Model:
+class WithHistograms(keras.Model):
+    """What people write by hand: a train step that writes a histogram of each gradient."""
+
+    writer: Any = None
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(x, y, self(x, training=True))
+        variables = self.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        self.optimizer.apply(gradients, variables)
+        step = tf.cast(self.optimizer.iterations.value, tf.int64)
+        with self.writer.as_default():
+            for variable, gradient in zip(variables, gradients, strict=True):
+                tf.summary.histogram(variable.path, gradient, step=step)
+        return {"loss": loss}
+
+
+def build(kind: type[keras.Model] = keras.Model, layers: int = 12, width: int = 256) -> keras.Model:
     keras.utils.set_random_seed(1)
     inputs = hidden = keras.Input((width,))
     for _ in range(layers):
         hidden = keras.layers.BatchNormalization()(keras.layers.Dense(width, activation="relu")(hidden))
-    model = keras.Model(inputs, keras.layers.Dense(10)(hidden))
+    model = kind(inputs, keras.layers.Dense(10)(hidden))
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model
 
 
-def time_epochs(model: keras.Model, data: Any, callbacks: list[Any]) -> list[float]:
+def time_epochs(model: keras.Model, data: Any, callbacks: Sequence[Any] = (), count: int = EPOCHS) -> list[float]:
     epochs = Epochs()
-    model.fit(*data, batch_size=BATCH, epochs=EPOCHS, verbose=0, shuffle=False, callbacks=[*callbacks, epochs])
+    model.fit(*data, batch_size=BATCH, epochs=count, verbose=0, shuffle=False, callbacks=[*callbacks, epochs])
     return epochs.seconds
 
 
-def compare(make: Callable[[str], list[Any]], data: Any, pairs: int = PAIRS) -> tuple[float, float]:
-    """(fastest epoch with over fastest epoch without, milliseconds a batch without), in turn on one model.
+def compare(first: Callable[[], list[float]], second: Callable[[], list[float]]) -> tuple[float, float]:
+    """(fastest epoch of the second fit over fastest of the first, milliseconds a batch of the first), in turn.
 
     The fastest, as whatever else the machine does only ever adds.
     """
+    runs: list[tuple[list[float], list[float]]] = []
+    first(), second()
+    started = time.perf_counter()
+    while len(runs) < FEWEST_PAIRS or (len(runs) < MOST_PAIRS and time.perf_counter() - started < SECONDS):
+        runs.append((first(), second()))
+    alone, other = (min(t for run in part for t in run) for part in zip(*runs, strict=True))
+    return other / alone, 1000 * alone / BATCHES
+
+
+def compare_callback(make: Callable[[str], Any], data: Any) -> tuple[float, float]:
+    """The same of one model, fitted without a callback and with it."""
     model = build()
-    time_epochs(model, data, [])
     with tempfile.TemporaryDirectory() as folder:
-        watched = make(folder)
-        time_epochs(model, data, watched)
-        runs = [(time_epochs(model, data, []), time_epochs(model, data, watched)) for _ in range(pairs)]
-    alone, with_it = (min(t for run in part for t in run) for part in zip(*runs, strict=True))
-    return with_it / alone, 1000 * alone / BATCHES
+        watched = [make(folder)]
+        return compare(lambda: time_epochs(model, data), lambda: time_epochs(model, data, watched))
+
+
+def compare_histograms(data: Any) -> float:
+    """A train step that writes histograms, against Keras' own."""
+    alone, written = build(), build(WithHistograms)
+    with tempfile.TemporaryDirectory() as folder:
+        written.writer = tf.summary.create_file_writer(folder)
+        ratio, _ = compare(lambda: time_epochs(alone, data), lambda: time_epochs(written, data))
+        written.writer.close()
+    return ratio
+
+
+def compare_dump(data: Any) -> float:
+    """A fit whose tensors are dumped, against one before; dumping cannot be switched off and on between pairs."""
+    alone = min(time_epochs(build(), data))
+    with tempfile.TemporaryDirectory() as folder:
+        tf.debugging.experimental.enable_dump_debug_info(folder, tensor_debug_mode="CONCISE_HEALTH")
+        dumped = min(time_epochs(build(), data, count=2))
+        tf.debugging.experimental.disable_dump_debug_info()
+    return dumped / alone
+
+
+def time_check(data: Any) -> float:
+    """Microseconds of what the callback does before each batch."""
+    model = build()
+    model.fit(*data, batch_size=BATCH, steps_per_epoch=2, verbose=0)
+    watch = Watch(model)
+    watch.settle()
+    return 1e6 * min(timeit.repeat(watch.has_moved, number=1000, repeat=7)) / 1000
 
 
 def show_look(data: Any) -> None:
     """One look at all values beside one batch, in turn."""
     model = build()
-    time_epochs(model, data, [])
+    time_epochs(model, data)
     parts: dict[Any, Any] = {}
     fingerprint_model(model, None, parts).take()
     x, y = data[0][:BATCH], data[1][:BATCH]
     model.train_on_batch(x, y)
     step, look = time_pairs(
-        lambda: model.train_on_batch(x, y), lambda: fingerprint_model(model, None, parts).take(), pairs=4 * PAIRS
+        lambda: model.train_on_batch(x, y), lambda: fingerprint_model(model, None, parts).take(), pairs=4 * MOST_PAIRS
     )
     count = len(fingerprint_model(model, None, parts).paths)
     show(
@@ -88,25 +144,16 @@ def show_look(data: Any) -> None:
 def main() -> None:
     random = np.random.default_rng(0)
     data = random.normal(size=(BATCH * BATCHES, 256)).astype("float32"), random.integers(0, 10, BATCH * BATCHES)
-    ratio, batch = compare(lambda folder: [introspect.IntrospectCallback(folder)], data)
+    ratio, batch = compare_callback(introspect.IntrospectCallback, data)
     show(f"fit with the callback, after the first step ({batch:.1f} ms a batch)", f"{ratio:.2f} x", "1.00 x")
-    ratio, _ = compare(lambda folder: [introspect.IntrospectCallback(folder, proof="epoch")], data)
+    ratio, _ = compare_callback(lambda folder: introspect.IntrospectCallback(folder, proof="epoch"), data)
     show(f"the same with proof at each epoch of {BATCHES} batches", f"{ratio:.2f} x")
     show_look(data)
-    ratio, _ = compare(lambda folder: [keras.callbacks.TensorBoard(folder, histogram_freq=1)], data, 3)
-    show("the same with keras.callbacks.TensorBoard, graph and histograms", f"{ratio:.2f} x")
-    model = build()
-    model.fit(*data, batch_size=BATCH, steps_per_epoch=2, verbose=0)
-    watch = Watch(model)
-    watch.settle()
-    micro = 1e6 * min(timeit.repeat(watch.has_moved, number=1000, repeat=7)) / 1000
-    show("what the callback does before each batch", f"{micro:.1f} µs")
-    alone = time_epochs(model, data, [])
-    with tempfile.TemporaryDirectory() as folder:
-        tf.debugging.experimental.enable_dump_debug_info(folder, tensor_debug_mode="CONCISE_HEALTH")
-        dumped = time_epochs(build(), data, [])
-        tf.debugging.experimental.disable_dump_debug_info()
-    show("the same with enable_dump_debug_info", f"{statistics.median(dumped) / statistics.median(alone):.1f} x")
+    show("what the callback does before each batch", f"{time_check(data):.1f} µs")
+    ratio, _ = compare_callback(lambda folder: keras.callbacks.TensorBoard(folder, histogram_freq=1), data)
+    show("the same fit with keras.callbacks.TensorBoard, graph and histograms", f"{ratio:.2f} x")
+    show("the same fit with a histogram of each gradient, written by hand", f"{compare_histograms(data):.2f} x")
+    show("the same fit with enable_dump_debug_info", f"{compare_dump(data):.1f} x")
 
 
 if __name__ == "__main__":

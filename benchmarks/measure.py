@@ -5,13 +5,12 @@ python benchmarks/measure.py [name …]; each model in a process of its own.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from typing import Any
 
-from models import make_application, make_transformer
-from timing import peak_memory, show, time_pairs
+from models import make_model
+from timing import peak_memory, run_alone, show, time_pairs
 
 NAMES = ("ResNet50", "transformer")
 ROWS = {"ResNet50": 16, "transformer": 16}
@@ -20,7 +19,7 @@ ROWS = {"ResNet50": 16, "transformer": 16}
 def build(name: str) -> tuple[Any, Any, Any]:
     import numpy as np
 
-    model, x, y = make_transformer() if name == "transformer" else make_application(name)
+    model, x, y = make_model(name)
     rows = ROWS[name]
     return model, np.repeat(x, rows // len(x), axis=0), np.repeat(y, rows // len(y), axis=0)
 
@@ -74,7 +73,7 @@ def measure(name: str) -> None:
 
 def main(names: list[str]) -> None:
     for name in names:
-        subprocess.run([sys.executable, __file__, "--one", name], check=True)
+        run_alone(__file__, "--one", name)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -30,3 +32,10 @@ def time_pairs(first: Callable[[], object], second: Callable[[], object], pairs:
 def peak_memory() -> int:
     """Peak resident memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def run_alone(script: str, *arguments: str) -> None:
+    """Run a script in a process of its own; where it fails, a row says so and the others go on."""
+    done = subprocess.run([sys.executable, script, *arguments])
+    if done.returncode:
+        show(f"{' '.join(arguments).removeprefix('--one ')} failed with exit code {done.returncode}", "")

@@ -28,13 +28,23 @@ def fake_gpu() -> Path:
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
 
 
-def run_module(module: str, name: str, library: Path | None = None, gpus: int = 1, more: tuple[str, ...] = ()) -> Any:
+def run_module(
+    module: str,
+    name: str,
+    library: Path | None = None,
+    gpus: int = 1,
+    more: tuple[str, ...] = (),
+    real: bool = False,
+) -> Any:
     """What `python -m module name` prints as its last line."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "FAKE_GPU_COUNT": str(gpus)}
-    environment.pop("INTROSPECT_FAKE_GPU", None)
+    for switch in ("INTROSPECT_FAKE_GPU", "INTROSPECT_REAL_GPU"):
+        environment.pop(switch, None)
     if library is not None:
         environment["INTROSPECT_FAKE_GPU"] = str(library)
+    if real:
+        environment["INTROSPECT_REAL_GPU"] = "1"
     command = [sys.executable, "-W", "ignore", "-m", module, name, *more]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.strip().splitlines()[-1])

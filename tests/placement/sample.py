@@ -1,4 +1,4 @@
-"""Runs a rule's pair of samples on the stand-in GPU; prints the ids of the findings of each.
+"""Runs a rule's pair of samples on the stand-in GPU, or a real one; prints the ids of the findings of each.
 
 python -m tests.placement.sample NAME
 """
@@ -29,5 +29,6 @@ def run(name: str, kind: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    tf.load_op_library(os.environ["INTROSPECT_FAKE_GPU"])
+    if library := os.environ.get("INTROSPECT_FAKE_GPU"):
+        tf.load_op_library(library)
     print(json.dumps({kind: run(sys.argv[1], kind) for kind in ("bad", "good")}))

@@ -2,7 +2,8 @@
 
     python -m tests.placement.scenario NAME       prints a JSON object
 
-INTROSPECT_FAKE_GPU names the library of the stand-in GPU; without it, CPU devices are split in two.
+INTROSPECT_FAKE_GPU names the library of the stand-in GPU; INTROSPECT_REAL_GPU=1 takes the machine's own; without both, CPU
+devices are split in two.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ from introspect.capture.placement import GraphCollection
 from introspect.diagnosis import diagnose
 
 FIRST, SECOND = "CPU:0", "CPU:1"
-if library := os.environ.get("INTROSPECT_FAKE_GPU"):
+REAL = os.environ.get("INTROSPECT_REAL_GPU") == "1"
+library = os.environ.get("INTROSPECT_FAKE_GPU")
+if library or REAL:
     FIRST, SECOND = ("GPU:0", "GPU:1") if os.environ.get("FAKE_GPU_COUNT") == "2" else ("CPU:0", "GPU:0")
-    tf.load_op_library(library)
+    if library:
+        tf.load_op_library(library)
 else:
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
@@ -73,7 +77,7 @@ def build(scenario: Scenario) -> Any:
     strategy = tf.distribute.MirroredStrategy([FIRST, SECOND]) if scenario.mirrored else None
     with strategy.scope() if strategy else contextlib.nullcontext():
         hid = keras.layers.Dense(6, activation="tanh", name="hid")
-        with tf.device(f"/{FIRST if library else SECOND}") if scenario.mixed else contextlib.nullcontext():
+        with tf.device(f"/{FIRST if library or REAL else SECOND}") if scenario.mixed else contextlib.nullcontext():
             hid.build((None, 4))
         model = keras.Sequential([keras.Input((4,)), hid, keras.layers.Dense(1, name="out")])
         model.compile(scenario.optimizer, "mse", steps_per_execution=scenario.steps, **options)
@@ -123,6 +127,7 @@ def run(name: str) -> dict[str, Any]:
     context.context().disable_graph_collection()
     losses = list(model.fit(x, y, **fit).history["loss"])
 
+    derived = introspect.inspect(model)
     report = introspect.inspect(model, measure=True)
     again = introspect.inspect(model, measure=True)
     losses += model.fit(x, y, **fit).history["loss"]
@@ -134,6 +139,7 @@ def run(name: str) -> dict[str, Any]:
     same = all(np.array_equal(a, b) for a, b in zip(model.get_weights(), twin.get_weights(), strict=True))
     return {
         **compare(report, executed),
+        "derived": [row.path for row in derived.variables if any(flatten(where(row)))],
         "same": same and losses == other,
         "steady": [row.measured for row in report.variables] == [row.measured for row in again.variables],
         "collected": agree(twin, collection, report),
@@ -180,6 +186,12 @@ def agree(model: Any, collection: GraphCollection, report: Any) -> bool:
 def where(row: Any) -> Any:
     """All devices of one row."""
     return row.gradient_device, [w.placed for w in row.writes], [s.placed for s in row.slots]
+
+
+def flatten(found: Any) -> list[str | None]:
+    """The devices of `where` in one list."""
+    gradient, writes, slots = found
+    return [gradient, *writes, *slots]
 
 
 if __name__ == "__main__":
