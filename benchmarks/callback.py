@@ -17,8 +17,8 @@ import introspect
 from introspect.capture.fingerprint import fingerprint_model
 from introspect.capture.watch import Watch
 
-EPOCHS, BATCHES, BATCH = 6, 30, 64
-MOST_PAIRS, FEWEST_PAIRS, SECONDS = 12, 3, 45
+EPOCHS, BATCHES, BATCH = 5, 30, 64
+MOST_PAIRS, FEWEST_PAIRS, SECONDS = 12, 3, 30
 """Pairs of fits are run until there are enough, or the time is up."""
 
 

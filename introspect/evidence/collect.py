@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from introspect.capture.record import Capture, CapturedTrace, Probe
 from introspect.evidence.resources import Access, Resources, resolve_resources
@@ -16,6 +17,9 @@ from introspect.graph.flatten import flatten_graph
 from introspect.graph.parse import ParsedGraph
 from introspect.graph.walk import Edges
 from introspect.records import GradientKind, Updated
+
+BY_ROWS = ("ResourceScatter", "ResourceSparseApply", "UnsortedSegmentSum")
+"""Beginnings of the op types in which IndexedSlices end."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,11 @@ class TraceEvidence:
     nodes: int
     functions: int
     _gradients: dict[int, tuple[GradientKind, str | None]] = field(default_factory=dict)
+
+    @cached_property
+    def has_slices(self) -> bool:
+        """Whether any op stands there in which IndexedSlices end."""
+        return any(op.startswith(BY_ROWS) for op in self.flow.op_types)
 
     def gradient(self, variable: int) -> tuple[GradientKind, str | None]:
         """(dense, sparse, none or unknown; the reason where it is unknown)."""

@@ -33,6 +33,8 @@ def _without_write(evidence: TraceEvidence, variable: int) -> tuple[GradientKind
 def _is_sparse(evidence: TraceEvidence, variable: int) -> bool:
     """Whether IndexedSlices were handed to the optimizer, which then wrote slots row by row or made them dense."""
     flow = evidence.flow
+    if not evidence.has_slices:
+        return False
     for node in walk_update(evidence, variable):
         op = flow.op_type(node)
         if op.startswith(("ResourceScatter", "ResourceSparseApply")) and not evidence.marked[node]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from introspect.capture.record import Binding
 from introspect.graph.dataflow import Dataflow
@@ -13,8 +14,7 @@ Place = tuple[int, int]
 """(variable, replica): one piece of memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """One op that uses variables.
 
     `values` are the ports that are not resources; `places` the memory it uses, the variable first, then its slots.
@@ -58,11 +58,11 @@ def resolve_resources(flow: Dataflow, edges: Edges, bindings: tuple[Binding, ...
             continue
         effect = effects[op]
         ports = edges.inputs[node]
-        places = tuple(place_of[port] for port in ports if port in place_of)
+        places = tuple([place_of[port] for port in ports if port in place_of])
         if effect is None:
             opaque.update((place[0], node) for place in places)
         else:
-            accesses[node] = Access(node, effect, places, tuple(p for p in ports if p not in place_of))
+            accesses[node] = Access(node, effect, places, tuple([p for p in ports if p not in place_of]))
     return Resources(accesses, opaque, ambiguous, handles)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
@@ -22,6 +22,7 @@ from introspect.graph.order import sort_nodes
 
 Ints = NDArray[np.int32]
 
+MISSING = -2
 AT_ONCE = 1024
 """How many messages are read together: field by field takes half of node by node, and all at once much memory."""
 
@@ -159,31 +160,25 @@ class _Ports:
 
     def __init__(self, body: FunctionBody, table: _Messages) -> None:
         self.body = body
-        self.names = list(body.arguments)
-        self.index = list(range(len(self.names)))
-        self._arguments = {argument: i for i, argument in enumerate(body.arguments)}
-        self._outputs: dict[str, tuple[str, int]] = {"": ("", 0)}
-        makers: list[int] = []
-        numbers: list[int] = []
-        find = table.nodes.get
-        for reference in table.references:
-            name, _, output = reference.partition(":")
-            port, node = -1, find(name)
-            if reference in self._arguments:
-                port, node = self._arguments[reference], -1
-            elif node is None:
-                node = self._find_control(name, find)
-            elif output == "0" and name in table.references:
-                # A plain GraphDef writes both "node" and "node:0" for the first output.
-                port = -2 - table.references[name]
-            else:
-                port = self._add(output)
-            makers.append(node)
-            numbers.append(port)
-        self.makers: Ints = np.asarray(makers, dtype=np.int32)
-        self.numbers: Ints = np.asarray(numbers, dtype=np.int32)
-        same = np.flatnonzero(self.numbers < -1)
-        self.numbers[same] = self.numbers[-2 - self.numbers[same]]
+        self.arguments = {argument: i for i, argument in enumerate(body.arguments)}
+        made, count = len(body.arguments), len(table.references)
+        parts = [reference.partition(":") for reference in table.references]
+        outputs = _number_texts()
+        output = np.fromiter([outputs[text] for _, _, text in parts], dtype=np.int32, count=count)
+        found = [table.nodes.get(name, MISSING) for name, _, _ in parts]
+        self.makers: Ints = np.asarray(found, dtype=np.int32)
+        new = self.makers != MISSING
+        same = self._find_same(parts, table.references) if "0" in outputs else {}
+        new[list(same)] = False
+        self.numbers: Ints = np.where(new, made - 1 + np.cumsum(new), -1).astype(np.int32)
+        for place in np.flatnonzero(self.makers == MISSING).tolist():
+            self.makers[place], self.numbers[place] = self._find_other(parts[place][0], table.nodes)
+        for place, first in same.items():
+            self.numbers[place] = self.numbers[first]
+        named = [_split_output(text) for text in outputs]
+        kept = output[new].tolist()
+        self.names = [*body.arguments, *(named[code][0] for code in kept)]
+        self.index = [*range(made), *(named[code][1] for code in kept)]
 
     def made_by(self, arguments: int) -> Ints:
         """Places in the file of the nodes that yield the ports behind the arguments."""
@@ -192,25 +187,26 @@ class _Ports:
         makers[self.numbers[data]] = self.makers[data]
         return makers[arguments:]
 
-    def _add(self, output: str) -> int:
-        """A new port; `output` is what stands behind the node's name."""
-        known = self._outputs.get(output)
-        if known is None:
-            name, _, index = output.rpartition(":")
-            known = self._outputs[output] = (name, int(index))
-        self.names.append(known[0])
-        self.index.append(known[1])
-        return len(self.index) - 1
+    @staticmethod
+    def _find_same(parts: list[tuple[str, str, str]], references: dict[str, int]) -> dict[int, int]:
+        """References that mean the same as another: a plain GraphDef writes "node" and "node:0" for the first output."""
+        return {i: references[name] for i, (name, _, text) in enumerate(parts) if text == "0" and name in references}
 
-    def _find_control(self, name: str, find: Callable[[str], int | None]) -> int:
-        """The node that a control input waits for; -1 for an argument."""
-        node = find(name[1:]) if name[0] == "^" else None
-        if node is None and name[1:] in self._arguments:
-            return -1
-        if node is None:
+    def _find_other(self, name: str, nodes: dict[str, int]) -> tuple[int, int]:
+        """(node, port) of an argument, or of a control input."""
+        if name in self.arguments:
+            return -1, self.arguments[name]
+        node = nodes.get(name[1:]) if name[0] == "^" else None
+        if node is None and name[1:] not in self.arguments:
             where = self.body.name or "of the step"
             raise GraphError(f"graph {where}: no node {name.removeprefix('^')!r}; the GraphDef is damaged")
-        return node
+        return (-1 if node is None else node), -1
+
+
+def _split_output(text: str) -> tuple[str, int]:
+    """(name of the output argument, number in it) of what stands behind a node's name."""
+    name, _, index = text.rpartition(":")
+    return name, int(index) if text else 0
 
 
 def _sum_up(lengths: NDArray[Any]) -> Ints:

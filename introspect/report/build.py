@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from introspect.capture.record import Capture, CapturedOptimizer, MeasuredVariable, Probe
+from introspect.capture.record import Capture, CapturedOptimizer, CapturedSlot, MeasuredVariable, Probe
 from introspect.evidence.collect import TraceEvidence, summarize_updates
 from introspect.evidence.placement import join_placements
 from introspect.evidence.writes import WriteFact
@@ -55,6 +55,10 @@ class _RowBuilder:
         self.tracker = {
             index: o for o in reversed(capture.optimizers) for index in (*(s.variable for s in o.slots), *o.tracks)
         }
+        self.books: dict[tuple[int, int], list[CapturedSlot]] = {}
+        for optimizer in capture.optimizers:
+            for book in optimizer.slots:
+                self.books.setdefault((id(optimizer), book.variable), []).append(book)
 
     def has_row(self, index: int, variable: CapturedVariable) -> bool:
         """Variables that the model does not track count where the step writes them or could train them."""
@@ -137,8 +141,8 @@ class _RowBuilder:
         return own or fact.kind not in ("gradient", "decay", "state", "initial")
 
     def slots(self, index: int, optimizer: CapturedOptimizer | None) -> tuple[SlotReport, ...]:
-        books = optimizer.slots if optimizer is not None else ()
-        return tuple(self.slot(book.slot, book.name) for book in books if book.variable == index)
+        books = self.books.get((id(optimizer), index), ())
+        return tuple(self.slot(book.slot, book.name) for book in books)
 
     def slot(self, index: int, name: str) -> SlotReport:
         variable = self.capture.variables[index]
