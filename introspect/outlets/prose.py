@@ -7,6 +7,7 @@ import os
 import textwrap
 from collections.abc import Iterable, Iterator
 
+from introspect.devices import shorten_device
 from introspect.outlets.setting import count, number
 from introspect.outlets.verdict import SOURCES, capitalise
 from introspect.records import EvidenceStep, Finding, Location, ModelSummary, OptimizerReport, Report, TraceReport
@@ -78,7 +79,7 @@ def describe_step(step: EvidenceStep) -> str:
     if step.layer:
         parts.append(f"in {step.layer}")
     if step.device:
-        parts.append(f"on {step.device}")
+        parts.append(f"on {shorten_device(step.device)}")
     said = " ".join(part for part in parts if part)
     return f"{step.note} ({said})" if said and step.note else step.note or said
 

@@ -46,13 +46,14 @@ def check(facts: Facts) -> Iterator[Finding]:
         variables=paths,
         layers=facts.layers_of(indices),
         message=(
-            f"{count(number, 'slot')} of {count(len(indices), 'variable')} {agree(number, 'is', 'are')} not where the "
-            f"variable lives: {name_some(paths)}."
+            f"{count(number, 'slot')} of {count(len(indices), 'variable')} {agree(number, 'is', 'are')} not where "
+            f"{agree(len(indices), 'it lives', 'these live')}: {name_some(paths)}."
         ),
         cause=_tell(found[0][1], found[0][2]),
         fix="build the layer on the device that computes, or model.optimizer.build(variables) under the same tf.device",
         evidence=tuple(
-            EvidenceStep(note=_tell(row, slot).rstrip("."), device=slot.placed) for _, row, slot in found[:3]
+            EvidenceStep(note=f"the {slot.name} of {row.path} is written", device=slot.placed)
+            for _, row, slot in found[:3]
         ),
     )
 

@@ -67,7 +67,7 @@ def _tell(spread: Spread) -> str:
 def _show(spread: Spread) -> EvidenceStep:
     write = next((w for w in spread.row.writes if w.kind == "gradient"), None)
     return EvidenceStep(
-        note=_tell(spread).rstrip("."),
+        note=f"the update of {spread.row.path}",
         op=None if write is None else write.op,
         op_type=None if write is None else write.op_type,
         device=spread.update,
