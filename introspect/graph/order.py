@@ -12,8 +12,7 @@ def sort_nodes(start: Ints, before: Ints) -> Ints | None:
     """Nodes in an order in which each stands behind those that it needs; None where they stand so already.
 
     Node i needs before[start[i]:start[i + 1]]; a negative number is nothing. The order given is kept as far as may be:
-    TensorFlow's own is right but for a few nodes. The old control flow (Enter, NextIteration) makes circles; of each,
-    one edge is left out.
+    TensorFlow's own is right but for a few nodes. Of a circle one edge is left out.
     """
     owner = np.repeat(np.arange(start.shape[0] - 1, dtype=np.int32), np.diff(start))
     late = np.unique(owner[before >= owner])

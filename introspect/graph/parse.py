@@ -61,7 +61,7 @@ class FunctionBody:
         ports = _Ports(self, table)
         start = _sum_up(np.asarray(table.counts, dtype=np.int32))
         reads = np.asarray(table.inputs, dtype=np.int32)
-        order = sort_nodes(start, ports.makers[reads])
+        order = sort_nodes(start, _leave_loops(ports.makers[reads], table))
         self._number(table, ports, *_arrange(start, reads, order))
         self.returns: list[int] = ports.numbers[returned].tolist()
 
@@ -214,6 +214,14 @@ def _sum_up(lengths: NDArray[Any]) -> Ints:
     start = np.zeros(lengths.shape[0] + 1, dtype=np.int32)
     np.cumsum(lengths, out=start[1:])
     return start
+
+
+def _leave_loops(before: Ints, table: _Messages) -> Ints:
+    """Nodes to wait for: in the old control flow a loop's Merge does not wait for what its last pass hands on."""
+    if "NextIteration" not in table.op_types:
+        return before
+    ops = np.asarray([*table.ops, -1], dtype=np.int32)
+    return np.where(ops[before] == table.op_types["NextIteration"], np.int32(-1), before)
 
 
 def _arrange(start: Ints, flat: Ints, order: Ints | None) -> tuple[Ints, Ints, Ints]:
