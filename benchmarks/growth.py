@@ -10,22 +10,29 @@ import statistics
 import sys
 import tempfile
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from timing import peak_memory, run_alone, show
+
+if TYPE_CHECKING:
+    from introspect.capture.record import Capture
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 CALLS = 10
 RUNS = 5
 
 
-def make_capture(nodes: int, blocks: bool) -> object:
+def count_layers(nodes: int) -> int:
+    return max(nodes // 6, 1)
+
+
+def make_graph(nodes: int, blocks: bool) -> bytes:
+    """A serialized step of about that many nodes; with `blocks`, a function of them that is called again and again."""
     from tensorboard.compat.proto import graph_pb2
 
-    from introspect.capture.record import Binding, Capture, CapturedTrace, CapturedVariable
-    from introspect.records import Environment, ModelSummary
-
     graph = graph_pb2.GraphDef()
-    layers = max(nodes // 6, 1)
+    layers = count_layers(nodes)
 
     def add(name: str, op: str, *inputs: str) -> None:
         node = graph.node.add()
@@ -48,8 +55,15 @@ def make_capture(nodes: int, blocks: bool) -> object:
         add(f"update{i}", "AssignSubVariableOp", f"w{i}", f"gradient_tape/l{i}/dw", f"^l{i}/read")
         flowing = f"gradient_tape/l{i}/dx"
     add("loss", "Identity", last)
-    if blocks:
-        graph = repeat(graph, layers)
+    return bytes((repeat(graph, layers) if blocks else graph).SerializeToString())
+
+
+def make_capture(nodes: int, blocks: bool, graph: bytes | None = None) -> Capture:
+    """The capture of such a step."""
+    from introspect.capture.record import Binding, Capture, CapturedTrace, CapturedVariable
+    from introspect.records import Environment, ModelSummary
+
+    layers = count_layers(nodes)
     variables = tuple(
         CapturedVariable(f"layer{i}/kernel", (2, 2), "float32", "model", True, True, True, "/device:CPU:0")
         for i in range(layers)
@@ -58,7 +72,7 @@ def make_capture(nodes: int, blocks: bool) -> object:
         id="fit/1",
         caller="fit",
         signature="",
-        graph=graph.SerializeToString(),
+        graph=make_graph(nodes, blocks) if graph is None else graph,
         bindings=tuple(Binding(f"w{i}", i) for i in range(layers)),
         outputs=() if blocks else ("loss:0",),
         control_outputs=(),
@@ -77,7 +91,7 @@ def make_capture(nodes: int, blocks: bool) -> object:
     )
 
 
-def repeat(graph: object, layers: int) -> object:
+def repeat(graph: Any, layers: int) -> Any:
     """The same program as a function that the step calls again and again."""
     from tensorboard.compat.proto import graph_pb2
 
@@ -89,7 +103,7 @@ def repeat(graph: object, layers: int) -> object:
         function.signature.input_arg.add().name = name
         node = whole.node.add()
         node.name, node.op = name, "Placeholder"
-    for node in graph.node:  # type: ignore[attr-defined]
+    for node in graph.node:
         if node.op == "Placeholder":
             continue
         copy = function.node_def.add()
@@ -106,11 +120,10 @@ def repeat(graph: object, layers: int) -> object:
 
 
 def measure(path: str, nodes: int, blocks: bool) -> None:
-    """Analyse a saved capture; the memory is that of Python, numpy, the file's content and the analysis."""
-    from introspect.capture.archive import read_capture
+    """Analyse a step from a file; the memory is that of Python, numpy, the capture, the analysis and its report."""
     from introspect.diagnosis import diagnose
 
-    capture = read_capture(path)
+    capture = make_capture(shrink(nodes, blocks), blocks, Path(path).read_bytes())
     seconds = []
     for _ in range(1 if nodes == SIZES[-1] else RUNS):
         started = time.perf_counter()
@@ -126,15 +139,18 @@ def measure(path: str, nodes: int, blocks: bool) -> None:
 
 
 def prepare(path: str, nodes: int, blocks: bool) -> None:
-    """Save a capture; in a process of its own too, as making a graph takes as much memory as reading one."""
-    from introspect.capture.archive import write_capture
+    """Write a step to a file; in a process of its own, as making a graph takes much memory too."""
+    Path(path).write_bytes(make_graph(shrink(nodes, blocks), blocks))
 
-    write_capture(make_capture(nodes // CALLS if blocks else nodes, blocks), path)  # type: ignore[arg-type]
+
+def shrink(nodes: int, blocks: bool) -> int:
+    """How many nodes are written down."""
+    return nodes // CALLS if blocks else nodes
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/capture"
+        path = f"{folder}/step.pb"
         for blocks in ("", "blocks"):
             for size in SIZES:
                 run_alone(__file__, "prepare", path, str(size), blocks)

@@ -19,7 +19,7 @@ def main() -> None:
     from introspect.report.serde import read_report, write_report
     from introspect.report.writer import append_report
 
-    report = diagnose(make_capture(600, False))  # type: ignore[arg-type]
+    report = diagnose(make_capture(600, False))
     rows = tuple(replace(report.variables[0], path=f"block{i // 8}/layer{i % 8}/kernel") for i in range(VARIABLES))
     report = replace(report, variables=rows)
     started = time.perf_counter()
