@@ -73,10 +73,10 @@ class _Drawing:
 
     def _pass(self, node: int, made: Iterable[int]) -> None:
         edges, passes = self.evidence.edges, self.finder.passes
-        before: set[Source] = set()
+        before: frozenset[Source] = frozenset()
         for port in edges.inputs[node]:
-            if port >= 0:
-                before |= self.sources[port]
+            if port >= 0 and self.sources[port] is not before:
+                before = before | self.sources[port] if before else self.sources[port]
         if node in self.cuts:
             here = self.add_cut(node)
             self.add_edges(before, here)
@@ -88,7 +88,7 @@ class _Drawing:
                 self.add_edges(before, here)
                 after = frozenset({(here, True)})
             elif passes[self.evidence.flow.op[node]]:
-                after = frozenset(before)
+                after = before
             else:
                 after = frozenset((source, False) for source, _ in before)
         for port in made:
