@@ -31,14 +31,14 @@ def list_live(function: Any) -> list[Any]:
     """
     entries = read_cache(function)
     if function._created_variables:
-        scopes = [context.scope_type.name for context, _ in entries]
+        scopes = [context.scope_type.name for (context, _), _ in entries]
         if "NO_VARIABLE_CREATION" in scopes:
             return [f for scope, (_, f) in zip(scopes, entries, strict=True) if scope != "VARIABLE_CREATION"]
     return [f for _, f in entries]
 
 
-def read_cache(function: Any) -> list[tuple[Any, Any]]:
-    """(context, concrete function) of a tf.function's traces, as its cache has them. Seen on TensorFlow 2.19 to 2.21.
+def read_cache(function: Any) -> list[tuple[tuple[Any, Any], Any]]:
+    """((context, type), concrete function) of each trace in a tf.function's cache. Seen on TensorFlow 2.19 to 2.21.
 
     Items of the cache as a plain dict: an OrderedDict's own hash each key again, and a key holds all captures' types.
 
@@ -47,7 +47,7 @@ def read_cache(function: Any) -> list[tuple[Any, Any]]:
     """
     try:
         cache = function._function_cache
-        return [] if cache is None else [(context, f) for (context, _), f in dict.items(cache._primary)]
+        return [] if cache is None else list(dict.items(cache._primary))
     except AttributeError as error:
         raise VersionError(
             f"cannot read the trace cache of a tf.function ({error}); tried on TensorFlow 2.19 to 2.21"
@@ -100,7 +100,7 @@ def find_kept(graph: Any, begun: int) -> frozenset[str]:
 
 def find_begin(function: Any, concrete: Any) -> int:
     """When the tf.function began to trace: its first trace, which made variables, counts. Seen on TensorFlow 2.19 to 2.21."""
-    same = [found for (_, kind), found in read_cache(function).items() if kind == concrete.function_type]
+    same = [found for (_, kind), found in read_cache(function) if kind == concrete.function_type]
     return min(number_graph(found.graph) for found in (concrete, *same))
 
 
