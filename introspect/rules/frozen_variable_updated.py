@@ -128,6 +128,11 @@ def _explain_own(facts: Facts, current: TraceEvidence, indices: list[int]) -> st
     steps = write_steps(facts, current, indices[0], current.gradient_writes(indices[0])[:1])
     where = next((f" ({place(step.location)})" for step in steps if step.location is not None), "")
     loop = is_own_loop(current)
+    if _overrides_list(facts, indices):
+        return (
+            "Keras' own train_step asks model.trainable_weights, which holds "
+            f"{agree(len(indices), 'it', 'them')}; model.trainable_variables, which does not, is overridden."
+        )
     own = "The model's own train_step" if facts.capture.model.custom_train_step else "The step"
     own, owner = (current.trace.caller, "model") if loop else (own, "self")
     compiled = "; or the flags were set after compile, and tf_keras trains by those of then"
@@ -137,6 +142,14 @@ def _explain_own(facts: Facts, current: TraceEvidence, indices: list[int]) -> st
         f"now, with the flags as they are, does it too. It does not go by {owner}.trainable_variables, or keeps a list that "
         f"was taken earlier{compiled if asks else ''}."
     )
+
+
+def _overrides_list(facts: Facts, indices: list[int]) -> bool:
+    """Whether every flag that Keras 3 asks lets them train, and the model's class leaves them out of `trainable_variables`."""
+    model, root = facts.capture.model, facts.tree.root
+    if model.keras != "keras" or model.custom_train_step or root is None or not root.trainable:
+        return False
+    return all(facts.capture.variables[index].trainable for index in indices)
 
 
 def _tell_lora(facts: Facts, indices: list[int]) -> str:
@@ -165,6 +178,8 @@ def _mend(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -
         return mend_kept(kept)
     if _is_stale(facts, current):
         return mend_stale(facts, current, indices)
+    if _overrides_list(facts, indices):
+        return "# freeze by the flags of layers; or override trainable_weights, which Keras asks, in the place of trainable_variables"
     if not facts.capture.model.custom_train_step:
         return RECOMPILE
     own = is_own_loop(current)

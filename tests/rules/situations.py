@@ -523,3 +523,19 @@ def call_of_a_tf_function_frozen_and_fitted():
     fitted(model)
     model.norm.trainable = False
     return fitted(model)
+
+
+class Choosy(keras.Model):
+    """Overrides the list that Keras' step does not ask."""
+
+    @property
+    def trainable_variables(self):
+        return self.get_layer("out").trainable_variables
+
+
+@situation
+def trainable_variables_overridden():
+    inputs = keras.Input((4,))
+    model = Choosy(inputs, keras.layers.Dense(1, name="out")(keras.layers.Dense(5, name="hid")(inputs)))
+    model.compile("sgd", "mse")
+    return model

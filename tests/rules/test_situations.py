@@ -92,6 +92,13 @@ TOLD: dict[str, list[tuple[str, str]]] = {
         ("INT102", "call is a tf.function of your own, with a cache of its own"),
         ("INT102", "take @tf.function from call"),
     ],
+    "trainable_variables_overridden": [
+        (
+            "INT101",
+            "asks model.trainable_weights, which holds them; model.trainable_variables, which does not, is overridden.",
+        ),
+        ("INT101", "or override trainable_weights"),
+    ],
     "part_of_a_backbone_unfrozen_late": [
         ("INT401", "base.trainable is False, and 4 variables below it are trainable all the same"),
         ("INT103", "4 of 6 trainable variables are not trained by the step, those of layer base"),
