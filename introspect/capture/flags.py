@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Literal
 
+from introspect.capture.detach import COPY_MARK
 from introspect.capture.frames import pick_frame, rank_file
 from introspect.capture.guard import PATCHING
 from introspect.capture.record import FlagWrite
@@ -177,7 +178,7 @@ def watch_compile(original: Any) -> Any:
     @functools.wraps(original)
     def compile(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
-        if _listeners:
+        if _listeners and COPY_MARK not in vars(self):
             record("compile", self, sys._getframe(1))
         return result
 

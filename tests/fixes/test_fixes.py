@@ -224,6 +224,20 @@ def test_reports_without_a_fault_cost_nothing(monkeypatch: pytest.MonkeyPatch) -
     assert "fixes" not in dict(report.timings)
 
 
+def test_a_trial_is_no_flag_write_of_the_users() -> None:
+    """Neither its flags nor its compile are told as things that the user's code did."""
+    with introspect.trace_flags():
+        model = cut_gradient()
+        plain = introspect.inspect(model)
+        tried = introspect.inspect(model, try_fixes=True)
+        after = introspect.inspect(model)
+    (finding,) = tried.findings
+    assert finding.fix_result is not None
+    assert "Or d1 frozen" in finding.fix_result.note
+    assert "test_fixes.py" not in finding.fix_result.note
+    assert after.findings == plain.findings
+
+
 def test_what_cannot_be_tried_says_why() -> None:
     model = unfreeze_late()
     bad = (np.zeros((8, 5), "float32"), np.zeros((8, 2), "float32"))
