@@ -70,7 +70,7 @@ class Follower:
         change = watch.find_change()
         if change is None and first:
             change = find_other_trace(watch)
-        if change is None and due is None:
+        if change is None and (due is None or (due == "interval" and watch.awaits_trace())):
             if watch.report is not None:
                 self.teller.note(watch.report, watch, epoch)
             if not watch.prover.begun:
@@ -113,7 +113,8 @@ class Follower:
             self.proof = watch.prover.look(model, watch.list_optimizers(), watch.batches, report, (report, latest))
             if epoch is not None:
                 self.teller.note_proof(self.proof, report, watch, epoch)
-            self._write_proof(watch)
+            if has_same_updates(report, latest):  # else the window holds steps of both, and shows neither
+                self._write_proof(watch)
         watch.batches = 0
 
     def _prove_again(self, watch: Watch, epoch: int | None) -> None:
@@ -192,6 +193,12 @@ class Follower:
 
             self._writer = ReportWriter(self.log_dir, TensorFlowFiles())
         return self._writer
+
+
+def has_same_updates(before: Report, after: Report) -> bool:
+    """Whether two reports say of all variables that the step does the same to them."""
+    rows = [[(row.path, row.updated) for row in report.variables] for report in (before, after)]
+    return before is after or rows[0] == rows[1]
 
 
 def is_writing(model: Any) -> bool:

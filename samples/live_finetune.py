@@ -65,7 +65,7 @@ def build() -> keras.Model:
 
 def main(logdir: str, epochs: int, pause: float, measure: bool) -> introspect.IntrospectCallback:
     """Train; gives back the callback with all its reports."""
-    callback = introspect.IntrospectCallback(logdir, every="epoch", measure=measure)
+    callback = introspect.IntrospectCallback(logdir, every="epoch", measure=measure, proof="epoch")
     random = np.random.default_rng(0)
     x, y = random.normal(size=(64, 32, 32, 3)).astype("float32"), random.integers(0, 3, 64)
     with introspect.trace_flags():

@@ -51,7 +51,7 @@ def main(logdir: str, epochs: int) -> introspect.IntrospectCallback:
         model = build()
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.01, momentum=0.9), loss)
-    callback = introspect.IntrospectCallback(logdir)
+    callback = introspect.IntrospectCallback(logdir, proof="epoch")
     random = np.random.default_rng(0)
     x, y = random.normal(size=(64, 8, 8, 3)).astype("float32"), random.integers(0, 3, 64)
     with introspect.trace_flags():

@@ -110,6 +110,14 @@ class Watch:
             return Change("optimizer replaced")
         return Change("new optimizer variable") if count_slots(model) != self._slots else None
 
+    def awaits_trace(self) -> bool:
+        """Whether the step was made anew since it was read, and has not run yet."""
+        model = self._model()
+        if not self.read or model is None or getattr(model, "train_function", None) is self._function():
+            return False
+        functions = list_functions(self._find_functions(model))
+        return not self._is_eager(model) and not any(map(count_traces, functions))
+
     def uses_other(self, concrete: Any) -> bool:
         """Whether a running fit uses another trace than the one that was read last as the current one."""
         return self._current() not in (None, concrete)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.tab import Tab
+from tests.browser.tab import PATIENCE, Tab
 from tests.tb.processes import TensorBoard, run_tensorboard
 from tests.tb.synthetic import SERIES, write_series
 
@@ -109,7 +109,7 @@ def open_tab(browser: Browser) -> Iterator[Open]:
 
         def open_one(server: TensorBoard, link: str = "", **options: Any) -> Tab:
             context = browser.new_context(viewport=options.pop("viewport", {"width": 1440, "height": 900}), **options)
-            context.set_default_timeout(10_000)
+            context.set_default_timeout(PATIENCE)
             stack.callback(context.close)
             tab = Tab(context.new_page(), server.url)
             tabs.append(tab)

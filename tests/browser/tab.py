@@ -8,6 +8,8 @@ from urllib.parse import quote, unquote, urlparse
 if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, Dialog, Frame, Locator, Page, Request
 
+PATIENCE = 90_000
+"""Milliseconds that a test waits for what must come: a loaded machine is no fault of the page."""
 IFRAME = "iframe[src*='name=introspect']"
 WATCH_POLICY = """
 window.broken = [];
@@ -19,6 +21,7 @@ def expect(locator: Locator) -> Any:
     """Playwright's assertions, which wait; imported late, so that the tests can be collected without it."""
     from playwright.sync_api import expect as wait_for
 
+    wait_for.set_options(timeout=PATIENCE)
     return wait_for(locator)
 
 
@@ -58,7 +61,7 @@ class Tab:
         ours = "".join(f"&p.introspect.{name}={quote(value, safe='')}" for name, value in parts)
         self.page.goto("about:blank")
         self.page.goto(f"{self.url}?darkMode={str(dark).lower()}#introspect{ours}")
-        self.main.wait_for(timeout=30_000)
+        self.main.wait_for()
         return self
 
     @property
@@ -83,7 +86,7 @@ class Tab:
 
     def ready(self) -> Tab:
         """Wait for the verdict."""
-        self.find(".verdict h2").wait_for(timeout=30_000)
+        self.find(".verdict h2").wait_for()
         return self
 
     def rows(self) -> list[str]:

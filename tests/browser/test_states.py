@@ -36,16 +36,16 @@ def test_a_report_appears_while_training_goes_on(open_tab: Open, tmp_path: Path)
         expect(tab.find(".watched")).to_contain_text(str(logs))
 
         writer.append(shots[0].report, epoch=0)
-        expect(tab.find(".verdict h2")).to_contain_text("6 of 32 variables train, 26 do not.", timeout=15_000)
+        expect(tab.find(".verdict h2")).to_contain_text("6 of 32 variables train, 26 do not.")
         tab.find(".row", has_text="block1_conv2").first.click()
         writer.append(shots[1].report, epoch=3)
-        expect(tab.find(".verdict h2")).to_contain_text("26 of 32 variables", timeout=15_000)
+        expect(tab.find(".verdict h2")).to_contain_text("26 of 32 variables")
         expect(tab.find("[aria-live=polite]")).to_contain_text("New report. step 300, epoch 4: flag changed, 1 error")
         expect(tab.find(".detail h2")).to_have_text("backbone/block1_conv2")
 
         tab.press("[")
         writer.append(shots[3].report, epoch=5)
-        expect(tab.role("slider", "Report")).to_have_attribute("max", "2", timeout=15_000)
+        expect(tab.role("slider", "Report")).to_have_attribute("max", "2")
         expect(tab.find(".verdict h2")).to_contain_text("6 of 32 variables train")
         tab.finish()
 
@@ -81,7 +81,7 @@ def test_a_server_that_ends_is_told_of_and_what_is_known_stays(open_tab: Open, t
         tab.allowed = ("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET")
         server.process.terminate()
         server.process.wait()
-        expect(tab.find(".offline")).to_contain_text("TensorBoard does not answer", timeout=15_000)
+        expect(tab.find(".offline")).to_contain_text("TensorBoard does not answer")
         expect(tab.find(".verdict h2")).to_contain_text("26 of 32 variables")
         tab.finish()
 
@@ -110,7 +110,7 @@ def test_a_run_that_is_removed_gives_way(open_tab: Open, tmp_path: Path) -> None
         tab = open_tab(server, "run=one/introspect").ready()
         expect(tab.find(".verdict h2")).to_contain_text("26 of 32")
         shutil.rmtree(logs / "one")
-        expect(tab.find(".verdict h2")).to_contain_text("What trains is what you meant", timeout=20_000)
+        expect(tab.find(".verdict h2")).to_contain_text("What trains is what you meant")
         tab.finish()
 
 
@@ -160,7 +160,7 @@ def test_a_path_prefix_and_the_slow_reader_change_nothing(open_tab: Open, tmp_pa
     with run_tensorboard(logs, work, "--path_prefix=/pre/fix", "--load_fast=false") as server:
         tab = open_tab(server)
         tab.allowed = ("404",)  # TensorBoard does not find its own fonts under a prefix
-        expect(tab.find(".verdict h2")).to_contain_text("26 of 32 variables", timeout=20_000)
+        expect(tab.find(".verdict h2")).to_contain_text("26 of 32 variables")
         assert all("/pre/fix/" in url for url in tab.requests if "plugin/introspect" in url)
         tab.find(".row.variable").first.click()
         expect(tab.find(".drawing .goal")).to_be_visible()
@@ -176,5 +176,5 @@ def test_what_failed_is_asked_for_again_when_the_server_is_back(open_tab: Open, 
     expect(tab.find(".offline")).to_be_visible()
     tab.page.unroute("**/plugin/introspect/*")
     tab.find(".failure button").first.click()
-    expect(tab.find(".verdict h2")).to_contain_text("32 of 48 variables", timeout=15_000)
+    expect(tab.find(".verdict h2")).to_contain_text("32 of 48 variables")
     expect(tab.find(".offline")).to_have_count(0)

@@ -192,6 +192,33 @@ def test_a_recompile_ends_the_window() -> None:
     assert [row.age for row in proofs[1].variables if row.path == "d2/kernel"] == [0]
 
 
+def test_no_report_in_the_log_has_a_look_of_another_step(tmp_path: Path) -> None:
+    """An unfreezing without a recompile, then with one in the middle of a window: each look is of its report's step."""
+    from tests.tb.serving import LogClient
+
+    model = make_frozen()
+    callback = introspect.IntrospectCallback(str(tmp_path), proof=2, every=2, on_mismatch="log")
+
+    def unfreeze(model: Any, epoch: int, logs: Any = None) -> None:
+        if epoch == 2:
+            model.get_layer("d1").trainable = True
+        if epoch == 4:
+            introspect.recompile(model)
+
+    fit(model, [callback, act("keras", on_epoch_begin=unfreeze)], epochs=7, batch_size=3)
+    client = LogClient(str(tmp_path))
+    marks = client.read("timeline", run="introspect")["marks"]
+    assert {"first trace", "flag changed", "recompiled", "train end"} <= {mark["reason"] for mark in marks}
+    told = set()
+    for mark, report in zip(marks, callback.reports, strict=True):
+        ages = client.read("proof", run="introspect", at=mark["at"])["age"]
+        if ages:
+            changed = {row.path for row, age in zip(report.variables, ages, strict=True) if age == 0}
+            assert changed == {row.path for row in report.variables if row.updated == "yes" or "moving" in row.path}
+            told.add(mark["reason"])
+    assert told >= {"first trace", "flag changed", "train end"}
+
+
 def test_what_happens_between_two_fits_is_not_told() -> None:
     model = make_frozen()
     callback = introspect.IntrospectCallback(proof="epoch")

@@ -1,3 +1,4 @@
+import { useMemo } from "preact/hooks";
 import type { Mark } from "../api/wire";
 import { disagrees, type Report } from "../model/report";
 import { formatCount, plural } from "../model/format";
@@ -21,8 +22,9 @@ interface Props {
 /** The verdict in one sentence, why it is so, the counts, and the fix. */
 export function Head({ report, proof, mark, onFinding, onOverview, onProof }: Props) {
   const { counts, ok } = report.wire;
+  const seen = useMemo(() => countContradictions(proof), [proof]);
   const top = report.findings.find((finding) => finding.wire.severity !== "info");
-  const verdict = buildVerdict(ok, counts, top ? { ...top.wire, counted: top.rows.some((row) => disagrees(report, row)) } : null, countContradictions(proof));
+  const verdict = buildVerdict(ok, counts, top ? { ...top.wire, counted: top.rows.some((row) => disagrees(report, row)) } : null, seen);
   const others = report.findings.length - (top ? 1 : 0);
   return (
     <section class={`head severity-${verdict.severity}`} aria-label="Verdict">
@@ -79,7 +81,7 @@ export function Head({ report, proof, mark, onFinding, onOverview, onProof }: Pr
 
 /** What the values themselves say; loud where they contradict the graph. */
 function ProofLine({ proof, onShow }: { proof: Proof; onShow: () => void }) {
-  const { words, contradicts } = describeProof(proof);
+  const { words, contradicts } = useMemo(() => describeProof(proof), [proof]);
   return (
     <p class={contradicts ? "proof contradicts" : "proof"}>
       <Icon name={contradicts ? "warning" : "check"} size={14} /> {words}{" "}
