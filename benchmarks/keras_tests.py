@@ -11,6 +11,7 @@ and which gradients arrived is held against the report, and the state from befor
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -39,6 +40,7 @@ SELECTION = (
 )
 MOCKED = ("test_fit_sparse",)
 """Tests that replace the optimizer's own update by a mock: what the optimizer is handed goes nowhere there."""
+STAND_IN = "jax, stood in for"
 ANSWER, MODE = "INTROSPECT_KERAS_TESTS_ANSWER", "INTROSPECT_KERAS_TESTS_MODE"
 
 
@@ -164,11 +166,30 @@ def pytest_configure(config: Any) -> None:
     from tests import recording
 
     recording.install()
+    _stand_in_for_jax()
     for marker in ("requires_trainable_backend", "multi_device"):
         config.addinivalue_line("markers", f"{marker}: of Keras' own tests")
     observer = config.introspect_observer = Observer(os.environ.get(MODE, "compare"))
     for method in ("fit", "train_on_batch"):
         _wrap(TensorFlowTrainer, method, observer)
+
+
+def _stand_in_for_jax() -> None:
+    """trainer_test imports jax on top, and uses it with the backend of that name alone."""
+    if importlib.util.find_spec("jax") is None:
+        sys.modules["jax"] = types.ModuleType(STAND_IN)
+
+
+def pytest_collection_finish(session: Any) -> None:
+    """Take the stand-in away before anything runs: Keras asks whether jax is there."""
+    if getattr(sys.modules.get("jax"), "__name__", None) == STAND_IN:
+        del sys.modules["jax"]
+
+
+def pytest_collectreport(report: Any) -> None:
+    """A module that cannot be imported counts as failed."""
+    if report.failed:
+        _CONFIG[0].introspect_observer.failed.append(f"{report.nodeid or report.fspath}: collection")
 
 
 def _wrap(kind: Any, method: str, observer: Observer) -> None:
