@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from introspect.capture.record import Capture, CapturedTrace, Probe
+from introspect.evidence.owners import Owners
 from introspect.evidence.resources import Access, Resources, resolve_resources
 from introspect.evidence.scan import GRADIENT, PYTHON, TO_BACKWARD, TO_OUTPUT, TO_PYTHON, ForwardScan, scan_back
 from introspect.evidence.tape import TapeMarks
@@ -171,7 +172,7 @@ def _scan(
     def rank_of(node: int) -> int | None:
         return probe.rank(flow.function(node), flow.name(node), 0) if probe is not None else None
 
-    scan = ForwardScan(flow, edges, resources, marked, set(forward), hyper, rank_of)
+    scan = ForwardScan(flow, edges, resources, marked, set(forward), hyper, goes, rank_of)
     scan.run()
     writes = _find_writes(capture, flow, edges, resources, scan, forward)
     python = any(name in flow.op_types for name in ("PyFunc", "EagerPyFunc", "PyFuncStateless"))
@@ -198,11 +199,20 @@ def _find_writes(
     capture: Capture, flow: Dataflow, edges: Edges, resources: Resources, scan: ForwardScan, forward: frozenset[int]
 ) -> dict[int, list[WriteFact]]:
     initial = find_initial(flow, edges)
+    owners = Owners(scan, forward)
+    known = {index for optimizer in capture.optimizers for index in optimizer.tracks}
     writes: dict[int, list[WriteFact]] = {}
     for (node, place), (tags, origin, after) in scan.writes.items():
         index = place[0]
         access = resources.accesses[node]
-        depends = Dependence(tags, origin, after)
+        own = access.places[0] == place and bool(tags & GRADIENT) and index in forward
+        depends = Dependence(
+            tags=tags,
+            origin=origin,
+            after_gradient=after,
+            owner=owners.find(access, origin) if own else origin,
+            added=access.effect != "assign" or index in known,
+        )
         in_initial = int(flow.frame[node]) in initial
         kind = "initial" if in_initial else classify_write(capture.variables[index], index, depends, index in forward)
         fact = WriteFact(

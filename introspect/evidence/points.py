@@ -17,7 +17,7 @@ from introspect.capture.record import Capture, GradientPoint, StepPlan, Tap, Tap
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.scan import GRADIENT, TO_BACKWARD
 from introspect.graph.dataflow import Dataflow
-from introspect.graph.ops import MERGE
+from introspect.graph.ops import MERGE, SIZES
 
 PRIME = (1 << 61) - 1
 
@@ -41,9 +41,6 @@ INTEGERS = (3, 9)
 """DT_INT32 and DT_INT64."""
 
 FOLLOWED = ("gradient", "accumulate", "other", "average")
-SIZES = frozenset({"Shape", "ShapeN", "VariableShape", "Size", "Rank"})
-"""Ops that yield sizes: what goes through them is no gradient."""
-
 SCALES = ("dynamic_scale", "current_loss_scale")
 """Names of the variables in which Keras 3 and tf_keras keep a loss scale that changes."""
 

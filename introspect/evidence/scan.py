@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from introspect.evidence.resources import Access, Place, Resources
 from introspect.graph.dataflow import Dataflow
-from introspect.graph.ops import ELEMENTWISE, INPUTS, PYTHON_OPS, REDUCTIONS
+from introspect.graph.ops import ELEMENTWISE, INPUTS, PYTHON_OPS, REDUCTIONS, SIZES
 from introspect.graph.walk import Edges, select_nodes
 
 GRADIENT = 1
@@ -107,6 +107,7 @@ class ForwardScan:
         marked: bytearray,
         cut: set[int],
         hyper: set[int],
+        goes: bytearray,
         rank_of: RankOf,
     ) -> None:
         self.flow = flow
@@ -122,7 +123,9 @@ class ForwardScan:
         self.writes: dict[tuple[int, Place], tuple[int, int, bool]] = {}
         self.base = self._base_tags(marked)
         self.marked = marked
+        self.goes = goes
         self.reductions = {int(n) for n in select_nodes(flow, REDUCTIONS) if not marked[int(n)]}
+        self.sizes = frozenset(select_nodes(flow, SIZES).tolist())
 
     def _base_tags(self, marked: bytearray) -> bytearray:
         flow = self.flow
@@ -156,7 +159,7 @@ class ForwardScan:
     def _pass(self) -> None:
         tags, origin, base = self.tags, self.origin, self.base
         start, flat, made = self.edges.inputs.start, self.edges.inputs.flat, self.edges.outputs.start
-        accesses, reductions = self.resources.accesses, self.reductions
+        accesses, sizes, marked = self.resources.accesses, self.sizes, self.marked
         self.trained = set()
         self._read_early: set[Place] = set()
         first = here = 0
@@ -172,12 +175,28 @@ class ForwardScan:
             first = last
             if node in accesses:
                 tag, source = self._use(accesses[node], tag, source)
-            elif tag & GRADIENT and node in reductions and self.rank_of(node) == 0:
-                tag = (tag & ~GRADIENT) | NORM
+            elif node in sizes:
+                tag, source = 0, NOBODY
+            elif marked[node]:
+                source = NOBODY  # a gradient is made of all values at once, and is nobody's content
+            elif tag & (GRADIENT | NORM):
+                tag = self._go_on(node, tag, source)
             while here < end:
                 tags[here] = tag
                 origin[here] = source
                 here += 1
+
+    def _go_on(self, node: int, tag: int, source: int) -> int:
+        """What becomes of gradients outside of the tape.
+
+        Where they go into a forward pass again (an attack on the input, a penalty on a gradient) they are data there,
+        but for a variable's value after an inner step; a number that is made of whole tensors is a norm.
+        """
+        if source < 0 and any(self.goes[port] & TO_BACKWARD for port in self.edges.outputs[node]):
+            return (tag & ~(GRADIENT | NORM)) | DATA
+        if tag & GRADIENT and node in self.reductions and self.rank_of(node) == 0:
+            return (tag & ~GRADIENT) | NORM
+        return tag
 
     def _use(self, access: Access, tag: int, source: int) -> tuple[int, int]:
         if access.effect == "touch":

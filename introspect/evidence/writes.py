@@ -40,11 +40,19 @@ class WriteFact:
 
 @dataclass(frozen=True, slots=True)
 class Dependence:
-    """What a written value depends on: bits and origin of scan.py, and whether a gradient came before."""
+    """What a written value depends on: bits and origin of scan.py.
+
+    Attributes:
+        after_gradient: whether a gradient was written there before.
+        owner: the variable whose gradient it holds, as far as the graph shows; see owners.py.
+        added: whether the op adds the value to what is there, or the optimizer was given the variable.
+    """
 
     tags: int
     origin: int
     after_gradient: bool
+    owner: int
+    added: bool
 
 
 def classify_write(variable: CapturedVariable, index: int, depends: Dependence, forward: bool) -> WriteKind:
@@ -58,10 +66,19 @@ def classify_write(variable: CapturedVariable, index: int, depends: Dependence, 
         return "gradient"  # float8: only the optimizer writes it, with what the custom gradient hands on
     tags = depends.tags
     if tags & GRADIENT:
-        return "gradient" if forward else "accumulate"
+        return _classify_gradient(variable, index, depends) if forward else "accumulate"
     if tags & NORM and forward and not variable.shape and variable.watched:
         return "gradient"  # a scalar's own gradient, summed outside of the tape
     return _classify_without_gradient(index, depends)
+
+
+def _classify_gradient(variable: CapturedVariable, index: int, depends: Dependence) -> WriteKind:
+    """Whether a gradient in what is written to a variable of the forward pass is the variable's own."""
+    if depends.owner not in (NOBODY, SEVERAL, index):
+        return "average"  # of a variable after its step
+    if not variable.watched and not depends.added and depends.owner != index:
+        return "accumulate"  # no tape watches it: a mask or a weight of losses, made of others' gradients
+    return "gradient"
 
 
 def _classify_without_gradient(index: int, depends: Dependence) -> WriteKind:

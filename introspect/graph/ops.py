@@ -101,6 +101,9 @@ INPUTS = frozenset(
 REDUCTIONS = frozenset({"Sum", "Mean", "Max", "Min", "Prod", "All", "Any", "L2Loss", "EuclideanNorm"})
 """Ops that can turn a whole tensor into one number."""
 
+SIZES = frozenset({"Shape", "ShapeN", "VariableShape", "Size", "Rank"})
+"""Ops that yield sizes: no value and no gradient goes through them."""
+
 ELEMENTWISE = frozenset(
     {
         "Identity", "IdentityN", MERGE, "Cast", "Mul", "Sub", "AddV2", "Add", "AddN", "Neg", "RealDiv", "Div", "DivNoNan",
