@@ -94,6 +94,10 @@ class Facts:
         """Nodes that cut ways beside those that `way.cuts` cut."""
         return self._finder.find_others(way) if self._finder is not None else ()
 
+    def is_differentiated(self, way: Way) -> bool:
+        """Whether the step takes the derivative of what an unused value ends in."""
+        return self._finder is not None and self._finder.is_differentiated(way)
+
     def is_used_for_shape(self, way: Way) -> bool:
         """Whether the shape of an unused value is used all the same."""
         return self._finder is not None and self._finder.is_used_for_shape(way)

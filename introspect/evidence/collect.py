@@ -11,7 +11,7 @@ from introspect.evidence.owners import Owners
 from introspect.evidence.resources import Access, Resources, resolve_resources
 from introspect.evidence.scan import GRADIENT, PYTHON, TO_BACKWARD, TO_OUTPUT, TO_PYTHON, ForwardScan, scan_back
 from introspect.evidence.tape import TapeMarks
-from introspect.evidence.writes import Dependence, WriteFact, classify_write, find_initial, is_sparse
+from introspect.evidence.writes import Dependence, WriteFact, classify_write, counts_on, find_initial, is_sparse
 from introspect.graph.check import refuse_damage
 from introspect.graph.dataflow import Dataflow
 from introspect.graph.flatten import flatten_graph
@@ -211,6 +211,7 @@ def _find_writes(
             origin=origin,
             after_gradient=after,
             owner=owners.find(access, origin) if own else origin,
+            counts=origin == index and counts_on(flow, edges, access, scan.origin),
             added=access.effect != "assign" or index in known,
         )
         in_initial = int(flow.frame[node]) in initial

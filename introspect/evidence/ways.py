@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from introspect.evidence.scan import TO_OUTPUT
+from introspect.evidence.scan import TO_BACKWARD, TO_OUTPUT
 from introspect.evidence.slopes import FAR, Slope, Terrain
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 WayKind = Literal["open", "cut", "unused", "unread", "unclear"]
 
 MOST_OTHERS = 2
+FORWARD = TO_BACKWARD | TO_OUTPUT
+"""Where values go of which the loss is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +72,60 @@ class WayFinder:
     def touched(self) -> NDArray[np.bool_]:
         """[ports] whether the backward pass reads the value of a forward op."""
         flow, carries = self.flow, np.asarray(self.terrain.obstacles.carries, dtype=bool)
-        marked = np.frombuffer(self.evidence.marked, dtype=np.uint8) != 0
-        reading = np.repeat(marked & carries[flow.op], np.diff(flow.input_start))
+        reading = np.repeat(self._marked & ~self._of_inner & carries[flow.op], np.diff(flow.input_start))
         read = flow.input_port[reading]
         read = read[read >= 0]
         found = np.zeros(flow.ports, dtype=bool)
-        found[read] = (flow.port_node[read] < 0) | ~marked[flow.port_node[read]]
+        found[read] = (flow.port_node[read] < 0) | ~self._marked[flow.port_node[read]]
         return found
 
     def list_touched(self) -> list[int]:
         """The ports among `touched`."""
         ports: list[int] = np.flatnonzero(self.touched).tolist()
         return ports
+
+    @cached_property
+    def _marked(self) -> NDArray[np.bool_]:
+        """[nodes] whether a tape made the op."""
+        return np.frombuffer(self.evidence.marked, dtype=np.uint8) != 0
+
+    @cached_property
+    def _of_tape(self) -> NDArray[np.bool_]:
+        """[nodes] the same, or whether the op joins gradients, for which TensorFlow has no scope."""
+        joins = [code for code, name in enumerate(self.flow.op_types) if name == "AddN"]
+        return self._marked | np.isin(self.flow.op, joins)
+
+    @cached_property
+    def _of_inner(self) -> NDArray[np.bool_]:
+        """[nodes] whether it is of a tape whose gradient the loss is made of: an outer tape goes on from there.
+
+        Where there is such a tape, what tapes computed for nobody is told with it: whose it was cannot be seen.
+        """
+        edges, own = self.evidence.edges, self._of_tape
+        found, idle = bytearray(self.flow.nodes), bytearray(self.flow.nodes)
+        if not self._takes_gradients:
+            return np.zeros(self.flow.nodes, dtype=bool)
+        for node in np.flatnonzero(own)[::-1].tolist():
+            readers = {reader for port in edges.outputs[node] for reader in edges.readers[port]}
+            inside = [reader for reader in readers if own[reader]]
+            outside = (reader for reader in readers if not own[reader])
+            found[node] = any(found[reader] for reader in inside) or any(map(self._is_forward, outside))
+            idle[node] = len(inside) == len(readers) and all(idle[reader] for reader in inside)
+        return (np.frombuffer(found, dtype=np.uint8) | np.frombuffer(idle, dtype=np.uint8)) != 0
+
+    @cached_property
+    def _takes_gradients(self) -> bool:
+        """Whether the loss is made of a gradient."""
+        flow, own = self.flow, self._of_tape
+        maker = np.where(flow.input_port >= 0, flow.port_node[flow.input_port], -1)
+        from_tape = (maker >= 0) & own[maker]
+        reader = np.repeat(np.arange(flow.nodes), np.diff(flow.input_start))[from_tape]
+        return any(map(self._is_forward, np.unique(reader[~own[reader]]).tolist()))
+
+    def _is_forward(self, node: int) -> bool:
+        """Whether the loss is made of what a node yields; what a custom gradient computes goes into the backward pass alone."""
+        goes = self.evidence.goes
+        return any(goes[port] & FORWARD == FORWARD for port in self.evidence.edges.outputs[node])
 
     def find(self, variable: int) -> Way:
         """The way of one variable."""
@@ -113,6 +157,12 @@ class WayFinder:
         readers = {reader for node in way.ends for port in edges.outputs[node] for reader in edges.readers[port]}
         forward = [reader for reader in readers if not self.evidence.marked[reader]]
         return bool(forward) and not any(carries[self.flow.op[reader]] for reader in forward)
+
+    def is_differentiated(self, way: Way) -> bool:
+        """Whether an inner tape takes the derivative of what an unused value ends in: its seed has that value's shape."""
+        edges, inner = self.evidence.edges, self._of_inner
+        readers = (reader for node in way.ends for port in edges.outputs[node] for reader in edges.readers[port])
+        return bool(inner.any()) and (self.is_used_for_shape(way) or any(inner[reader] for reader in readers))
 
     def _describe(self, start: int, slope: Slope, touched: bool) -> Way:
         trail = slope.follow(start)

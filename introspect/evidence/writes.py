@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from introspect.capture.record import CapturedVariable
@@ -45,6 +46,7 @@ class Dependence:
     Attributes:
         after_gradient: whether a gradient was written there before.
         owner: the variable whose gradient it holds, as far as the graph shows; see owners.py.
+        counts: whether it is the variable's own value and something that no variable went into.
         added: whether the op adds the value to what is there, or the optimizer was given the variable.
     """
 
@@ -53,6 +55,7 @@ class Dependence:
     after_gradient: bool
     owner: int
     added: bool
+    counts: bool
 
 
 def classify_write(variable: CapturedVariable, index: int, depends: Dependence, forward: bool) -> WriteKind:
@@ -92,10 +95,21 @@ def _classify_without_gradient(index: int, depends: Dependence) -> WriteKind:
     if tags & PYTHON:
         return "other"
     if origin == index:
-        return "decay"
+        return "state" if depends.counts else "decay"
     if origin == SEVERAL or origin >= 0:
         return "average"
     return "state"
+
+
+def counts_on(flow: Dataflow, edges: Edges, access: Access, origin: Sequence[int]) -> bool:
+    """Whether an assigned value is a sum of the variable's own value and of something that no variable went into."""
+    port = access.values[0] if access.effect == "assign" and len(access.values) == 1 else -1
+    node = edges.producer[port] if port >= 0 else -1
+    while node >= 0 and flow.op_type(node) in ("Identity", "Cast"):
+        node = edges.producer[edges.inputs[node][0]]
+    if node < 0 or flow.op_type(node) not in ("AddV2", "Add", "Sub"):
+        return False
+    return any(port >= 0 and origin[port] == NOBODY for port in edges.inputs[node])
 
 
 def find_initial(flow: Dataflow, edges: Edges) -> set[int]:

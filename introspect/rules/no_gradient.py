@@ -115,6 +115,13 @@ def _explain_cut(facts: Facts, current: TraceEvidence, way: Way, indices: list[i
 def _explain_unused(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:
     what, it = _name_ends(facts, way, indices[0]), agree(len(indices), "it", "them")
     out = any(_goes_out(current, node) for node in way.ends)
+    if facts.is_differentiated(way):
+        return (
+            f"The loss is made of a derivative that the step takes of what {what} computes, and that derivative does not "
+            f"depend on {it}: what is only added falls away.",
+            "# nothing can train it with this loss; leave it out (use_bias=False, center=False)"
+            + _freeze(facts, indices, "freeze it"),
+        )
     if facts.is_used_for_shape(way):
         told = f"Of what {what} computes from {it} only the shape is used; the values do not reach the loss."
     elif out:
