@@ -58,12 +58,17 @@ class Dependence:
     counts: bool
 
 
+def counts(variable: CapturedVariable) -> bool:
+    """Whether it holds a seed or whole numbers: a count, which no flag forbids."""
+    return variable.seed or variable.dtype.startswith(_COUNTING)
+
+
 def classify_write(variable: CapturedVariable, index: int, depends: Dependence, forward: bool) -> WriteKind:
     """The kind of a write, `initial` aside.
 
     `forward` says whether the forward pass reads the variable: only then can a gradient be its own.
     """
-    if variable.role == "metric" or variable.seed or variable.dtype.startswith(_COUNTING):
+    if variable.role == "metric" or counts(variable):
         return "state"
     if variable.overwrite:
         return "gradient"  # float8: only the optimizer writes it, with what the custom gradient hands on

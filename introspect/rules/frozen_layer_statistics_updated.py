@@ -24,7 +24,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from introspect.capture.record import CapturedVariable
 from introspect.evidence.collect import TraceEvidence
+from introspect.evidence.writes import counts
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
@@ -44,7 +46,12 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     groups: dict[str, list[int]] = {}
     for index, variable, row in facts.pairs():
-        if variable.role == "model" and not row.expected and facts.in_frozen_layer(index) and _moves(current, index):
+        if (
+            variable.role == "model"
+            and not row.expected
+            and facts.in_frozen_layer(index)
+            and _moves(current, index, variable)
+        ):
             groups.setdefault(_name_writer(facts, current, index), []).append(index)
     for kind, moved in groups.items():
         yield _report(facts, current, moved, kind)
@@ -57,9 +64,11 @@ def _name_writer(facts: Facts, current: TraceEvidence, index: int) -> str:
     return layer.class_name if layer is not None else "the layer"
 
 
-def _moves(current: TraceEvidence, index: int) -> bool:
+def _moves(current: TraceEvidence, index: int, variable: CapturedVariable) -> bool:
+    """Whether it changes with what the layer sees; seeds and whole numbers count, and never do."""
     kinds = {write.kind for write in current.writes.get(index, ())}
-    return bool(kinds & {"statistics", "other"}) and not kinds & {"gradient", "decay", "constraint"}
+    told = {"statistics", "other"} if counts(variable) else {"statistics", "other", "state"}
+    return bool(kinds & told) and not kinds & {"gradient", "decay", "constraint"}
 
 
 def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -> Finding:
