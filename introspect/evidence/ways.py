@@ -87,7 +87,7 @@ class WayFinder:
     @cached_property
     def _marked(self) -> NDArray[np.bool_]:
         """[nodes] whether a tape made the op."""
-        return np.frombuffer(self.evidence.marked, dtype=np.uint8) != 0
+        return np.asarray(np.frombuffer(self.evidence.marked, dtype=np.uint8), dtype=bool)
 
     @cached_property
     def _of_tape(self) -> NDArray[np.bool_]:
@@ -111,7 +111,7 @@ class WayFinder:
             outside = (reader for reader in readers if not own[reader])
             found[node] = any(found[reader] for reader in inside) or any(map(self._is_forward, outside))
             idle[node] = len(inside) == len(readers) and all(idle[reader] for reader in inside)
-        return (np.frombuffer(found, dtype=np.uint8) | np.frombuffer(idle, dtype=np.uint8)) != 0
+        return np.asarray(np.maximum(np.frombuffer(found, np.uint8), np.frombuffer(idle, np.uint8)), dtype=bool)
 
     @cached_property
     def _takes_gradients(self) -> bool:
