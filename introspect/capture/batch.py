@@ -7,6 +7,7 @@ from typing import Any
 from introspect.capture.framework import KerasName
 from introspect.capture.inputs import (
     DEFAULT_BATCH,
+    copy_dataset,
     first_line,
     is_dataset,
     is_indexed,
@@ -45,7 +46,7 @@ def take_batch(model: Any, data: Any, keras: KerasName, batch_size: int | None =
     if is_dataset(data):
         return first_element(data)
     if is_indexed(data):
-        return protect_state(lambda: read_first(model, data, keras))
+        return protect_state(lambda: read_first(model, data, keras), data)
     if hasattr(data, "__next__") or is_loader(data):
         raise DataError(
             f"data is a {type(data).__name__}, and to measure would take a batch away; pass one batch, data=(x, y)"
@@ -73,14 +74,15 @@ def adapt_arrays(model: Any, arrays: tuple[Any, Any, Any], keras: KerasName, bat
 
 
 def read_first(model: Any, data: Any, keras: KerasName) -> Any:
-    """The first item of a PyDataset."""
+    """The first item of a copy of a PyDataset."""
+    held = copy_dataset(data)
     try:
         if keras == "tf_keras":
-            item = data[0]
+            item = held[0]
             return tuple(item) if isinstance(item, list) else item
         from keras.src.trainers.data_adapters import get_data_adapter
 
-        return get_data_adapter(x=data)._standardize_batch(data[0])
+        return get_data_adapter(x=data)._standardize_batch(held[0])
     except Exception as error:
         raise DataError(f"the first item of {type(data).__name__} cannot be read: {first_line(error)}") from error
 

@@ -13,6 +13,8 @@ from typing import Any
 from introspect.records import Location
 
 FRAMEWORKS = ("tensorflow", "keras", "tf_keras", "introspect", "absl", "wrapt", "numpy", "optree")
+PLUMBING = ("google", "h5py", "ml_dtypes", "tensorboard")
+"""Packages that the frameworks stand on."""
 INTERACTIVE = ("<ipython-input", "<python-input", "<stdin>")
 """How the files of code begin that was typed at a prompt."""
 RAISED = re.compile(r"^\s*(?:[\w.]*\.)?(\w*(?:Error|Exception|Warning)): (.+)$")
@@ -58,6 +60,18 @@ def rank_among(file: str, loaded: tuple[str, ...]) -> int:
     if file.startswith(("<", *framework_folders(loaded))) or "__autograph_generated_file" in file:
         return 0
     return 1 if file.startswith(library_folders()) else 2
+
+
+@cache
+def rank_module(module: str) -> int:
+    """The same of a module: 0 also for Python's own, 2 also for one without a file."""
+    package = module.partition(".")[0]
+    if module != "__main__" and package in (*sys.stdlib_module_names, *FRAMEWORKS, *PLUMBING):
+        return 0
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:
+        return 2
+    return rank_file(file) if is_standard(file) else min(rank_file(file), 1)
 
 
 def pick_frame(frames: Iterable[tuple[str, int, str]]) -> Location | None:

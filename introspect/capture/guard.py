@@ -1,8 +1,9 @@
 """Nothing that a trace does outside of its own graph stays behind.
 
 `preserve` is entered around every trace that introspect makes. What it puts back: attributes and containers of the
-objects below the model, Keras' name counters and global state, the random state of Python, numpy and TensorFlow's op
-seeds, the caches of every tf.function that the trace came across, and the switch that runs functions eagerly.
+objects below the model and of every optimizer that is alive, Keras' name counters and global state, the random state of
+Python, numpy and TensorFlow's op seeds, the caches of every tf.function that the trace came across, and the switch that
+runs functions eagerly.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from introspect.capture.release import bind_graph, forget_gradients
 from introspect.capture.snapshot import restore_dict, take_snapshot
+from introspect.capture.untracked import list_optimizers
 
 PATCHING = threading.RLock()
 """Held while TensorFlow's function cache is watched: one trace of introspect's at a time."""
@@ -38,7 +41,7 @@ def preserve(*roots: Any) -> Iterator[list[Any]]:
     """
     kept: list[Any] = []
     with ExitStack() as undo:
-        undo.callback(take_snapshot(roots).restore)
+        undo.callback(take_snapshot([*roots, *list_optimizers()]).restore)
         for restore in (*save_random(), *save_keras(), *save_tf_keras(), save_eager_switch()):
             undo.callback(restore)
         undo.enter_context(record_functions(kept))
@@ -153,7 +156,7 @@ def record_functions(kept: list[Any]) -> Iterator[None]:
             started.append((function, {name: getattr(function, name, MISSING) for name in FIRST_CALL}))
         return initialize(function, *args, **kwargs)
 
-    with PATCHING:
+    with PATCHING, forget_gradients():
         add, initialize = FunctionCache.add, Function._initialize
         FunctionCache.add, Function._initialize = add_and_record, initialize_and_record
         try:
@@ -164,6 +167,8 @@ def record_functions(kept: list[Any]) -> Iterator[None]:
                 cache.delete(function.function_type, context)
             for function, attributes in reversed(started):
                 restore_first_call(function, attributes)
+            for function in kept:
+                bind_graph(function)
 
 
 def restore_first_call(function: Any, attributes: dict[str, Any]) -> None:

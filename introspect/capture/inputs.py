@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import gc
+import types
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
-from introspect.capture.framework import KerasName, descends
+import numpy as np
+
+from introspect.capture.framework import KerasName, class_descends, descends
 from introspect.capture.guard import save_keras, save_random, save_tf_keras
+from introspect.capture.innerstate import MOST_OF_ARRAY
+from introspect.capture.snapshot import take_snapshot
 from introspect.errors import DataError
+
+LEAVES = (str, bytes, int, float, complex, type(None), type, types.ModuleType, types.FunctionType, types.GeneratorType)
+BULKY = ("h5py", "mmap", "array", "zarr", "tables", "pandas", "pyarrow", "polars", "tensorflow", "torch")
+"""Packages of arrays, tables and files that have no array's own marks."""
 
 DEFAULT_BATCH = 32
 """The batch size of `fit` where none is given: arrays of a multiple of it give batches of static size."""
@@ -26,7 +37,7 @@ def read_spec(model: Any, data: Any, keras: KerasName, batch_size: int | None = 
     if is_dataset(data):
         return data.element_spec
     if is_indexed(data):
-        return protect_state(lambda: read_item(model, data, keras))
+        return protect_state(lambda: read_item(model, data, keras), data)
     if hasattr(data, "__next__") or is_loader(data):
         raise DataError(
             f"data is a {type(data).__name__}, and a look at it would take a batch away; "
@@ -117,17 +128,48 @@ def read_item(model: Any, data: Any, keras: KerasName) -> Any:
 def copy_dataset(data: Any) -> Any:
     """A copy to read an item from: an item may draw from a generator of the set's own, or note that it was asked for.
 
-    A set that cannot be copied (an open file, a lock) is read itself; then only global random state is put back.
+    Large arrays and what stands for a file are shared. A set that cannot be copied (a lock, an open file) is read
+    itself, and `read_item` puts its state back.
     """
     try:
-        return copy.deepcopy(data)
+        return copy.deepcopy(data, {id(part): part for part in walk_parts(data) if is_bulk(part)})
     except Exception:
         return data
 
 
-def protect_state(read: Callable[[], Any]) -> Any:
-    """Call `read` and put random state and Keras' name counters back: an item may be augmented at random."""
-    restores = (*save_random(), *save_keras(), *save_tf_keras())
+def walk_parts(data: Any) -> Iterator[Any]:
+    """All objects below one, whatever holds them; not below classes, modules, functions, arrays."""
+    seen, stack = {id(data)}, [data]
+    while stack:
+        part = stack.pop()
+        yield part
+        if is_bulk(part):
+            continue
+        for inner in gc.get_referents(part):
+            if id(inner) not in seen and not isinstance(inner, LEAVES):
+                seen.add(id(inner))
+                stack.append(inner)
+
+
+def is_bulk(value: Any) -> bool:
+    """Whether an object is data that a copy shares: an array (but for small ones, which an item may write), a table, a model."""
+    kind: Any = type(value)
+    if kind is np.ndarray and value.nbytes <= MOST_OF_ARRAY:
+        return False
+    return is_array_kind(kind)
+
+
+@cache
+def is_array_kind(kind: Any) -> bool:
+    package = str(kind.__module__).partition(".")[0]
+    if class_descends(kind, ("keras", "tf_keras"), ("Layer",)):
+        return True
+    return package in BULKY or any(hasattr(kind, name) for name in ("__array__", "__array_interface__", "__buffer__"))
+
+
+def protect_state(read: Callable[[], Any], *roots: Any) -> Any:
+    """Call `read` and put random state, Keras' name counters and the roots back: an item may be augmented at random."""
+    restores = (*save_random(), *save_keras(), *save_tf_keras(), take_snapshot(roots).restore)
     try:
         return read()
     finally:

@@ -3,11 +3,11 @@
 Tracing runs the user's `call` and `train_step` and Keras' own code; both may write attributes, lists and dicts of
 objects that the real model shares (`layer._losses`, a metric that is built late, a list in a user's model). Attributes
 and containers are compared by identity afterwards and only what changed is written back, past every `__setattr__`.
+The user's own objects and Keras' are all walked; those of other installed packages as far as `MOST_FOREIGN` goes.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 import types
 from collections import deque
@@ -16,13 +16,22 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from introspect.capture.frames import rank_file
+import numpy as np
+
+from introspect.capture.frames import rank_module
 from introspect.capture.framework import list_bases
+from introspect.capture.innerstate import ArrayRoom, Restore, has_inner, save_inner
 
 ATOMS = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, types.BuiltinFunctionType, range)
 KERAS = ("keras", "tf_keras")
 GRAPH_CLASSES = ("KerasTensor", "Node", "SymbolicArguments", "Location")
 """Keras' record of functional calls: large, never written by a trace (lists of nodes are restored as lists)."""
+
+MOST_FOREIGN = 4000
+"""Objects and functions of installed packages that one snapshot looks into, the nearest first."""
+
+SHARED = ("_thread", "threading", "queue", "multiprocessing", "concurrent", "asyncio", "socket")
+"""Modules of what an object holds that works together with other threads; such an object is not written back to."""
 
 MISSING = object()
 
@@ -44,6 +53,8 @@ class ObjectSnapshot:
     cells: list[tuple[types.CellType, Any]] = field(default_factory=list)
     names: list[tuple[dict[str, Any], str, Any]] = field(default_factory=list)
     """Globals that functions of the user's name, and what they were bound to."""
+    inner: list[Restore] = field(default_factory=list)
+    room: ArrayRoom = field(default_factory=ArrayRoom)
 
     def restore(self) -> None:
         """Write back what changed since."""
@@ -58,6 +69,8 @@ class ObjectSnapshot:
             if {id(member) for member in members} != {id(member) for member in kept}:
                 set.clear(members)
                 set.update(members, kept)
+        for restore in self.inner:
+            restore()
         self._restore_names()
 
     def _restore_names(self) -> None:
@@ -89,12 +102,18 @@ def take_snapshot(roots: Iterable[Any]) -> ObjectSnapshot:
     """Snapshot all that is reachable from `roots` through attributes, containers and closures."""
     snapshot = ObjectSnapshot()
     seen: set[int] = set()
-    stack = list(roots)
-    while stack:
-        value = stack.pop()
-        if isinstance(value, ATOMS) or id(value) in seen:
-            continue
-        seen.add(id(value))
+    stack, foreign, left = list(roots), deque[Any](), MOST_FOREIGN
+    while stack or (foreign and left):
+        if stack:
+            value = stack.pop()
+            if isinstance(value, ATOMS) or id(value) in seen:
+                continue
+            seen.add(id(value))
+            if is_foreign(value):
+                foreign.append(value)
+                continue
+        else:
+            value, left = foreign.popleft(), left - 1
         stack.extend(record(value, snapshot))
     return snapshot
 
@@ -104,6 +123,19 @@ def record(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
     if type(value).__name__ in PROXIES:
         yield value.__wrapped__
         return
+    if isinstance(value, types.FunctionType):
+        yield from record_closure(value, snapshot)
+        yield from record_globals(value, snapshot)
+        return
+    yield from record_items(value, snapshot)
+    yield from record_attributes(value, snapshot)
+
+
+def record_items(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
+    """What a container holds, a bound method's two parts."""
+    kind: Any = type(value)
+    if has_inner(kind) and (restore := save_inner(value, snapshot.room)) is not None:
+        snapshot.inner.append(restore)
     if isinstance(value, (list, deque)):
         if isinstance(value, list):
             snapshot.lists.append((value, list(value)))
@@ -118,14 +150,11 @@ def record(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
         yield from list(value)
     elif isinstance(value, tuple):
         yield from value
+    elif isinstance(value, np.ndarray):
+        yield from value.flat if value.dtype == object else ()
     elif isinstance(value, types.MethodType):
         yield value.__self__
         yield value.__func__
-    elif isinstance(value, types.FunctionType):
-        yield from record_closure(value, snapshot)
-        yield from record_globals(value, snapshot)
-        return
-    yield from record_attributes(value, snapshot)
 
 
 def record_closure(function: types.FunctionType, snapshot: ObjectSnapshot) -> Iterator[Any]:
@@ -140,7 +169,7 @@ def record_closure(function: types.FunctionType, snapshot: ObjectSnapshot) -> It
 
 def record_globals(function: types.FunctionType, snapshot: ObjectSnapshot) -> Iterator[Any]:
     """What a function of the user's reads or writes in its module: a loop's optimizer, a teacher model, a counter."""
-    if not is_own_module(function.__module__ or ""):
+    if not rank_module(function.__module__ or ""):
         return
     codes, names = [function.__code__], function.__globals__
     while codes:
@@ -159,30 +188,52 @@ def record_attributes(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
     if not has_state(value):
         return
     attributes = dict(vars(value))
+    if is_foreign(value) and any(is_shared(attribute) for attribute in attributes.values()):
+        return
     snapshot.attributes.append((value, attributes))
     yield from attributes.values()
-    for kind in type(value).__mro__:
-        if is_own_module(str(kind.__module__)):
-            yield from (member for member in vars(kind).values() if isinstance(member, types.FunctionType))
-
-
-def has_state(value: Any) -> bool:
-    """Whether the object's own attributes are restored: those of Keras and of the user's classes."""
-    if isinstance(value, threading.local):
-        return True
     kind: Any = type(value)
-    if not hasattr(value, "__dict__") or kind.__name__ in GRAPH_CLASSES:
-        return False
-    if kind.__name__ in WRAPPERS:
-        return True
-    package = str(kind.__module__).partition(".")[0]
-    return package in KERAS or is_own_module(str(kind.__module__)) or any(p in KERAS for p, _ in list_bases(kind))
+    for owner in list_owners(kind):
+        yield from (member for member in vars(owner).values() if isinstance(member, types.FunctionType))
 
 
 @cache
-def is_own_module(module: str) -> bool:
-    """Whether a module is the user's: neither Python's own nor an installed package; one without a file is."""
-    if module.partition(".")[0] in sys.stdlib_module_names and module != "__main__":
+def list_owners(kind: Any) -> tuple[Any, ...]:
+    """A class and its bases but for those that belong to a framework."""
+    return tuple(base for base in kind.__mro__ if rank_module(str(base.__module__)))
+
+
+def has_state(value: Any) -> bool:
+    """Whether the object's own attributes are restored: all but those of TensorFlow, numpy and Python's own classes."""
+    kind: Any = type(value)
+    return isinstance(value, threading.local) or (rank_kind(kind) > 0 and has_attributes(value))
+
+
+def has_attributes(value: Any) -> bool:
+    """Whether the object has a dict of attributes; a proxy may raise anything when it is asked."""
+    try:
+        return isinstance(vars(value), dict)
+    except Exception:
         return False
-    file = getattr(sys.modules.get(module), "__file__", None)
-    return file is None or rank_file(file) == 2
+
+
+def is_foreign(value: Any) -> bool:
+    """Whether a function, or an object that is no Keras one, comes from another installed package."""
+    if isinstance(value, types.FunctionType):
+        return rank_module(value.__module__ or "") == 1
+    kind: Any = type(value)
+    return rank_kind(kind) == 1
+
+
+@cache
+def rank_kind(kind: Any) -> int:
+    """2 for a class of the user's or of Keras', 1 for another installed package's, 0 for one whose objects stay as they are."""
+    if kind.__name__ in GRAPH_CLASSES:
+        return 0
+    if kind.__name__ in WRAPPERS or any(package in KERAS for package, _ in list_bases(kind)):
+        return 2
+    return rank_module(str(kind.__module__))
+
+
+def is_shared(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] in SHARED

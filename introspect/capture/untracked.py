@@ -134,15 +134,14 @@ def claim_variables(variables: Iterable[Any]) -> Claims:
 
 def list_built() -> frozenset[int]:
     """Identities of all live optimizers that are built, for what a trace may build meanwhile."""
-    kinds: dict[type, bool] = {}
-    built = set()
-    for value in gc.get_objects():
-        kind = type(value)
-        if kind not in kinds:
-            kinds[kind] = classify(kind) == "optimizers"
-        if kinds[kind] and is_built(value):
-            built.add(id(value))
-    return frozenset(built)
+    return frozenset(id(optimizer) for optimizer in list_optimizers() if is_built(optimizer))
+
+
+def list_optimizers() -> list[Any]:
+    """All live optimizers but the copies that introspect made; one pass over the garbage collector's objects."""
+    objects = gc.get_objects()
+    kinds = {kind for kind in set(map(type, objects)) if classify(kind) == "optimizers"}
+    return [value for value in objects if type(value) in kinds and COPY_MARK not in vars(value)] if kinds else []
 
 
 def classify(kind: type) -> str | None:
