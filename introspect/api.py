@@ -34,6 +34,9 @@ def inspect(
 ) -> Report:
     """What the next training step will really train, read from its compiled graph.
 
+    Python's and numpy's global random state is put back after a trace: another thread that draws from it meanwhile sees
+    the same numbers again. Arrays of the user's above 1 MiB that the step writes in Python while it is traced stay so.
+
     Args:
         target: a compiled Keras model, the path of a saved one, or a `tf.function` that trains (then `args` are what it
             is called with, and `model` and `optimizer` say what it trains with).
