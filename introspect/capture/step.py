@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from introspect.capture.framework import KerasName
-from introspect.capture.traces import LiveTrace, find_begin, list_live, read_number
+from introspect.capture.traces import LiveTrace, find_begin, list_live, parse_suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +98,4 @@ def calls_function(caller: Any, called: Any) -> bool:
 
 def trace_number(concrete: Any) -> int:
     """The running number that TensorFlow puts behind a function's name; later traces have greater ones."""
-    return read_number(concrete.name.decode(), "_")
+    return parse_suffix(concrete.name.decode(), "_")

@@ -95,7 +95,7 @@ def freeze_trace(live: LiveTrace, trace_id: str, bindings: tuple[Binding, ...], 
 
 def find_kept(graph: Any, begun: int) -> frozenset[str]:
     """Functions in the library that are older than the trace."""
-    return frozenset(name for name in map(str, getattr(graph, "_functions", ())) if 0 < read_number(name, "_") < begun)
+    return frozenset(name for name in map(str, getattr(graph, "_functions", ())) if 0 < parse_suffix(name, "_") < begun)
 
 
 def find_begin(function: Any, concrete: Any) -> int:
@@ -106,10 +106,10 @@ def find_begin(function: Any, concrete: Any) -> int:
 
 def number_graph(graph: Any) -> int:
     """The running number that a graph takes when it is made; finished functions take theirs from the same counter."""
-    return read_number(str(getattr(graph, "_graph_key", "")).rstrip("/"), "-")
+    return parse_suffix(str(getattr(graph, "_graph_key", "")).rstrip("/"), "-")
 
 
-def read_number(name: str, separator: str) -> int:
+def parse_suffix(name: str, separator: str) -> int:
     """The number at the end of a name; 0 where there is none."""
     digits = name.rpartition(separator)[2]
     return int(digits) if digits.isdigit() else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from introspect.capture.record import Capture, CapturedTrace, Probe
@@ -34,6 +34,7 @@ class TraceEvidence:
         tags: [ports] what a value depends on: bits of scan.py.
         marked: [nodes] whether a gradient tape made the op.
         forward: variables that the forward pass reads.
+        gradients: by variable index, what `gradient` tells; none where it is missing.
         python: whether the step runs Python that the graph does not show.
     """
 
@@ -50,7 +51,7 @@ class TraceEvidence:
     python: bool
     nodes: int
     functions: int
-    _gradients: dict[int, tuple[GradientKind, str | None]] = field(default_factory=dict)
+    gradients: dict[int, tuple[GradientKind, str | None]] = field(default_factory=dict)
 
     @cached_property
     def has_slices(self) -> bool:
@@ -59,7 +60,7 @@ class TraceEvidence:
 
     def gradient(self, variable: int) -> tuple[GradientKind, str | None]:
         """(dense, sparse, none or unknown; the reason where it is unknown)."""
-        return self._gradients.get(variable, ("none", None))
+        return self.gradients.get(variable, ("none", None))
 
     def updates(self, variable: int) -> bool | None:
         """Whether the trace writes the variable with a value that depends on its gradient; None: unknown."""
@@ -115,13 +116,7 @@ def _collect(capture: Capture, trace: CapturedTrace, probe: Probe | None) -> Tra
     unproven = _unproven(capture, evidence)
     if unproven and marks.extend(flow, edges, marked, unproven, _link_memory(evidence)):
         evidence = _scan(capture, trace, probe, flow, edges, resources, marked)
-    return _with_counts(evidence, graph)
-
-
-def _with_counts(evidence: TraceEvidence, graph: ParsedGraph) -> TraceEvidence:
-    object.__setattr__(evidence, "nodes", sum(body.nodes for body in evidence.flow.bodies))
-    object.__setattr__(evidence, "functions", graph.functions)
-    return evidence
+    return replace(evidence, nodes=sum(body.nodes for body in flow.bodies), functions=graph.functions)
 
 
 def _unproven(capture: Capture, evidence: TraceEvidence) -> list[int]:
@@ -179,8 +174,7 @@ def _scan(
     evidence = TraceEvidence(
         trace, flow, edges, resources, writes, reads, goes, scan.tags, marked, forward, python, 0, 0
     )
-    evidence._gradients.update(_find_gradients(capture, evidence))
-    return evidence
+    return replace(evidence, gradients=_find_gradients(capture, evidence))
 
 
 def _goes_on(edges: Edges, goes: bytearray, node: int) -> bool:
