@@ -14,8 +14,8 @@ import tensorflow as tf
 from timing import show, time_pairs
 
 import introspect
-from introspect.capture.fingerprint import fingerprint_model
-from introspect.capture.watch import Watch
+from introspect.capture.live.watch import Watch
+from introspect.capture.measurement.fingerprint import fingerprint_model
 
 EPOCHS, BATCHES, BATCH = 5, 30, 64
 MOST_PAIRS, FEWEST_PAIRS, SECONDS = 12, 3, 30

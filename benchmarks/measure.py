@@ -27,9 +27,9 @@ def build(name: str) -> tuple[Any, Any, Any]:
 def measure(name: str) -> None:
     from introspect.capture import capture_model
     from introspect.capture.assembly import Reading
-    from introspect.capture.feeding import feed_step
-    from introspect.capture.fingerprint import fingerprint_model
-    from introspect.capture.measure import LiveStep, Measurer
+    from introspect.capture.measurement.feeding import feed_step
+    from introspect.capture.measurement.fingerprint import fingerprint_model
+    from introspect.capture.measurement.measure import LiveStep, Measurer
     from introspect.capture.record import Capture
     from introspect.capture.variables import VariableTable
     from introspect.measuring import plan_trace

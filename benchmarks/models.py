@@ -40,7 +40,7 @@ def make_application(name: str) -> tuple[Any, Any, Any]:
 
 def measure(name: str) -> None:
     import introspect
-    from introspect.capture.step import find_functions, list_traces
+    from introspect.capture.trace.step import find_functions, list_traces
 
     model, x, y = make_model(name)
     started = time.perf_counter()

@@ -87,7 +87,7 @@ def inspect_loop(loop: Loop, rules: Sequence[Rule], measure: bool, try_fixes: bo
     report = checked(diagnose(capture, rules))
     if try_fixes:
         from introspect import fixes
-        from introspect.capture.looptrial import capture_loop_trial
+        from introspect.capture.renewal.looptrial import capture_loop_trial
 
         return fixes.try_fixes(
             report, partial(capture_loop_trial, loop.step, loop.args, loop.kwargs, loop.model, loop.optimizer)
@@ -192,7 +192,7 @@ def finish(model: Any, capture: Capture, rules: Sequence[Rule], wanted: Wanted) 
     report = checked(diagnose(capture, rules))
     if wanted.try_fixes:
         from introspect import fixes
-        from introspect.capture.trial import capture_trial
+        from introspect.capture.renewal.trial import capture_trial
 
         make = partial(capture_trial, model, data=wanted.data, batch_size=wanted.batch_size)
         report = fixes.try_fixes(report, make)

@@ -13,7 +13,7 @@ from introspect.records import Report
 from introspect.telling import OnMismatch, Teller
 
 if TYPE_CHECKING:
-    from introspect.capture.watch import Watch
+    from introspect.capture.live.watch import Watch
 
 Every = int | Literal["epoch"] | None
 _LOG = logging.getLogger("introspect")
@@ -48,7 +48,7 @@ class IntrospectCallback:
     """
 
     def __new__(cls, *_: Any, **__: Any) -> IntrospectCallback:
-        from introspect.capture.callbacks import bind_callback
+        from introspect.capture.live.callbacks import bind_callback
 
         return cast("IntrospectCallback", object.__new__(cls if "unbound" in vars(cls) else bind_callback(cls)))
 

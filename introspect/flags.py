@@ -17,7 +17,7 @@ def trace_flags() -> Iterator[None]:
     Raises:
         VersionError: Keras or TensorFlow is not one of the versions that this was tried on.
     """
-    from introspect.capture.flags import start_recording, stop_recording
+    from introspect.capture.live.flags import start_recording, stop_recording
 
     start_recording()
     try:

@@ -10,8 +10,8 @@ from introspect.records import Report
 from introspect.telling import Teller
 
 if TYPE_CHECKING:
-    from introspect.capture.running import Running
-    from introspect.capture.watch import Change, Watch
+    from introspect.capture.live.running import Running
+    from introspect.capture.live.watch import Change, Watch
     from introspect.proof import Proof
     from introspect.report.writer import ReportWriter
 
@@ -45,7 +45,7 @@ class Follower:
 
     def enter(self, model: Any, step: Any = None) -> Watch:
         """The watch of a model (and of the tf.function that trains it); those whose model is gone are forgotten."""
-        from introspect.capture.watch import Watch
+        from introspect.capture.live.watch import Watch
 
         self._watches = [watch for watch in self._watches if watch.model is not None]
         for watch in self._watches:
@@ -136,8 +136,8 @@ class Follower:
 
     def _read(self, watch: Watch, change: Change | None, due: str | None, step: Any, options: dict[str, Any]) -> Report:
         from introspect.api import inspect
-        from introspect.capture.running import find_running
-        from introspect.capture.watch import meant_flags
+        from introspect.capture.live.running import find_running
+        from introspect.capture.live.watch import meant_flags
 
         model, before = watch.model, watch.report
         running = find_running(model) if step is None else None
@@ -188,7 +188,7 @@ class Follower:
         if self.log_dir is None or not is_writing(watch.model):
             return None
         if self._writer is None:
-            from introspect.capture.files import TensorFlowFiles
+            from introspect.capture.live.eventfiles import TensorFlowFiles
             from introspect.report.writer import ReportWriter
 
             self._writer = ReportWriter(self.log_dir, TensorFlowFiles())
@@ -203,15 +203,15 @@ def has_same_updates(before: Report, after: Report) -> bool:
 
 def is_writing(model: Any) -> bool:
     """Whether this process writes for all workers."""
-    from introspect.capture.watch import is_chief
+    from introspect.capture.live.watch import is_chief
 
     return is_chief(model)
 
 
 def find_other_trace(watch: Watch) -> Change | None:
     """A change, if the running fit uses another of the known traces than the last one read."""
-    from introspect.capture.running import find_running
-    from introspect.capture.watch import Change
+    from introspect.capture.live.running import find_running
+    from introspect.capture.live.watch import Change
 
     running = find_running(watch.model) if watch.read else None
     return Change("new batch signature") if running is not None and watch.uses_other(running.concrete) else None

@@ -25,7 +25,7 @@ def observe_step(
         args, kwargs: in place of data, what a tf.function of the user's is called with.
         batch_size: as `fit` takes it.
     """
-    from introspect.capture.realstep import Feed, run_step
+    from introspect.capture.measurement.realstep import Feed, run_step
 
     feed = Feed(data, args, kwargs, batch_size)
 

@@ -10,7 +10,7 @@ from introspect.proof import NOT_LOOKED, Proof, judge_values
 from introspect.records import Report
 
 if TYPE_CHECKING:
-    from introspect.capture.fingerprint import Fingerprint
+    from introspect.capture.measurement.fingerprint import Fingerprint
 
 
 class Prover:
@@ -45,7 +45,7 @@ class Prover:
             report: the one that was in force when the window began.
             reports: all that were in force in the window.
         """
-        from introspect.capture.fingerprint import find_changed
+        from introspect.capture.measurement.fingerprint import find_changed
 
         started, before = time.perf_counter(), self._before
         assert before is not None
@@ -63,7 +63,7 @@ class Prover:
         return self.latest
 
     def _take(self, model: Any, optimizers: Sequence[Any]) -> Fingerprint:
-        from introspect.capture.fingerprint import fingerprint_model
+        from introspect.capture.measurement.fingerprint import fingerprint_model
 
         return fingerprint_model(model, optimizers, self._parts).take()
 

@@ -23,6 +23,6 @@ def recompile(model: Any, keep_optimizer_state: bool = True) -> None:
         IntrospectError: the model was never compiled; or an optimizer cannot be made anew from its own settings, or
             keeps its state in a way that cannot be told. Nothing was changed then.
     """
-    from introspect.capture.rebuild import recompile_model
+    from introspect.capture.renewal.rebuild import recompile_model
 
     recompile_model(model, keep_optimizer_state)

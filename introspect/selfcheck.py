@@ -34,7 +34,7 @@ def find_fault(keras: str) -> str | None:
 def try_specimen(keras: str) -> str | None:
     """Read a step before it exists, train it, and read it once more with a flag that came too late."""
     from introspect.capture import capture_model
-    from introspect.capture.guard import preserve
+    from introspect.capture.trace.guard import preserve
     from introspect.capture.versions import make_specimen
 
     with preserve():

@@ -1,12 +1,12 @@
 """The only folder that touches TensorFlow and Keras; everything it hands on is a plain `Capture`."""
 
-from introspect.capture.archive import is_capture, read_capture, write_capture
-from introspect.capture.frozen import freeze
+from introspect.capture.files.loading import LoadedModel, load_batch, load_factory, load_model_file
 from introspect.capture.function import capture_function
-from introspect.capture.loading import LoadedModel, load_batch, load_factory, load_model_file
 from introspect.capture.model import capture_model
 from introspect.capture.record import Capture
-from introspect.capture.twin import Twin, twin_model
+from introspect.capture.saved.archive import is_capture, read_capture, write_capture
+from introspect.capture.saved.frozen import freeze
+from introspect.capture.trace.twin import Twin, twin_model
 
 __all__ = [
     "Capture",

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from introspect.capture.fitend import find_fit_end
-from introspect.capture.flags import recorded_writes
 from introspect.capture.framework import KerasName, describe_environment
 from introspect.capture.layers import describe_layers
+from introspect.capture.live.flags import recorded_writes
 from introspect.capture.oddities import find_odd_flags
 from introspect.capture.probe import LiveProbe
 from introspect.capture.record import Capture, CapturedOptimizer, CapturedTrace, FlagWrite, Followed, StepFailure
 from introspect.capture.rows import Rows, fill_rows
 from introspect.capture.slots import count_iterations, describe_optimizer, is_built, open_optimizer
-from introspect.capture.traces import LiveTrace, freeze_trace
+from introspect.capture.trace.traces import LiveTrace, freeze_trace
 from introspect.capture.variables import VariableTable, bind_captures
 from introspect.records import ModelSummary, Source
 

@@ -8,7 +8,7 @@ from typing import Any
 from introspect.capture.framework import KerasName
 from introspect.capture.record import FitEndWrite, StepFailure
 from introspect.capture.slots import list_tracked, open_optimizer
-from introspect.capture.snapshot import take_snapshot
+from introspect.capture.trace.snapshot import take_snapshot
 from introspect.capture.variables import VariableTable
 
 

@@ -9,19 +9,19 @@ from contextlib import nullcontext
 from typing import Any
 
 from introspect.capture.assembly import Observer, Reading, assemble, pair_optimizers
-from introspect.capture.current import look_up
 from introspect.capture.frames import explain_error, locate_error
 from introspect.capture.framework import KerasName, name_keras, require_backend
-from introspect.capture.guard import preserve
-from introspect.capture.isolation import find_unknown_variables
 from introspect.capture.record import Capture, StepFailure
 from introspect.capture.slots import is_built, open_optimizer
-from introspect.capture.step import is_function, trace_number
-from introspect.capture.traces import LiveTrace, list_live
-from introspect.capture.tracing import is_distributed
-from introspect.capture.twin import forget_build
+from introspect.capture.trace.current import look_up
+from introspect.capture.trace.guard import preserve
+from introspect.capture.trace.isolation import find_unknown_variables
+from introspect.capture.trace.step import is_function, trace_number
+from introspect.capture.trace.traces import LiveTrace, list_live
+from introspect.capture.trace.tracing import is_distributed
+from introspect.capture.trace.twin import forget_build
+from introspect.capture.trace.workers import name_types, stay_alone
 from introspect.capture.untracked import list_built
-from introspect.capture.workers import name_types, stay_alone
 from introspect.errors import DataError, IntrospectError, StepError
 from introspect.records import ModelSummary
 

@@ -8,19 +8,19 @@ from dataclasses import replace
 from typing import Any
 
 from introspect.capture.assembly import Observer, Reading, assemble, pair_optimizers
-from introspect.capture.current import find_current
 from introspect.capture.framework import KerasName, name_keras, require_model
-from introspect.capture.guard import preserve
-from introspect.capture.inputs import read_spec
-from introspect.capture.isolation import Attempt, Feed, trace_isolated
 from introspect.capture.record import Capture, SavedFile
 from introspect.capture.slots import find_optimizers
-from introspect.capture.step import StepFunctions, find_functions, list_traces
-from introspect.capture.traces import LiveTrace, number_graph
-from introspect.capture.tracing import enter_strategy, has_custom_step, make_iterator
+from introspect.capture.trace.current import find_current
+from introspect.capture.trace.guard import preserve
+from introspect.capture.trace.inputs import read_spec
+from introspect.capture.trace.isolation import Attempt, Feed, trace_isolated
+from introspect.capture.trace.step import StepFunctions, find_functions, list_traces
+from introspect.capture.trace.traces import LiveTrace, number_graph
+from introspect.capture.trace.tracing import enter_strategy, has_custom_step, make_iterator
+from introspect.capture.trace.workers import retype_iterator, uses_coordinator
 from introspect.capture.untracked import list_built
 from introspect.capture.variables import is_variable, read_number
-from introspect.capture.workers import retype_iterator, uses_coordinator
 from introspect.errors import NotBuiltError, NotCompiledError
 from introspect.records import ModelSummary, Source
 

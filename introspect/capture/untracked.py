@@ -7,9 +7,9 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from introspect.capture.detach import COPY_MARK
 from introspect.capture.framework import list_bases
 from introspect.capture.slots import is_built, is_optimizer, list_variables
+from introspect.capture.trace.detach import COPY_MARK
 from introspect.capture.variables import (
     VariableTable,
     list_captures,

@@ -488,7 +488,7 @@ def test_measures_on_what_fit_was_given(library: str) -> None:
 
 
 def test_workers_that_are_not_chief_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from introspect.capture import watch
+    from introspect.capture.live import watch
 
     monkeypatch.setattr(watch, "is_chief", lambda model: False)
     callback = introspect.IntrospectCallback(str(tmp_path))

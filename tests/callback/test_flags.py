@@ -260,4 +260,4 @@ def test_objects_are_not_kept_alive() -> None:
         del model
         gc.collect()
     assert gone() is None
-    assert "introspect.capture.flags" in sys.modules
+    assert "introspect.capture.live.flags" in sys.modules

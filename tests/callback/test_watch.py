@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from introspect.capture.watch import SLICE, Change, Watch
+from introspect.capture.live.watch import SLICE, Change, Watch
 from tests.fixes.steps import make_data, make_model, train
 
 pytestmark = pytest.mark.tf

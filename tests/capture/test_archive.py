@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from introspect.capture import is_capture, read_capture, write_capture
-from introspect.capture.frozen import FrozenProbe, OpTable
 from introspect.capture.record import (
     Binding,
     Capture,
@@ -24,6 +23,7 @@ from introspect.capture.record import (
     FitEndWrite,
     StepFailure,
 )
+from introspect.capture.saved.frozen import FrozenProbe, OpTable
 from introspect.errors import IntrospectError, RecordError
 from introspect.records import Environment, LayerReport, Location, ModelSummary
 

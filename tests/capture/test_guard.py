@@ -11,7 +11,7 @@ keras = pytest.importorskip("keras")
 tf_keras = pytest.importorskip("tf_keras")
 
 from introspect.capture import capture_model  # noqa: E402
-from introspect.capture.guard import preserve  # noqa: E402
+from introspect.capture.trace.guard import preserve  # noqa: E402
 from introspect.errors import IntrospectError, StepError  # noqa: E402
 from tests.capture import zoo  # noqa: E402
 from tests.capture.observing import observe  # noqa: E402

@@ -12,8 +12,8 @@ tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
 tf_keras = pytest.importorskip("tf_keras")
 
-from introspect.capture.inputs import empty_dataset, read_spec  # noqa: E402
-from introspect.capture.invented import invent_specs  # noqa: E402
+from introspect.capture.trace.inputs import empty_dataset, read_spec  # noqa: E402
+from introspect.capture.trace.invented import invent_specs  # noqa: E402
 
 pytestmark = pytest.mark.tf
 

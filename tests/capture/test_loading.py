@@ -16,7 +16,7 @@ keras = pytest.importorskip("keras")
 tf_keras = pytest.importorskip("tf_keras")
 
 from introspect.capture import capture_model, load_batch, load_factory, load_model_file  # noqa: E402
-from introspect.capture.savedstate import match_shapes  # noqa: E402
+from introspect.capture.files.savedstate import match_shapes  # noqa: E402
 from introspect.errors import DataError, LoadError, NotCompiledError  # noqa: E402
 from tests.capture import zoo  # noqa: E402
 from tests.capture.observing import keras_state, tf_keras_state  # noqa: E402

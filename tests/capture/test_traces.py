@@ -12,10 +12,10 @@ keras = pytest.importorskip("keras")
 tf_keras = pytest.importorskip("tf_keras")
 
 from introspect.capture import capture_model  # noqa: E402
-from introspect.capture.current import look_up  # noqa: E402
 from introspect.capture.record import Capture  # noqa: E402
-from introspect.capture.step import find_functions  # noqa: E402
-from introspect.capture.traces import export_graph, list_live  # noqa: E402
+from introspect.capture.trace.current import look_up  # noqa: E402
+from introspect.capture.trace.step import find_functions  # noqa: E402
+from introspect.capture.trace.traces import export_graph, list_live  # noqa: E402
 
 pytestmark = pytest.mark.tf
 

@@ -19,10 +19,10 @@ keras = pytest.importorskip("keras")
 tf_keras = pytest.importorskip("tf_keras")
 
 from introspect.capture import capture_model  # noqa: E402
-from introspect.capture.guard import preserve  # noqa: E402
-from introspect.capture.inputs import copy_dataset  # noqa: E402
 from introspect.capture.slots import is_built  # noqa: E402
-from introspect.capture.snapshot import MOST_FOREIGN, take_snapshot  # noqa: E402
+from introspect.capture.trace.guard import preserve  # noqa: E402
+from introspect.capture.trace.inputs import copy_dataset  # noqa: E402
+from introspect.capture.trace.snapshot import MOST_FOREIGN, take_snapshot  # noqa: E402
 from tests.capture import zoo  # noqa: E402
 
 pytestmark = pytest.mark.tf

@@ -72,7 +72,7 @@ def test_a_compiled_step_that_is_not_found_gives_no_verdict(monkeypatch: pytest.
     import keras
 
     from introspect import selfcheck
-    from introspect.capture.step import StepFunctions
+    from introspect.capture.trace.step import StepFunctions
 
     monkeypatch.setattr("introspect.capture.model.find_functions", lambda model, keras: StepFunctions())
     monkeypatch.setattr(keras, "__version__", "99.0.0")

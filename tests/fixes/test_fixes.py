@@ -213,7 +213,7 @@ def test_averages() -> None:
 
 
 def test_reports_without_a_fault_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from introspect.capture import trial
+    from introspect.capture.renewal import trial
 
     monkeypatch.setattr(trial, "capture_trial", pytest.fail)
     model = make_model()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from introspect.capture.fingerprint import Fingerprinter, find_changed, fingerprint_model
+from introspect.capture.measurement.fingerprint import Fingerprinter, find_changed, fingerprint_model
 from tests.measure.zoo import perceptron
 
 pytestmark = pytest.mark.tf

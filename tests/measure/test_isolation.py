@@ -204,7 +204,7 @@ def test_a_graph_that_is_gone_takes_its_kernels_along() -> None:
 
     import keras
 
-    from introspect.capture.realstep import _KNOWN
+    from introspect.capture.measurement.realstep import _KNOWN
 
     gc.collect()
     before = len(_KNOWN)
@@ -224,7 +224,7 @@ def test_weights_share_their_memory_until_they_are_written() -> None:
     """A frozen variable of a step is not copied."""
     import tensorflow as tf
 
-    from introspect.capture.shadow import copy_variable, read_handle_value
+    from introspect.capture.measurement.shadow import copy_variable, read_handle_value
 
     variable = tf.Variable(np.ones(1000, np.float32))
     handle = copy_variable(variable.handle, variable)

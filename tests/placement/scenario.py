@@ -23,7 +23,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 import introspect
-from introspect.capture.placement import GraphCollection
+from introspect.capture.measurement.placement import GraphCollection
 from introspect.diagnosis import diagnose
 
 FIRST, SECOND = "CPU:0", "CPU:1"

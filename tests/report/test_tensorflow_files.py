@@ -21,7 +21,7 @@ REPORT = make_gan_series().reports[0]
 
 @pytest.fixture
 def files() -> Any:
-    from introspect.capture.files import TensorFlowFiles
+    from introspect.capture.live.eventfiles import TensorFlowFiles
 
     return TensorFlowFiles()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from introspect.capture.framework import KerasName
-from introspect.capture.inputs import (
+from introspect.capture.trace.inputs import (
     DEFAULT_BATCH,
     copy_dataset,
     first_line,

@@ -8,12 +8,12 @@ from typing import Any
 from introspect.capture.assembly import assemble
 from introspect.capture.framework import name_keras
 from introspect.capture.function import choose_optimizers, find_strategy, read_function, trace_function, unwrap_function
-from introspect.capture.guard import preserve
 from introspect.capture.record import Capture
-from introspect.capture.trial import set_flags
-from introspect.capture.twin import forget_build
+from introspect.capture.renewal.trial import set_flags
+from introspect.capture.trace.guard import preserve
+from introspect.capture.trace.twin import forget_build
+from introspect.capture.trace.workers import stay_alone
 from introspect.capture.untracked import list_built
-from introspect.capture.workers import stay_alone
 from introspect.errors import StepError
 from introspect.remedies import Action, RenewOptimizer
 

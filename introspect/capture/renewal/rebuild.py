@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from introspect.capture.carry import assign_state, match_state, read_places, start_averages
 from introspect.capture.framework import KerasName, require_model
 from introspect.capture.model import require_compiled
-from introspect.capture.renew import Renewal
+from introspect.capture.renewal.carry import assign_state, match_state, read_places, start_averages
+from introspect.capture.renewal.renew import Renewal
 from introspect.capture.slots import is_built, open_optimizer
-from introspect.capture.tracing import has_custom_step
+from introspect.capture.trace.tracing import has_custom_step
 from introspect.capture.variables import unwrap_variable
 from introspect.errors import IntrospectError, VersionError
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from introspect.capture.batch import take_batch
 from introspect.capture.framework import name_keras
 from introspect.capture.model import read_traces
+from introspect.capture.trace.batch import take_batch
 from introspect.errors import DataError
 
 TRAINERS = ("keras/src/backend/tensorflow/trainer.py", "tf_keras/src/engine/training.py")

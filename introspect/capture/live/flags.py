@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Literal
 
-from introspect.capture.detach import COPY_MARK
 from introspect.capture.frames import pick_frame, rank_file
-from introspect.capture.guard import PATCHING
 from introspect.capture.record import FlagWrite
+from introspect.capture.trace.detach import COPY_MARK
+from introspect.capture.trace.guard import PATCHING
 from introspect.errors import VersionError
 from introspect.records import Location
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from introspect.capture.assembly import Reading
-from introspect.capture.batch import take_batch
-from introspect.capture.feeding import feed_step, flatten_call
-from introspect.capture.guard import save_random
-from introspect.capture.measure import LiveStep, Measurer, require_one_process, run_for_placement
+from introspect.capture.measurement.feeding import feed_step, flatten_call
+from introspect.capture.measurement.measure import LiveStep, Measurer, require_one_process, run_for_placement
 from introspect.capture.record import Capture, CapturedPlacement, CapturedTrace, StepPlan
+from introspect.capture.trace.batch import take_batch
+from introspect.capture.trace.guard import save_random
 from introspect.capture.variables import VariableTable
 from introspect.errors import DataError, IntrospectError
 
@@ -114,7 +114,7 @@ def feed_arguments(concrete: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     """Inputs of a call as the user's loop makes it; values for the specs among them are made up."""
     import tensorflow as tf
 
-    from introspect.capture.batch import invent_batch
+    from introspect.capture.trace.batch import invent_batch
 
     parts = tf.nest.flatten((args, kwargs))
     if any("Iterator" in type(part).__name__ for part in parts):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from introspect.capture.modelfile import ModelFile
+from introspect.capture.files.modelfile import ModelFile
 from introspect.capture.record import SavedFile
 from introspect.capture.slots import list_tracked
 from introspect.capture.variables import Entry, VariableTable

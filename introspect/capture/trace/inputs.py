@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from introspect.capture.framework import KerasName, class_descends, descends
-from introspect.capture.guard import save_keras, save_random, save_tf_keras
 from introspect.capture.innerstate import MOST_OF_ARRAY
-from introspect.capture.snapshot import take_snapshot
+from introspect.capture.trace.guard import save_keras, save_random, save_tf_keras
+from introspect.capture.trace.snapshot import take_snapshot
 from introspect.errors import DataError
 
 LEAVES = (str, bytes, int, float, complex, type(None), type, types.ModuleType, types.FunctionType, types.GeneratorType)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from introspect.capture.step import is_function
+from introspect.capture.trace.step import is_function
 
 NEW_VARIABLES = "Creating variables on a non-first call to a function decorated with tf.function."
 

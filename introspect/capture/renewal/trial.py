@@ -9,19 +9,19 @@ from typing import Any
 from introspect.capture.assembly import Reading, assemble, pair_optimizers
 from introspect.capture.frames import explain_error
 from introspect.capture.framework import KerasName, name_keras, require_model
-from introspect.capture.guard import preserve
-from introspect.capture.inputs import read_spec
-from introspect.capture.invented import invent_specs
 from introspect.capture.layers import walk_layers
 from introspect.capture.model import require_compiled, runs_eagerly, summarize_model
-from introspect.capture.rebuild import recompile_model
 from introspect.capture.record import Capture
+from introspect.capture.renewal.rebuild import recompile_model
 from introspect.capture.slots import find_optimizers
-from introspect.capture.step import find_functions, list_traces
-from introspect.capture.traces import LiveTrace
-from introspect.capture.tracing import is_distributed, trace_twin
-from introspect.capture.twin import Twin, twin_model
-from introspect.capture.workers import stay_alone
+from introspect.capture.trace.guard import preserve
+from introspect.capture.trace.inputs import read_spec
+from introspect.capture.trace.invented import invent_specs
+from introspect.capture.trace.step import find_functions, list_traces
+from introspect.capture.trace.traces import LiveTrace
+from introspect.capture.trace.tracing import is_distributed, trace_twin
+from introspect.capture.trace.twin import Twin, twin_model
+from introspect.capture.trace.workers import stay_alone
 from introspect.errors import IntrospectError, StepError
 from introspect.remedies import Action, Compile, Recompile, SetFlag
 

@@ -10,10 +10,10 @@ import weakref
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from introspect.capture.detach import COPY_MARK, Detacher
 from introspect.capture.framework import KerasName, name_keras
-from introspect.capture.methods import bind_methods
 from introspect.capture.slots import find_optimizers
+from introspect.capture.trace.detach import COPY_MARK, Detacher
+from introspect.capture.trace.methods import bind_methods
 
 OptimizerState = Literal["carried", "fresh"]
 

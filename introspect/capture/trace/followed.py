@@ -13,11 +13,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from introspect.capture.frames import pick_frame
-from introspect.capture.instrument import SILENCED
-from introspect.capture.shadow import Library, call_by_name, copy_variable, find_obstacle, unique_suffix
-from introspect.capture.taps import name_in_function
-from introspect.capture.tracing import enter_fit
-from introspect.capture.twin import Twin
+from introspect.capture.measurement.instrument import SILENCED
+from introspect.capture.measurement.shadow import Library, call_by_name, copy_variable, find_obstacle, unique_suffix
+from introspect.capture.measurement.taps import name_in_function
+from introspect.capture.trace.tracing import enter_fit
+from introspect.capture.trace.twin import Twin
 from introspect.errors import StepError
 from introspect.records import Location
 

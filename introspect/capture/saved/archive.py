@@ -13,9 +13,9 @@ import zlib
 from dataclasses import replace
 from typing import Any
 
-from introspect.capture.frozen import FrozenProbe, OpTable, freeze
-from introspect.capture.plain import from_json, to_json
 from introspect.capture.record import RECORD_VERSION, Capture, Probe
+from introspect.capture.saved.frozen import FrozenProbe, OpTable, freeze
+from introspect.capture.saved.plain import from_json, to_json
 from introspect.errors import IntrospectError, RecordError
 from introspect.records import Location
 

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from introspect.capture.release import bind_graph, forget_gradients
-from introspect.capture.snapshot import restore_dict, take_snapshot
+from introspect.capture.trace.snapshot import restore_dict, take_snapshot
 from introspect.capture.untracked import list_optimizers
 
 PATCHING = threading.RLock()

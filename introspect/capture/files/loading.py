@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from introspect.capture.files.modelfile import ModelFile, find_code, read_model_file
+from introspect.capture.files.savedstate import compare_saved
 from introspect.capture.frames import explain_error
 from introspect.capture.framework import name_keras, require_backend
-from introspect.capture.guard import preserve
-from introspect.capture.modelfile import ModelFile, find_code, read_model_file
 from introspect.capture.record import SavedFile
-from introspect.capture.savedstate import compare_saved
+from introspect.capture.trace.guard import preserve
 from introspect.errors import DataError, LoadError, NotCompiledError
 
 LOSS_ALIASES = (

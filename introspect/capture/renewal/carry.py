@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from introspect.capture.renew import BOOKS, name_optimizer
+from introspect.capture.renewal.renew import BOOKS, name_optimizer
 from introspect.capture.slots import is_built, is_optimizer, list_variables
 from introspect.capture.variables import is_variable, list_copies, unwrap_variable
 from introspect.errors import IntrospectError, VersionError

@@ -6,10 +6,10 @@ from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from introspect.capture.framework import KerasName
-from introspect.capture.inputs import empty_dataset
-from introspect.capture.step import find_functions
-from introspect.capture.twin import Twin
-from introspect.capture.workers import stay_alone, uses_coordinator
+from introspect.capture.trace.inputs import empty_dataset
+from introspect.capture.trace.step import find_functions
+from introspect.capture.trace.twin import Twin
+from introspect.capture.trace.workers import stay_alone, uses_coordinator
 
 
 def trace_twin(twin: Twin, spec: Any) -> Any:

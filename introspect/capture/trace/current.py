@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from introspect.capture.step import StepFunctions
-from introspect.capture.tracing import is_distributed
+from introspect.capture.trace.step import StepFunctions
+from introspect.capture.trace.tracing import is_distributed
 from introspect.errors import VersionError
 
 

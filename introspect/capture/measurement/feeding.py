@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from introspect.capture.batch import invent_batch
-from introspect.capture.tracing import is_distributed
+from introspect.capture.trace.batch import invent_batch
+from introspect.capture.trace.tracing import is_distributed
 from introspect.errors import DataError
 
 

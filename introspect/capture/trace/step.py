@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from introspect.capture.framework import KerasName
-from introspect.capture.traces import LiveTrace, find_begin, list_live, parse_suffix
+from introspect.capture.trace.traces import LiveTrace, find_begin, list_live, parse_suffix
 
 
 @dataclass(frozen=True, slots=True)

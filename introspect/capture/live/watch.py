@@ -13,7 +13,7 @@ from typing import Any
 from introspect.capture.framework import KerasName, name_keras
 from introspect.capture.model import runs_eagerly
 from introspect.capture.slots import count_iterations, find_optimizers, open_optimizer
-from introspect.capture.step import StepFunctions, find_functions, is_function
+from introspect.capture.trace.step import StepFunctions, find_functions, is_function
 from introspect.proving import Prover
 from introspect.records import Report
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from introspect.capture.batch import invent_batch, take_batch
-from introspect.capture.followed import follow_step
 from introspect.capture.frames import explain_error, locate_error
 from introspect.capture.framework import KerasName, name_keras, name_strategy
-from introspect.capture.invented import invent_specs
 from introspect.capture.record import Followed, StepFailure
 from introspect.capture.slots import is_built
-from introspect.capture.tracing import has_custom_step, is_distributed, trace_twin
-from introspect.capture.twin import Twin, twin_model
-from introspect.capture.workers import spans_workers, uses_coordinator
+from introspect.capture.trace.batch import invent_batch, take_batch
+from introspect.capture.trace.followed import follow_step
+from introspect.capture.trace.invented import invent_specs
+from introspect.capture.trace.tracing import has_custom_step, is_distributed, trace_twin
+from introspect.capture.trace.twin import Twin, twin_model
+from introspect.capture.trace.workers import spans_workers, uses_coordinator
 from introspect.errors import DataError, IntrospectError, NotBuiltError, StepError
 
 

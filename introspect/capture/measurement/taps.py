@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from introspect.capture.instrument import Reader, Site
+from introspect.capture.measurement.instrument import Reader, Site
+from introspect.capture.measurement.statistics import make_dense_reader, make_sparse_reader
 from introspect.capture.probe import LiveProbe
 from introspect.capture.record import GradientPoint, StepPlan, Tap
-from introspect.capture.statistics import make_dense_reader, make_sparse_reader
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from introspect.capture.framework import name_strategy
-from introspect.capture.instrument import SILENCED, WIDTH, Rewritten, Site, UnsupportedError, rewrite_step
-from introspect.capture.placement import GraphCollection
+from introspect.capture.measurement.instrument import SILENCED, WIDTH, Rewritten, Site, UnsupportedError, rewrite_step
+from introspect.capture.measurement.placement import GraphCollection
+from introspect.capture.measurement.shadow import Library, Shadows, call_by_name, find_obstacle, unique_suffix
+from introspect.capture.measurement.statistics import Statistics, comparer, make_keeper, read_row
+from introspect.capture.measurement.taps import TapReader, Wanted
 from introspect.capture.probe import LiveProbe
 from introspect.capture.record import (
     CapturedMeasure,
@@ -24,11 +27,8 @@ from introspect.capture.record import (
     MeasuredVariable,
     StepPlan,
 )
-from introspect.capture.shadow import Library, Shadows, call_by_name, find_obstacle, unique_suffix
-from introspect.capture.statistics import Statistics, comparer, make_keeper, read_row
-from introspect.capture.taps import TapReader, Wanted
+from introspect.capture.trace.workers import spans_workers, uses_coordinator
 from introspect.capture.variables import VariableTable, unwrap_variable
-from introspect.capture.workers import spans_workers, uses_coordinator
 from introspect.errors import StepError
 
 

@@ -1,0 +1,1 @@
+"""One real step on a copy: placement, norms, fingerprints."""

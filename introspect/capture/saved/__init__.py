@@ -1,0 +1,1 @@
+"""A `Capture` as one file: written with TensorFlow, read without."""
