@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from introspect.capture.release import bind_graph, forget_gradients
+from introspect.capture.trace.release import bind_graph, forget_gradients
 from introspect.capture.trace.snapshot import restore_dict, take_snapshot
 from introspect.capture.untracked import list_optimizers
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from introspect.capture.framework import KerasName, class_descends, descends
-from introspect.capture.innerstate import MOST_OF_ARRAY
 from introspect.capture.trace.guard import save_keras, save_random, save_tf_keras
+from introspect.capture.trace.innerstate import MOST_OF_ARRAY
 from introspect.capture.trace.snapshot import take_snapshot
 from introspect.errors import DataError
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from introspect.capture.frames import rank_module
 from introspect.capture.framework import list_bases
-from introspect.capture.innerstate import ArrayRoom, Restore, has_inner, save_inner
+from introspect.capture.trace.innerstate import ArrayRoom, Restore, has_inner, save_inner
 
 ATOMS = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, types.BuiltinFunctionType, range)
 KERAS = ("keras", "tf_keras")
