@@ -20,6 +20,17 @@ _EAGER_NOTES: list[tuple[int, str]] = []
 _KEPT: list[Any] = []
 _CALLED: list[Any] = []
 _INSTALLED: list[bool] = []
+_PAUSES: list[bool] = []
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """Note nothing meanwhile: a note keeps its graph alive."""
+    _PAUSES.append(True)
+    try:
+        yield
+    finally:
+        _PAUSES.pop()
 
 
 def raw_of(variable: Any) -> Any:
@@ -39,6 +50,8 @@ def key_of(variable: Any) -> int:
 
 def note_gradients(gradients: Any, variables: Any) -> None:
     """Note what an optimizer is handed, here and now."""
+    if _PAUSES:
+        return
     notes = [
         (key_of(variable), "sparse" if isinstance(gradient, tf.IndexedSlices) else "dense")
         for gradient, variable in zip(gradients, variables, strict=False)

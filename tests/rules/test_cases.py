@@ -74,7 +74,7 @@ BY_CAUSE: dict[str, tuple[Expected, ...]] = {
     "tape_does_not_watch": expect("INT104", "No tape watches it"),
     "untracked_layer": expect("INT105", "layer b0", "which Keras does not see", shows=(r"reads net/b0/kernel\S* ",)),
     "untracked_layer_created_in_call": expect("INT105", "layer inner", "a layer made in call()"),
-    "untracked_variable": expect("INT105", "belongs to no layer: a bare tf.Variable"),
+    "untracked_variable": expect("INT105", "a bare variable"),
     "unused_in_forward": expect("INT104", "What layer eqn computes from it does not reach the loss"),
     "variable_detached_from_forward": expect("INT104", "runs layer scale, and does not read it"),
     "weight_decay_without_gradient": expect("INT101", "layer dead was trainable", shows=(r"\(decay\)",)),
