@@ -192,7 +192,7 @@ def test_a_traced_graph_goes_with_its_capture(package: Any, fitted: bool) -> Non
         del captured
         for _ in range(2):
             capture_model(model, data)
-        assert count_graphs() == before
+        assert count_graphs() <= before
 
 
 class Stubborn(np.ndarray):
