@@ -176,6 +176,7 @@ def count_graphs() -> int:
     return sum(type(value).__name__ == "FuncGraph" for value in gc.get_objects())
 
 
+@pytest.mark.slow  # it counts what lives in the process, which other tests change
 @pytest.mark.parametrize("fitted", [False, True], ids=["untrained", "fitted"])
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 def test_a_traced_graph_goes_with_its_capture(package: Any, fitted: bool) -> None:
