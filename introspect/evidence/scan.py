@@ -8,7 +8,6 @@ every gradient (DESIGN.md).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from introspect.evidence.resources import Access, Place, Resources
 from introspect.graph.dataflow import Dataflow
@@ -40,23 +39,6 @@ SEVERAL = -2
 
 RankOf = Callable[[int], int | None]
 """node -> static rank of its first output."""
-
-
-@dataclass(slots=True)
-class Flags:
-    """Per port and per write, what the scan found.
-
-    Attributes:
-        tags: [ports] bits GRADIENT … AVERAGE.
-        origin: [ports] the variable whose value it is made of: one, NOBODY or SEVERAL.
-        goes: [ports] bits TO_BACKWARD …
-        writes: by node and place, (tags, origin, whether a gradient was written there before).
-    """
-
-    tags: bytearray
-    origin: list[int]
-    goes: bytearray
-    writes: dict[tuple[int, Place], tuple[int, int, bool]] = field(default_factory=dict)
 
 
 def scan_back(flow: Dataflow, edges: Edges, marked: bytearray, metric_writes: list[Access]) -> bytearray:
@@ -97,7 +79,14 @@ def _pass_back(edges: Edges, own: bytearray, goes: bytearray) -> None:
 
 
 class ForwardScan:
-    """One pass over the program after another, until no loop and no memory carries anything new."""
+    """One pass over the program after another, until no loop and no memory carries anything new.
+
+    Attributes:
+        tags: [ports] bits GRADIENT … AVERAGE.
+        origin: [ports] the variable whose value it is made of: one, NOBODY or SEVERAL.
+        goes: [ports] bits TO_BACKWARD …
+        writes: by node and place, (tags, origin, whether a gradient was written there before).
+    """
 
     def __init__(
         self,

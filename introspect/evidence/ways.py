@@ -101,10 +101,10 @@ class WayFinder:
 
         Where there is such a tape, what tapes computed for nobody is told with it: whose it was cannot be seen.
         """
-        edges, own = self.evidence.edges, self._of_tape
-        found, idle = bytearray(self.flow.nodes), bytearray(self.flow.nodes)
         if not self._takes_gradients:
             return np.zeros(self.flow.nodes, dtype=bool)
+        edges, own = self.evidence.edges, self._of_tape
+        found, idle = bytearray(self.flow.nodes), bytearray(self.flow.nodes)
         for node in np.flatnonzero(own)[::-1].tolist():
             readers = {reader for port in edges.outputs[node] for reader in edges.readers[port]}
             inside = [reader for reader in readers if own[reader]]
