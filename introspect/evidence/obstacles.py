@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 
 from introspect.graph.dataflow import Dataflow
-from introspect.graph.differentiable import DIFFERENTIABLE, INTEGER_OUTPUTS, NO_VALUE, is_discrete
+from introspect.graph.differentiable import DIFFERENTIABLE, INTEGER_OUTPUTS, NO_VALUE, is_discrete, is_discrete_output
+from introspect.graph.ops import PYTHON_OPS
 
 TYPED = ("Cast", "EagerPyFunc")
 """Ops that have a gradient where their result may have one."""
@@ -35,7 +36,7 @@ class Obstacles:
         return {code: INTEGER_OUTPUTS[name] for code, name in names if name in INTEGER_OUTPUTS}
 
     def is_discrete(self, node: int) -> bool:
-        """Whether the op's first output is made of integers, booleans or strings."""
+        """Whether the op yields integers, booleans or strings alone, as far as its first output tells."""
         found = self._discrete.get(node)
         if found is None:
             flow = self.flow
@@ -50,9 +51,22 @@ class Obstacles:
         return self.flow.op_types[self.flow.op[node]] in TYPED and self.is_discrete(node)
 
     def turns_whole(self, node: int, port: int) -> bool:
-        """Whether this output of an op that is differentiable otherwise is a list of indices."""
+        """Whether this output carries no gradient though the op lets one through to another."""
         found = self.integer_outputs.get(int(self.flow.op[node]))
-        return found is not None and self.flow.output_of(port) in found
+        if found is not None:
+            return self.flow.output_of(port) in found
+        return self._differs(node) and not self.cuts(node) and self._is_whole(node, port)
+
+    def _differs(self, node: int) -> bool:
+        """Whether the op runs Python, which has a type for each of its outputs."""
+        return self.flow.op_types[self.flow.op[node]] in PYTHON_OPS
+
+    def _is_whole(self, node: int, port: int) -> bool:
+        """Whether this output of the op is made of integers, booleans or strings."""
+        if not self._differs(node):
+            return self.is_discrete(node)
+        attributes = self.flow.body_of(node).def_of(int(self.flow.local[node])).attr
+        return is_discrete_output(attributes, self.flow.output_of(port)[1])
 
     def find_cuts(self, node: int, port: int, reader: int) -> tuple[int, ...]:
         """Which of the two ops cut the way from one to the other.
@@ -61,7 +75,7 @@ class Obstacles:
         """
         if self.turns_whole(node, port):
             return (node,)
-        return (reader,) if self.cuts(reader) and not self.is_discrete(node) else ()
+        return (reader,) if self.cuts(reader) and not self._is_whole(node, port) else ()
 
     def has_own_gradient(self, node: int) -> bool:
         """Whether the user gave the gradient (`tf.custom_gradient`); it may hand nothing back."""

@@ -435,8 +435,13 @@ INTEGER_OUTPUTS: dict[str, frozenset[tuple[str, int]]] = {
     "ApproxTopK": frozenset({("indices", 0), ("", 1)}),
     "MaxPoolWithArgmax": frozenset({("argmax", 0), ("", 1)}),
     "IsotonicRegression": frozenset({("segments", 0), ("", 1)}),
+    "TensorListConcatV2": frozenset({("lengths", 0), ("", 1)}),
+    "SparseReorder": frozenset({("output_indices", 0), ("", 0)}),
+    "SparseAdd": frozenset({("sum_indices", 0), ("sum_shape", 0), ("", 0), ("", 2)}),
+    "SparseSlice": frozenset({("output_indices", 0), ("output_shape", 0), ("", 0), ("", 2)}),
+    "RaggedTensorToSparse": frozenset({("sparse_indices", 0), ("sparse_dense_shape", 0), ("", 0), ("", 2)}),
 }
-"""Outputs that are indices, of ops whose first output carries a gradient: (name, number), in a plain GraphDef ("", number)."""
+"""Outputs that are indices, of ops of which another output carries a gradient: (name, number), in a plain GraphDef ("", number)."""
 
 _COUNTS = frozenset(
     [
@@ -494,6 +499,12 @@ def is_discrete(op_type: str, attributes: Any) -> bool:
             value = attributes[name]
             return _FLOATS.isdisjoint(value.list.type or (value.type,))  # py_function names a list
     return False
+
+
+def is_discrete_output(attributes: Any, number: int) -> bool:
+    """The same of one output of an op that lists a type for each (`tf.py_function`, `tf.numpy_function`)."""
+    types = attributes["Tout"].list.type
+    return number < len(types) and types[number] not in _FLOATS
 
 
 _RESULT_TYPES = ("DstT", "output_type", "output_dtype", "out_type", "type", "Tout", "Toutput", "Tparams", "dtype", "T")

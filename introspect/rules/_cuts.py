@@ -52,7 +52,7 @@ CUTS: dict[str, Cut] = {
     **dict.fromkeys(("LogicalAnd", "LogicalOr", "LogicalNot", "All", "Any", "InTopKV2", "ApproximateEqual"), _TRUTH),
     **dict.fromkeys(("PyFunc", "PyFuncStateless"), _PYTHON),
     "EagerPyFunc": Cut(
-        "gives back integers or booleans, and these have no gradient",
+        "gives integers or booleans to this way, and these have no gradient",
         "# let tf.py_function give back floats that were computed by TensorFlow's ops, or:\n" + STRAIGHT_THROUGH,
     ),
     **dict.fromkeys(("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"), _ASSIGN),

@@ -35,6 +35,7 @@ from introspect.rules._cuts import mend_cuts, name_op, note_cut, tell_cuts
 from introspect.rules._groups import of_layers, shorten
 from introspect.rules._stale import explain_kept, mend_kept, name_kept_tape
 from introspect.rules._steps import op_step
+from introspect.rules._unread import explain_unread, list_python
 from introspect.rules._wording import agree, count, join, name_some
 
 
@@ -90,7 +91,8 @@ def _explain(facts: Facts, current: TraceEvidence, way: Way, indices: list[int])
     if way.kind == "unused":
         return _explain_unused(facts, current, way, indices)
     if way.kind == "unread":
-        return _explain_unread(facts, indices)
+        cause, fix = explain_unread(facts, current, indices)
+        return cause, fix + _freeze(facts, indices, "freeze it")
     if way.kind == "open":
         return _explain_open(facts, current, indices)
     return (
@@ -142,25 +144,6 @@ def _goes_out(current: TraceEvidence, node: int) -> bool:
     return any(current.goes[port] & TO_OUTPUT for port in current.edges.outputs[node])
 
 
-def _explain_unread(facts: Facts, indices: list[int]) -> tuple[str, str]:
-    layer = facts.capture.variables[indices[0]].layer or ""
-    it = agree(len(indices), "it", "them")
-    if facts.is_called(layer):
-        return (
-            f"The step runs layer {shorten(facts, layer)}, and does not read {it}: its call() uses something else, for "
-            "example an attribute that was replaced, or a constant that was made of the value once (.numpy()).",
-            "# use the weight itself in call()" + _freeze(facts, indices, "freeze it"),
-        )
-    outer = facts.outermost_uncalled(layer)
-    fix = "# call it on the way from the inputs to the loss, or remove it" + _freeze(facts, indices, "freeze it")
-    if not outer:
-        return f"The training step does not read {it}.", fix
-    told = f"The training step runs nothing of layer {shorten(facts, outer)}: it is not called"
-    if outer != layer or facts.tree.by_path[outer].parent not in (None, getattr(facts.tree.root, "path", None)):
-        told += ", or a call() takes another branch (a Python if, or a random number, is decided once, when the step is traced)"
-    return f"{told}.", fix
-
-
 def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> tuple[str, str]:
     kept = name_kept_tape(current, indices)
     if kept is not None:
@@ -207,6 +190,10 @@ def _evidence(facts: Facts, current: TraceEvidence, indices: list[int], way: Way
     if way.kind == "unused":
         for node in [end for end in way.ends if not _goes_out(current, end)][-2:]:
             yield op_step(facts, current, node, "its result is not used", facts.layer_of_node(current, node))
+    if way.kind == "unread":
+        layer = facts.capture.variables[indices[0]].layer or ""
+        for node in list_python(facts, current, layer)[:1]:
+            yield op_step(facts, current, node, "runs Python, of which the graph knows nothing", layer)
     for index in indices[:2]:
         reads = current.reads.get(index, ())
         if reads:

@@ -156,6 +156,71 @@ def py_function_of_integers():
     return through(count)
 
 
+@plant("EagerPyFunc")
+def whole_output_of_a_mixed_py_function():
+    def count(h):
+        both = tf.py_function(lambda a: (a * 2.0, tf.cast(a * 3.0, tf.int32)), [h], [tf.float32, tf.int32])  # cut
+        return tf.ensure_shape(tf.cast(both[1], tf.float32), [None, 5])
+
+    return through(count)
+
+
+@plant("EagerPyFunc")
+def whole_output_before_a_real_one():
+    def count(h):
+        both = tf.py_function(lambda a: (tf.argmax(a, axis=-1), a * 2.0), [h], [tf.int64, tf.float32])  # cut
+        return tf.one_hot(tf.ensure_shape(both[0], [None]), 5)
+
+    return through(count)
+
+
+@plant(starved=())
+def real_output_of_a_mixed_py_function():
+    def double(h):
+        both = tf.py_function(lambda a: (tf.argmax(a, axis=-1), a * 2.0), [h], [tf.int64, tf.float32])
+        return tf.ensure_shape(both[1], [None, 5])
+
+    return through(double)
+
+
+@plant(starved=())
+def both_outputs_of_a_mixed_py_function():
+    def double(h):
+        both = tf.py_function(lambda a: (tf.argmax(a, axis=-1), a * 2.0), [h], [tf.int64, tf.float32])
+        return tf.ensure_shape(both[1], [None, 5]) + tf.one_hot(tf.ensure_shape(both[0], [None]), 5)
+
+    return through(double)
+
+
+@plant("PyFunc")
+def real_output_of_a_mixed_numpy_function():
+    def double(h):
+        both = tf.numpy_function(lambda a: (a.argmax(-1), a * 2), [h], [tf.int64, tf.float32])  # cut
+        return tf.ensure_shape(both[1], [None, 5])
+
+    return through(double)
+
+
+@plant("PyFunc", "Greater")
+def two_behind_a_mixed_numpy_function():
+    def gate(h):
+        both = tf.numpy_function(lambda a: (a.argmax(-1), a * 2), [h], [tf.int64, tf.float32])  # cut
+        on = tf.ensure_shape(both[1], [None, 5]) > 0.5  # cut
+        return tf.cast(on, tf.float32)
+
+    return through(gate)
+
+
+@plant("PyFunc")
+def one_behind_a_mixed_numpy_function():
+    def choose(h):
+        both = tf.numpy_function(lambda a: (a * 2, a.argmax(-1)), [h], [tf.float32, tf.int64])  # cut
+        on = tf.ensure_shape(both[1], [None]) > 2
+        return tf.cast(on, tf.float32)[:, None] * tf.ones((1, 5))
+
+    return through(choose)
+
+
 @plant("Multinomial")
 def sampling():
     def draw(h):

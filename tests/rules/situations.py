@@ -184,6 +184,22 @@ def discriminator_frozen_for_the_gan():
     return model
 
 
+class ScaledInPython(keras.layers.Layer):
+    def build(self, shape):
+        self.w = self.add_weight(shape=(shape[-1],), name="w")
+
+    def call(self, h):
+        scaled = tf.py_function(lambda values: values * self.w.value, [h], tf.float32)  # Python reads the weight
+        return tf.ensure_shape(scaled, h.shape)
+
+
+@situation
+def weight_read_by_python():
+    model = around(ScaledInPython(name="scaled"))
+    model.compile("adam", "mse")
+    return model
+
+
 class OwnStep(keras.Model):
     """Encoder and head; `step` says how it trains."""
 

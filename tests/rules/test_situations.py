@@ -43,6 +43,10 @@ TOLD: dict[str, list[tuple[str, str]]] = {
         ("INT104", "does not reach the loss: it goes only into a metric or into what the step returns.")
     ],
     "constant_made_of_the_value": [("INT104", "runs layer baked, and does not read it"), ("INT104", "(.numpy())")],
+    "weight_read_by_python": [
+        ("INT104", "Python that runs inside the step may read it, at EagerPyFunc (situations.py:"),
+        ("INT104", "tf.py_function(function, [inputs, self.w], Tout=tf.float32)"),
+    ],
     "metric_on_an_output_without_loss": [("INT104", "What layer b computes from them does not reach the loss")],
     "own_loop_frozen_late": [
         ("INT101", "advance was traced at situations.py:"),

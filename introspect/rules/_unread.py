@@ -1,0 +1,52 @@
+"""A variable that no op of the step reads: where it is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from introspect.evidence.collect import TraceEvidence
+from introspect.facts import Facts
+from introspect.graph.ops import PYTHON_OPS
+from introspect.graph.walk import select_nodes
+from introspect.rules._cuts import name_op
+from introspect.rules._groups import shorten
+from introspect.rules._wording import agree
+
+
+def explain_unread(facts: Facts, current: TraceEvidence, indices: Sequence[int]) -> tuple[str, str]:
+    """Why the step does not read them, and what reads them, without the remedy of freezing."""
+    layer = facts.capture.variables[indices[0]].layer or ""
+    it = agree(len(indices), "it", "them")
+    if facts.is_called(layer):
+        return _explain_called(facts, current, layer, it)
+    outer = facts.outermost_uncalled(layer)
+    fix = "# call it on the way from the inputs to the loss, or remove it"
+    if not outer:
+        return f"The training step does not read {it}.", fix
+    told = f"The training step runs nothing of layer {shorten(facts, outer)}: it is not called"
+    if outer != layer or facts.tree.by_path[outer].parent not in (None, getattr(facts.tree.root, "path", None)):
+        told += ", or a call() takes another branch (a Python if, or a random number, is decided once, when the step is traced)"
+    return f"{told}.", fix
+
+
+def _explain_called(facts: Facts, current: TraceEvidence, layer: str, it: str) -> tuple[str, str]:
+    ran = f"The step runs layer {shorten(facts, layer)}, and does not read {it}"
+    node = next(iter(list_python(facts, current, layer)), None)
+    if node is None:
+        return (
+            f"{ran}: its call() uses something else, for example an attribute that was replaced, or a constant that was "
+            "made of the value once (.numpy()).",
+            "# use the weight itself in call()",
+        )
+    return (
+        f"{ran} by an op of the graph. Python that runs inside the step may read {it}, at "
+        f"{name_op(facts, current, node)}; what such Python takes by itself, not as an argument, gets no gradient.",
+        "# hand the weight over as an argument, to ops of TensorFlow:\n"
+        "tf.py_function(function, [inputs, self.w], Tout=tf.float32)",
+    )
+
+
+def list_python(facts: Facts, current: TraceEvidence, layer: str) -> list[int]:
+    """Ops of a layer's forward pass that run Python."""
+    nodes: list[int] = select_nodes(current.flow, PYTHON_OPS).tolist()
+    return [one for one in nodes if not current.marked[one] and facts.layer_of_node(current, one) == layer]
