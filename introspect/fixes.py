@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from introspect.diagnosis import diagnose
 from introspect.errors import IntrospectError
 from introspect.judgement import Judgement, judge, say_done
-from introspect.records import Finding, FixResult, Report
+from introspect.records import Finding, FixResult, FixTrial, Report
 from introspect.remedies import Action, Recompile, Remedy, Retrace, SetFlag, read_remedies
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Trials:
 
 
 def try_fixes(report: Report, make: Callable[[Sequence[Action]], Capture]) -> Report:
-    """The report with `verified` and `fix_result` of each finding whose fix can be tried.
+    """The report with `verified`, `fix_result` and `trials` of each finding whose fix can be tried.
 
     For each remedy that a fix offers, the step is built again on an isolated copy, traced and analysed as any other;
     the model is not touched. Where the code has to change, the step is made anew as it is, and `still_not` says what
@@ -76,18 +76,27 @@ def try_fixes(report: Report, make: Callable[[Sequence[Action]], Capture]) -> Re
 
 
 def _try_finding(finding: Finding, remedies: tuple[Remedy, ...], trials: Trials) -> Finding:
-    """What is proposed first decides; what a trial of each further remedy shows is told beside it.
+    """What is proposed first decides; each proposal that can be tried has a result of its own.
 
     Where the first is a change of code, the step is made anew as it is, to tell what stays without that. Of a step that
     does what its flags say only other flags are tried.
     """
     if finding.severity not in TRIED:
         remedies = tuple(one for one in remedies if any(isinstance(action, SetFlag) for action in one.actions or ()))
-    further = [trials.judge(finding, one.actions) for one in remedies[1:] if one.actions is not None]
-    actions = remedies[0].actions if remedies else None
-    if actions is None and not further and finding.severity not in TRIED:
+    tried = tuple(_try_remedy(finding, one.code, one.actions, trials) for one in remedies if one.actions is not None)
+    if tried and remedies[0].actions is not None:
+        return replace(finding, verified=tried[0].verified, fix_result=_take_result(tried[0]), trials=tried)
+    if not tried and finding.severity not in TRIED:
         return finding
-    first = trials.judge(finding, trials.anew if actions is None else actions)
-    blamed = finding.cause if actions is None else ""
-    note = ". ".join([first.tell(blamed), *(f"Or {other.tell()}" for other in further)])
-    return replace(finding, verified=first.verified, fix_result=FixResult(first.trains, first.still_not, note))
+    first = trials.judge(finding, trials.anew)
+    anew = FixResult(first.trains, first.still_not, first.tell(finding.cause))
+    return replace(finding, verified=first.verified, fix_result=anew, trials=tried)
+
+
+def _try_remedy(finding: Finding, code: str, actions: tuple[Action, ...], trials: Trials) -> FixTrial:
+    shown = trials.judge(finding, actions)
+    return FixTrial(shown.trains, shown.still_not, shown.tell(), code, shown.verified)
+
+
+def _take_result(trial: FixTrial) -> FixResult:
+    return FixResult(trial.trains, trial.still_not, trial.note)

@@ -193,6 +193,16 @@ class FixResult:
 
 
 @dataclass(frozen=True, slots=True)
+class FixTrial(FixResult):
+    """One of the things that a fix proposes, as a copy of the step showed it."""
+
+    code: str
+    """That part of the fix, with the comment lines that belong to it."""
+    verified: bool
+    """Whether it mends the finding."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One disagreement between what is said and what is."""
 
@@ -207,7 +217,11 @@ class Finding:
     fix: str
     evidence: tuple[EvidenceStep, ...] = ()
     verified: bool = False
+    """Whether what the fix proposes first mends the finding on a copy."""
     fix_result: FixResult | None = None
+    """What a copy showed of that; of the step made anew as it is, where the code has to change first."""
+    trials: tuple[FixTrial, ...] = ()
+    """Each proposal of the fix that could be tried, in its order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,8 @@ def _show_finding(finding: Finding, strings: _Strings) -> dict[str, Any]:
     shown = dataclasses.asdict(finding)
     shown["variables"] = strings.add(finding.variables)
     shown["layers"] = strings.add(finding.layers)
-    if finding.fix_result is not None:
-        shown["fix_result"]["trains"] = strings.add(finding.fix_result.trains)
-        shown["fix_result"]["still_not"] = strings.add(finding.fix_result.still_not)
+    results = [] if finding.fix_result is None else [(shown["fix_result"], finding.fix_result)]
+    for told, result in (*results, *zip(shown["trials"], finding.trials, strict=True)):
+        told["trains"] = strings.add(result.trains)
+        told["still_not"] = strings.add(result.still_not)
     return shown

@@ -12,8 +12,10 @@ from introspect.outlets.prose import (
     describe_step,
     describe_trial,
     end_sentence,
+    list_further,
     split_code,
     split_paragraphs,
+    tell_further,
 )
 from introspect.outlets.setting import Setting, count, wrap
 from introspect.records import Finding
@@ -32,7 +34,9 @@ def lay_finding(finding: Finding, setting: Setting) -> Iterator[Line]:
     yield from lay_part("Fix", split_code(finding.fix), setting)
     trial = describe_trial(finding)
     if trial is not None:
-        yield from lay_part("Tried", [(False, f"on a copy: {trial} {list_trial(finding, setting)}")], setting)
+        told = [f"on a copy: {trial} {list_trial(finding, setting)}"]
+        told += [tell_further(one, finding) for one in list_further(finding)]
+        yield from lay_part("Tried", [(False, text) for text in told], setting)
     if finding.variables:
         yield from lay_part("Names", [(False, setting.list_some(finding.variables))], setting)
 

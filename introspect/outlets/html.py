@@ -22,8 +22,10 @@ from introspect.outlets.prose import (
     describe_trial,
     describe_versions,
     end_sentence,
+    list_further,
     split_code,
     split_paragraphs,
+    tell_further,
 )
 from introspect.outlets.setting import count, number
 from introspect.outlets.verdict import capitalise, count_findings, state_verdict, tell_score
@@ -169,13 +171,18 @@ def draw_trial(finding: Finding) -> Markup:
     if trial is None:
         return Markup()
     result = finding.fix_result
-    said = [tag("p", draw_status("agrees" if finding.verified else "differs"), f"On a copy: {trial}")]
+    said = [draw_outcome(finding.verified, f"On a copy: {trial}")]
     if result is not None:
         said += [tag("p", end_sentence(result.note))] if result.note else []
         said += [draw_names(result.trains)] if set(result.trains) != set(finding.variables) else []
         part = result.still_not and set(result.still_not) != set(finding.variables)
         said += [join(tag("p", "Still not:"), draw_names(result.still_not))] if part else []
+    said += [draw_outcome(one.verified, tell_further(one, finding)) for one in list_further(finding)]
     return join(*said)
+
+
+def draw_outcome(verified: bool, text: str) -> Markup:
+    return tag("p", draw_status("agrees" if verified else "differs"), text)
 
 
 def draw_names(names: Sequence[str]) -> Markup:

@@ -10,7 +10,17 @@ from collections.abc import Iterable, Iterator
 from introspect.devices import shorten_device
 from introspect.outlets.setting import count, number
 from introspect.outlets.verdict import SOURCES, capitalise
-from introspect.records import EvidenceStep, Finding, Location, ModelSummary, OptimizerReport, Report, TraceReport
+from introspect.records import (
+    EvidenceStep,
+    Finding,
+    FixResult,
+    FixTrial,
+    Location,
+    ModelSummary,
+    OptimizerReport,
+    Report,
+    TraceReport,
+)
 
 CODE_INDENT = "    "
 
@@ -98,6 +108,11 @@ def describe_trial(finding: Finding) -> str | None:
     result = finding.fix_result
     if result is None:
         return "then the mismatch is gone." if finding.verified else None
+    return describe_result(result, finding.verified, finding)
+
+
+def describe_result(result: FixResult, verified: bool, finding: Finding) -> str:
+    """What one trial showed, without the names."""
     size = len(result.trains)
     named = set(result.trains) <= set(finding.variables)
     which = ("this " if size == 1 else "these ") if named else ""
@@ -105,17 +120,38 @@ def describe_trial(finding: Finding) -> str | None:
     if result.still_not:
         still = len(result.still_not)
         said.append(f"{count(still, 'variable')} still {'does' if still == 1 else 'do'} not{'' if size else ' train'}")
-    if not finding.verified and not result.still_not:
+    if not verified and not result.still_not:
         said.append("the mismatch stays")
     return f"{'; '.join(said) or 'then nothing trains'}."
 
 
+def list_further(finding: Finding) -> tuple[FixTrial, ...]:
+    """Trials of what the fix proposes beside that of which `fix_result` tells."""
+    first = finding.trials[:1]
+    told = bool(first) and finding.fix_result == FixResult(first[0].trains, first[0].still_not, first[0].note)
+    return finding.trials[1:] if told else finding.trials
+
+
+def name_proposal(trial: FixTrial) -> str:
+    """ "or, freeze it": the comment line with which a further proposal begins."""
+    line = trial.code.partition("\n")[0]
+    return line.lstrip("# ").rstrip(": ") if line.startswith("#") else "or"
+
+
 def tell_trial(finding: Finding) -> str | None:
-    """The same with the trial's note: what was done, and why something stays."""
+    """The same with the trial's note, what was done and why something stays, and with the further trials."""
     trial = describe_trial(finding)
-    if trial is None or finding.fix_result is None or not finding.fix_result.note:
+    if trial is None or finding.fix_result is None:
         return trial
-    return f"{trial} {end_sentence(finding.fix_result.note)}"
+    said = [f"{trial} {end_sentence(finding.fix_result.note)}".rstrip()]
+    said += [tell_further(one, finding) for one in list_further(finding)]
+    return "\n".join(said)
+
+
+def tell_further(trial: FixTrial, finding: Finding) -> str:
+    """ "Or, freeze it: then 2 variables train. …"."""
+    told = f"{name_proposal(trial)}: {describe_result(trial, trial.verified, finding)} {end_sentence(trial.note)}"
+    return capitalise(told.rstrip())
 
 
 def end_sentence(text: str) -> str:

@@ -28,7 +28,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="Protobuf gencode version")
     from introspect.report import report_pb2 as pb
 
-VERSION = 2
+VERSION = 3
 STORED_LIMIT = 64 << 20
 """Bytes of a stored report."""
 UNPACKED_LIMIT = 128 << 20

@@ -33,6 +33,7 @@ from introspect.records import (
     EvidenceStep,
     Finding,
     FixResult,
+    FixTrial,
     FlowNode,
     GradientKind,
     LayerReport,
@@ -210,6 +211,7 @@ TABLES: dict[str, Table] = {
             _children("evidence", "evidence"),
             *_columns(Kind.FLAG, "verified"),
             _rows("fix_result", "fixes"),
+            Column("trials", Kind.CHILDREN, of="trials", since=3),
         ),
     ),
     "evidence": Table(
@@ -217,6 +219,10 @@ TABLES: dict[str, Table] = {
         (*_text("note"), *_maybe("op op_type device layer"), _rows("location", "locations"), *_maybe("trace")),
     ),
     "fixes": Table(FixResult, (*_columns(Kind.TEXTS, "trains still_not"), *_text("note"))),
+    "trials": Table(
+        FixTrial,
+        (*_columns(Kind.TEXTS, "trains still_not"), *_text("note code"), *_columns(Kind.FLAG, "verified")),
+    ),
     "flow_nodes": Table(
         FlowNode,
         (

@@ -16,8 +16,8 @@ each rule, `samples/rules/<name>/` holds a script that raises it and its healthy
 
 With `--try-fixes` the code that a fix proposes (set flags, compile again with the optimizer's state, make a tf.function
 anew) is done on a copy of the step, which is traced and read as any other: the report says what trains then, what still
-does not, and why. `verified` is true where what is proposed first mends the finding there. Where your own code has to
-change, that is not tried: the report says what compiling again leaves.
+does not, and why. `verified` is true where what is proposed first mends the finding there; `trials` has a result for each
+proposal that was tried. Where your own code has to change, that is not tried: the report says what compiling again leaves.
 
 | Id | Name | Severity | Certainty | |
 | --- | --- | --- | --- | --- |

@@ -61,6 +61,34 @@ def test_trial_agrees_with_the_fix_applied(rule: Rule) -> None:
     assert set(result.still_not) == wanted - moved
 
 
+@pytest.mark.parametrize("rule", HERE, ids=lambda rule: rule.name)
+def test_each_proposal_is_what_its_code_does(rule: Rule) -> None:
+    report, finding = try_sample(rule)
+    can = [one for one in read_remedies(finding.fix) if one.actions is not None]
+    assert [trial.code for trial in finding.trials] == [one.code for one in can if rule.id in TRIED]
+    for trial in finding.trials:
+        model, data = build(rule)
+        fit_before(model, data, report)
+        exec(fill_settings(trial.code), {"model": model, "introspect": introspect})
+        moved, trained = train_once(model, data), {variable.path for variable in model.trainable_variables}
+        named = [path for path in finding.variables if report.variable(path).tracked]
+        assert trial.verified == all((path in moved) == (path in trained) for path in named)
+        wanted = set(finding.variables) & trained
+        assert set(trial.trains) == (wanted or trained) & moved
+        assert set(trial.still_not) == wanted - moved
+
+
+def fit_before(model: Any, data: Any, report: Report) -> None:
+    """A step as the user has it before the fix is applied, where the sample has none and one can run."""
+    if report.source == "traced" and not any(finding.rule in ("INT201", "INT202") for finding in report.findings):
+        model.fit(*data, verbose=0)
+
+
+def fill_settings(code: str) -> str:
+    """What the user would write for the dots."""
+    return code.replace("loss=..., metrics=...", "loss='mse'")
+
+
 def try_sample(rule: Rule) -> tuple[Report, Finding]:
     module = load_sample(rule.name, "bad")
     target, data = module.build()
@@ -84,8 +112,7 @@ def apply_first(finding: Finding, model: Any) -> None:
     """Run what the fix proposes first; where that is no code to run, compile again."""
     first = read_remedies(finding.fix)[0]
     code = first.code if first.actions is not None else "introspect.recompile(model)"
-    code = code.replace("loss=..., metrics=...", "loss='mse'")
-    exec(code, {"model": model, "introspect": introspect})
+    exec(fill_settings(code), {"model": model, "introspect": introspect})
 
 
 def train_once(model: Any, data: Any) -> set[str]:
@@ -112,13 +139,13 @@ def test_the_new_optimizer_is_the_one_that_is_used() -> None:
 
 
 def test_freezing_what_lies_before_a_cut() -> None:
-    """The further remedy is tried too, told beside the first, and right when it is really applied."""
+    """The further remedy has a result of its own, which a person reads beside the first."""
     rule = next(rule for rule in RULES if rule.id == "INT104")
-    _, finding = try_sample(rule)
+    report, finding = try_sample(rule)
     assert finding.fix_result is not None
-    assert "Or encoder frozen, then compiled again, optimizer state kept, which mends it" in finding.fix_result.note
-    model, data = build(rule)
-    model.fit(*data, verbose=0)
-    exec(read_remedies(finding.fix)[1].code, {"model": model, "introspect": introspect})
-    assert train_once(model, data) == {"model/head/kernel", "model/head/bias"}
-    assert introspect.inspect(model).ok
+    assert "which does not mend it; the code has to change" in finding.fix_result.note
+    (freeze,) = finding.trials
+    assert freeze.trains == ("model/head/kernel", "model/head/bias")
+    text = " ".join(str(report).split())
+    assert "Or, where the cut is meant, freeze what lies before it: then 2 variables train. Encoder frozen" in text
+    assert report.to_dict()["findings"][0]["trials"][0]["code"] == read_remedies(finding.fix)[1].code

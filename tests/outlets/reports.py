@@ -9,6 +9,7 @@ from introspect.records import (
     EvidenceStep,
     Finding,
     FixResult,
+    FixTrial,
     LayerReport,
     Location,
     Measured,
@@ -109,6 +110,7 @@ def make_stale() -> Report:
     """A VGG16 unfrozen after its first fit, without compiling again."""
     variables, layers = make_vgg(base_expected=True)
     frozen = tuple(row.path for row in variables if row.updated == "no")
+    head = tuple(row.path for row in variables if row.updated == "yes")
     finding = Finding(
         rule="INT103",
         name="trainable-variable-not-updated",
@@ -129,6 +131,13 @@ def make_stale() -> Report:
         ),
         verified=True,
         fix_result=FixResult(frozen, (), "traced in 2.1 s"),
+        trials=(
+            FixTrial(frozen, (), "traced in 2.1 s", "introspect.recompile(model)", True),
+            FixTrial(
+                head, (), "vgg16 frozen, which mends it", "# or, freeze it:\nmodel.layers[0].trainable = False", True
+            ),
+            FixTrial(frozen[:1], frozen[1:], "which does not mend it", "model.compile(optimizer=...)", False),
+        ),
     )
     variables = [dataclasses.replace(row, findings=("INT103",)) if row.path in frozen else row for row in variables]
     note = Finding(

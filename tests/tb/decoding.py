@@ -82,7 +82,12 @@ def _decode_object(answer: Row, name: str, item: Row) -> Row:
         return [answer["strings"][index] for index in indexes]
 
     named = {**item, **{field: name_all(item[field]) for field in PATHS[name]}}
+
+    def name_result(fix: Row) -> Row:
+        return {**fix, "trains": name_all(fix["trains"]), "still_not": name_all(fix["still_not"])}
+
     if named.get("fix_result"):
-        fix = named["fix_result"]
-        named["fix_result"] = {**fix, "trains": name_all(fix["trains"]), "still_not": name_all(fix["still_not"])}
+        named["fix_result"] = name_result(named["fix_result"])
+    if "trials" in named:
+        named["trials"] = list(map(name_result, named["trials"]))
     return named

@@ -21,6 +21,7 @@ from introspect.records import (
     EvidenceStep,
     Finding,
     FixResult,
+    FixTrial,
     Flow,
     FlowNode,
     LayerReport,
@@ -475,6 +476,8 @@ def make_cut_series(run: str = "cut") -> Series:
         make_model("vq_autoencoder"), layers, reason="first trace", step=0, flow=make_flow(layers, "quantize")
     )
     paths = tuple(row.path for row in report.variables if row.path.startswith("encoder/"))
+    others = tuple(row.path for row in report.variables if row.updated == "yes")
+    freeze = '# or, where the cut is meant, freeze what lies before it:\nmodel.get_layer("encoder").trainable = False'
     finding = Finding(
         "INT104",
         "no-gradient",
@@ -484,7 +487,7 @@ def make_cut_series(run: str = "cut") -> Series:
         ("encoder/embed", *(f"encoder/block_{index}" for index in range(6))),
         f"No gradient reaches {len(paths)} trainable variables of encoder.",
         "ArgMax at model.py:57 (quantize) ends the only way from the loss back to them.",
-        "onehot = tf.one_hot(tf.argmax(scores, -1), 512)\nout = scores + tf.stop_gradient(onehot - scores)",
+        "onehot = tf.one_hot(tf.argmax(scores, -1), 512)\nout = scores + tf.stop_gradient(onehot - scores)\n" + freeze,
         (
             EvidenceStep(
                 "ends the way",
@@ -496,6 +499,8 @@ def make_cut_series(run: str = "cut") -> Series:
                 "fit/0",
             ),
         ),
+        fix_result=FixResult((), paths, "compiled again, optimizer state kept, which does not mend it"),
+        trials=(FixTrial(others, (), "encoder frozen, then compiled again, which mends it", freeze, True),),
     )
     rate = Finding(
         "INT301",

@@ -168,6 +168,17 @@ export interface EvidenceWire {
   location: LocationWire | null;
 }
 
+export interface FixResultWire {
+  trains: number[];
+  still_not: number[];
+  note: string;
+}
+
+export interface FixTrialWire extends FixResultWire {
+  code: string;
+  verified: boolean;
+}
+
 export interface FindingWire {
   rule: string;
   name: string;
@@ -180,7 +191,9 @@ export interface FindingWire {
   fix: string;
   verified: boolean;
   evidence: EvidenceWire[];
-  fix_result: { trains: number[]; still_not: number[]; note: string } | null;
+  fix_result: FixResultWire | null;
+  /** One for each proposal of the fix that was tried; missing in an answer of before. */
+  trials?: FixTrialWire[];
 }
 
 export interface TraceWire {

@@ -1,4 +1,5 @@
-import type { EvidenceWire } from "../api/wire";
+import type { EvidenceWire, FixResultWire } from "../api/wire";
+import { listFurther, nameProposal } from "../model/trials";
 import { formatDevice, plural } from "../model/format";
 import type { Finding, Report } from "../model/report";
 import { text } from "../model/report";
@@ -64,6 +65,9 @@ export function FindingCard({ report, finding, filtered, onFilter, onVariable }:
         </div>
         <FixText fix={wire.fix} />
         {wire.fix_result && <FixResult result={wire.fix_result} />}
+        {listFurther(wire).map((trial, i) => (
+          <FixResult key={i} result={trial} proposal={nameProposal(trial.code)} />
+        ))}
       </div>
       {wire.evidence.length > 0 && <Evidence steps={wire.evidence} />}
       {finding.rows.length > 0 && (
@@ -94,9 +98,10 @@ export function FindingCard({ report, finding, filtered, onFilter, onVariable }:
   );
 }
 
-function FixResult({ result }: { result: { trains: number[]; still_not: number[]; note: string } }) {
+function FixResult({ result, proposal }: { result: FixResultWire; proposal?: string }) {
   return (
     <p class="muted">
+      {proposal && `${proposal}: `}
       {result.note}
       {result.still_not.length > 0 && ` ${plural(result.still_not.length, "variable")} would still not train.`}
     </p>
