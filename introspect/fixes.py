@@ -46,7 +46,7 @@ class Trials:
         outcome = self._outcomes[actions]
         done = say_done(actions, outcome.warnings)
         if outcome.report is None:
-            return Judgement(done, False, (), finding.variables, outcome.failure)
+            return Judgement(done, False, (), finding.variables, "", failure=outcome.failure)
         return judge(finding, self.report, outcome.report, done)
 
     def _run(self, actions: tuple[Action, ...]) -> Outcome:

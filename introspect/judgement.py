@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from introspect.records import Finding, Report, VariableReport
-from introspect.remedies import Action, Compile, Recompile, RenewOptimizer, SetFlag
+from introspect.remedies import Action, Compile, Hold, Recompile, RenewOptimizer, SetFlag
 
 MOST_NAMES = 3
 
@@ -27,9 +27,13 @@ class Judgement:
     still_not: tuple[str, ...]
     why: str
     kept: int = 0
+    failure: str = ""
+    """Why the trial could not be made."""
 
     def tell(self, blamed: str = "") -> str:
         """What was done, and what came of it; `blamed` is a cause that needs no saying again."""
+        if self.failure:
+            return f"{self.done}, could not be tried: {self.failure.rstrip('.')}"
         if self.verified:
             stay = "1 variable stays as it is" if self.kept == 1 else f"{self.kept} variables stay as they are"
             return f"{self.done}, which mends it{f'; {stay}' if self.kept else ''}"
@@ -86,7 +90,8 @@ def explain(left: Sequence[Finding], lost: Sequence[str], named: Sequence[Variab
 
 def say_done(actions: Sequence[Action], warnings: Sequence[str] = ()) -> str:
     """ "base frozen, then compiled again, with the optimizer's state"."""
-    return ", then ".join(part for part in (*say_flags(actions), say_made(actions, warnings)) if part)
+    held = ["held by the model"] if any(isinstance(action, Hold) for action in actions) else []
+    return ", then ".join(part for part in (*held, *say_flags(actions), say_made(actions, warnings)) if part)
 
 
 def say_flags(actions: Sequence[Action]) -> list[str]:
@@ -100,7 +105,7 @@ def say_flags(actions: Sequence[Action]) -> list[str]:
 
 
 def say_made(actions: Sequence[Action], warnings: Sequence[str]) -> str:
-    if any(isinstance(action, Recompile) for action in actions):
+    if any(isinstance(action, Recompile | Hold) for action in actions):
         kept = (
             f"with a new optimizer, for its state cannot be kept ({warnings[0]})"
             if warnings

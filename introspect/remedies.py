@@ -11,6 +11,7 @@ these is not tried, for there the user's code has to change.
 | `model.get_layer("a").get_layer("b").trainable = False` | SetFlag |
 | `layer.trainable = False  # a/b` | SetFlag of the layer with this path |
 | `for name in ("a", "b"): model.get_layer(name).trainable = False` | SetFlag, each |
+| `self.name = keras.layers.…(...)`, `self.name = name` | Hold |
 | `optimizer = type(optimizer).from_config(optimizer.get_config())` | RenewOptimizer |
 | `step = tf.function(step.python_function)` | Retrace |
 """
@@ -51,6 +52,11 @@ class SetFlag:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Let the model hold what the step would train and the model does not see."""
+
+
+@dataclass(frozen=True, slots=True)
 class RenewOptimizer:
     """Take an optimizer that knows no variable yet, for a loop of the user's own."""
 
@@ -60,7 +66,7 @@ class Retrace:
     """Make the user's tf.function anew."""
 
 
-Action = Recompile | Compile | SetFlag | RenewOptimizer | Retrace
+Action = Recompile | Compile | SetFlag | Hold | RenewOptimizer | Retrace
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +132,24 @@ def read_assignment(node: ast.Assign) -> Action:
         return RenewOptimizer()
     if isinstance(target, ast.Name) and said == f"{target.id} = tf.function({target.id}.python_function)":
         return Retrace()
+    if holds_own(node):
+        return Hold()
     value = node.value.value if isinstance(node.value, ast.Constant) else None
     if not isinstance(value, bool) or not isinstance(target, ast.Attribute) or target.attr != "trainable" or others:
         raise ValueError(said)
     if isinstance(target.value, ast.Subscript) and ast.unparse(target.value.value) == "layer":
         return SetFlag((), value, path=ast.literal_eval(target.value.slice))
     return SetFlag(tuple(read_names(target.value)), value)
+
+
+def holds_own(node: ast.Assign) -> bool:
+    """Whether an attribute of `self` is given a layer, or the variable of its name."""
+    (target, *others), made = node.targets, node.value
+    if others or not isinstance(target, ast.Attribute) or ast.unparse(target.value) != "self":
+        return False
+    if isinstance(made, ast.Call):
+        return ast.unparse(made.func).startswith("keras.layers.")
+    return isinstance(made, ast.Name) and made.id == target.attr
 
 
 def read_names(node: ast.expr) -> Iterator[str]:

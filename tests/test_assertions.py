@@ -56,7 +56,8 @@ def test_message_is_the_finding():
     assert lines[4] == "at finetune.py:30 in build: the step was compiled here"
     assert lines[5] == "at finetune.py:41 in unfreeze: trainable was set to True here"
     assert lines[6].startswith("fix: Compile again")
-    assert lines[-1] == "tried on a copy: then these 26 variables train. Traced in 2.1 s."
+    assert lines[-3] == "tried on a copy: then these 26 variables train. Traced in 2.1 s."
+    assert lines[-2].startswith("Or, freeze it: then 6 variables train.")
 
 
 def test_frozen_variable_that_trains():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from introspect.remedies import Compile, Recompile, RenewOptimizer, Retrace, SetFlag, read_actions, read_remedies
+from introspect.remedies import Compile, Hold, Recompile, RenewOptimizer, Retrace, SetFlag, read_actions, read_remedies
 
 READ = [
     ("introspect.recompile(model)", (Recompile(),)),
@@ -18,6 +18,8 @@ READ = [
         'for name in ("a", "b"):\n    model.get_layer(name).trainable = False\nintrospect.recompile(model)',
         (SetFlag(("a",), False), SetFlag(("b",), False), Recompile()),
     ),
+    ("# in __init__\nself.block = keras.layers.Dense(...)", (Hold(),)),
+    ("self.loose = loose", (Hold(),)),
     ("train = tf.function(train.python_function)  # a new one", (Retrace(),)),
     (
         "optimizer = type(optimizer).from_config(optimizer.get_config())\nstep = tf.function(step.python_function)",
@@ -45,6 +47,9 @@ NOT_READ = [
     "for name in names:\n    model.get_layer(name).trainable = False",
     "for name in ('a',):\n    print(name)\n    model.get_layer(name).trainable = False",
     "introspect.recompile(model)\nself.w = 1",
+    "self.w = self.add_weight(shape=...)",
+    "self.a = b",
+    "layer.a = keras.layers.Dense(...)",
 ]
 
 

@@ -124,4 +124,5 @@ def add_claimed(
         layer = claims.layers.get(key)
         owners = (tree.paths.get(id(layer), str(layer.name)),) if layer is not None else ()
         role: Role = "model" if alone else "untracked"
-        table.add(named, Entry(role, bool(find_face(named).trainable), owners, key in claims.seeds))
+        expected = bool(find_face(named).trainable) and (layer is None or bool(layer.trainable))
+        table.add(named, Entry(role, expected, owners, key in claims.seeds))

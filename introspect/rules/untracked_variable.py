@@ -20,6 +20,7 @@ Example
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from introspect.evidence.collect import TraceEvidence
@@ -41,7 +42,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     still: list[int] = []
     trained: list[int] = []
     for index, variable, row in facts.pairs():
-        if variable.role != "untracked" or not row.trainable:
+        if variable.role != "untracked" or not (row.trainable and row.expected):
             continue
         if current.updates(index):
             trained.append(index)
@@ -93,16 +94,7 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
     used = f" (used at {where})" if where else ""
     tf_keras = facts.capture.model.keras == "tf_keras"
     if not layers:
-        holders = (
-            "a function, a Lambda or an object of your own"
-            if tf_keras
-            else "an attribute, a tf.Module, a function or a Lambda"
-        )
-        return (
-            f"{name_some(facts.paths_of(still))}{used} {agree(len(still), 'is no weight', 'are no weights')} of a layer: "
-            f"{agree(len(still), 'a bare variable', 'bare variables')} that {holders} holds, which Keras does not see.",
-            "# in a layer's build():\nself.w = self.add_weight(shape=..., initializer=...)",
-        )
+        return _explain_bare(facts, still, used)
     named = f"{agree(len(layers), 'layer', 'layers')} {name_some([shorten(facts, layer) for layer in layers])}"
     if facts.capture.model.keras == "keras" and all(path.endswith(":0") for path in facts.paths_of(still)):
         return (
@@ -124,6 +116,24 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
         f"The variables belong to {named}{used}, which Keras does not see: it looks in the attributes of layers, and in "
         f"{seen} assigned to them. Not seen: {unseen}, a class attribute, a helper object, a layer made in call().",
         "# in __init__, as an attribute of the layer or model that calls it:\nself.block = keras.layers.Dense(...)",
+    )
+
+
+def _explain_bare(facts: Facts, still: list[int], used: str) -> tuple[str, str]:
+    """Variables of no layer: a layer of tf_keras holds any of them, one of Keras 3 those of Keras 3 alone."""
+    paths = facts.paths_of(still)
+    raw = facts.capture.model.keras == "keras" and any(path.endswith(":0") for path in paths)
+    holders = (
+        "an attribute, a tf.Module, a function or a Lambda" if raw else "a function, a Lambda or an object of your own"
+    )
+    names = [re.sub(r"\W", "_", path.rpartition("/")[2].removesuffix(":0")) for path in paths]
+    held = "\n".join(f"self.{name} = {name}" for name in dict.fromkeys(names))
+    return (
+        f"{name_some(paths)}{used} {agree(len(still), 'is no weight', 'are no weights')} of a layer: "
+        f"{agree(len(still), 'a bare variable', 'bare variables')} that {holders} holds, which Keras does not see.",
+        "# in a layer's build():\nself.w = self.add_weight(shape=..., initializer=...)"
+        if raw
+        else f"# in __init__, as an attribute of the layer or model that uses it:\n{held}",
     )
 
 

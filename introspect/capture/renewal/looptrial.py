@@ -15,7 +15,7 @@ from introspect.capture.trace.twin import forget_build
 from introspect.capture.trace.workers import stay_alone
 from introspect.capture.untracked import list_built
 from introspect.errors import StepError
-from introspect.remedies import Action, RenewOptimizer
+from introspect.remedies import Action, Hold, RenewOptimizer
 
 
 def capture_loop_trial(
@@ -39,6 +39,8 @@ def capture_loop_trial(
     guard = preserve(model, optimizer, unwrap_function(step), args, kwargs)
     with guard as kept, stay_alone(find_strategy(model, optimizer)):
         reading.kept = kept
+        if any(isinstance(action, Hold) for action in actions):
+            raise StepError("what the loop's own code would hold is not known to its model")
         set_flags(model, actions)
         if any(isinstance(action, RenewOptimizer) for action in actions):
             forget_optimizers(choose_optimizers(reading, step))

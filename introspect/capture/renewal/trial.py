@@ -12,6 +12,7 @@ from introspect.capture.framework import KerasName, name_keras, require_model
 from introspect.capture.layers import walk_layers
 from introspect.capture.model import require_compiled, runs_eagerly, summarize_model
 from introspect.capture.record import Capture
+from introspect.capture.renewal.holding import find_unheld, hold_parts
 from introspect.capture.renewal.rebuild import recompile_model
 from introspect.capture.slots import find_optimizers
 from introspect.capture.trace.guard import preserve
@@ -23,7 +24,7 @@ from introspect.capture.trace.tracing import is_distributed, trace_twin
 from introspect.capture.trace.twin import Twin, twin_model
 from introspect.capture.trace.workers import stay_alone
 from introspect.errors import IntrospectError, StepError
-from introspect.remedies import Action, Compile, Recompile, SetFlag
+from introspect.remedies import Action, Compile, Hold, Recompile, SetFlag
 
 
 def capture_trial(model: Any, actions: Sequence[Action], data: Any = None, batch_size: int | None = None) -> Capture:
@@ -89,27 +90,34 @@ def trace_changed(
     """(what could not be kept, the twin, its step's trace) for the first spec that fits."""
     first: Exception | None = None
     for spec in specs:
-        warnings, twin = compile_twin(model, keras, actions)
         try:
+            unheld = find_unheld(model, keras, spec) if any(isinstance(one, Hold) for one in actions) else []
+            warnings, twin = compile_twin(model, keras, actions, unheld)
             return warnings, twin, trace_twin(twin, spec)
+        except IntrospectError:
+            raise
         except Exception as error:
             first = first or error
     reason = explain_error(first) if first is not None else "its inputs are not known; pass data="
     raise StepError(f"a step of model {model.name!r} compiled again cannot be traced: {reason}") from first
 
 
-def compile_twin(model: Any, keras: KerasName, actions: Sequence[Action]) -> tuple[tuple[str, ...], Twin]:
-    """A twin that was compiled again as the actions say; with unbuilt optimizers where the state cannot be kept."""
+def compile_twin(
+    model: Any, keras: KerasName, actions: Sequence[Action], unheld: Sequence[Any] = ()
+) -> tuple[tuple[str, ...], Twin]:
+    """A twin that holds `unheld` and was compiled again as the actions say; with unbuilt optimizers where the state cannot be kept."""
     warnings: tuple[str, ...] = ()
     twin = twin_model(model)
-    if any(isinstance(action, Recompile) for action in actions):
+    hold_parts(twin, unheld)
+    if any(isinstance(action, Recompile | Hold) for action in actions):
         try:
             recompile_model(twin.model, keep_state=True)
         except IntrospectError as error:
             warnings, twin = (str(error),), twin_model(model, "fresh")
+            hold_parts(twin, unheld)
     elif any(isinstance(action, Compile) and action.renew for action in actions):
         twin = twin_model(model, "fresh")
-    if keras == "tf_keras" and any(isinstance(action, Recompile | Compile) for action in actions):
+    if keras == "tf_keras" and any(isinstance(action, Recompile | Compile | Hold) for action in actions):
         twin.model.__dict__["_compiled_trainable_state"] = twin.model._get_trainable_state()
     return warnings, twin
 
