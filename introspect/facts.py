@@ -127,13 +127,18 @@ class Facts:
                 changed.append((index, variable.compiled))
         return current is not None and bool(changed) and all(current.updates(i) == then for i, then in changed)
 
+    def asks_otherwise(self, index: int) -> bool:
+        """Whether Keras' own train_step, traced now, goes by another list than the flags: an overridden property."""
+        model, variable = self.capture.model, self.capture.variables[index]
+        return not model.custom_train_step and variable.asked is not None and variable.asked != variable.expected
+
     @cached_property
     def left_out(self) -> tuple[int, ...]:
         """Variables that only a step from before their flags were set keeps still."""
         if self.current is None or not (self.current.trace.source == "compiled" or self.flags_of_compile):
             return ()
         watched = (index for index in self.without_gradient if self.capture.variables[index].watched)
-        return tuple(index for index in watched if self.way_to_loss(index).open)
+        return tuple(i for i in watched if not self.asks_otherwise(i) and self.way_to_loss(i).open)
 
     @cached_property
     def newer(self) -> tuple[int, ...]:

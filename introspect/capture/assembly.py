@@ -14,8 +14,8 @@ from introspect.capture.live.flags import recorded_writes
 from introspect.capture.oddities import find_odd_flags
 from introspect.capture.probe import LiveProbe
 from introspect.capture.record import Capture, CapturedOptimizer, CapturedTrace, FlagWrite, Followed, StepFailure
-from introspect.capture.rows import Rows, fill_rows
-from introspect.capture.slots import count_iterations, describe_optimizer, is_built, open_optimizer
+from introspect.capture.rows import Rows, fill_rows, find_own_lists
+from introspect.capture.slots import Books, count_iterations, describe_optimizer, is_built, open_optimizer
 from introspect.capture.trace.traces import LiveTrace, freeze_trace
 from introspect.capture.variables import VariableTable, bind_captures
 from introspect.records import ModelSummary, Source
@@ -35,7 +35,7 @@ class StandIn:
     @property
     def teller(self) -> Any:
         """Whose books hold what the trace built: the real one's where the step reached past the twin."""
-        return self.real if not self.built and is_built(self.real) else self.copy
+        return self.real if is_built(self.real) and not is_built(self.copy) else self.copy
 
 
 @dataclass
@@ -59,8 +59,8 @@ class Reading:
     fits: bool = True
     """Whether the step is run by `fit`, which writes averages at its end."""
     kept: list[Any] = field(default_factory=list)
-    built: frozenset[int] | None = None
-    """Identities of the optimizers that were built before introspect traced; None where it traced nothing."""
+    books: dict[int, Books] | None = None
+    """Of the optimizers that were built before introspect traced, by identity; None where it traced nothing."""
     timings: list[tuple[str, float]] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
     followed: Followed | None = None
@@ -100,6 +100,7 @@ def assemble(reading: Reading) -> Capture:
         flag_writes=read_flag_writes(reading, rows, traces),
         warnings=reading.warnings,
         followed=reading.followed,
+        own_lists=find_own_lists(model),
     )
     return capture if reading.observe is None else reading.observe(reading, rows.table, capture)
 
@@ -135,16 +136,28 @@ def describe_optimizers(reading: Reading, rows: Rows) -> tuple[CapturedOptimizer
     Of a loop for which no optimizer was named, the ones that its graph uses are the current ones.
     """
     known = [
-        describe_optimizer(s.real, s.teller, rows.list_owned(s.real, s.teller), rows.table, s.current, s.built)
+        describe_optimizer(
+            s.real,
+            s.teller,
+            rows.list_owned(s.real, s.teller),
+            rows.table,
+            s.current,
+            find_books(reading, s.real, s.built),
+        )
         for s in reading.optimizers
     ]
     meant = not reading.fits and not reading.optimizers
-    built = reading.built
     found = []
     for part in rows.optimizers:
-        knew = is_built(part) and (built is None or id(part) in built)
-        found.append(describe_optimizer(part, part, rows.list_owned(part), rows.table, meant, knew))
+        books = find_books(reading, part, is_built(part) and reading.books is None)
+        found.append(describe_optimizer(part, part, rows.list_owned(part), rows.table, meant, books))
     return (*known, *(replace(optimizer, held=False) for optimizer in found))
+
+
+def find_books(reading: Reading, optimizer: Any, built: bool) -> Any | None:
+    """What tells which variables the optimizer was built with: its books from before the trace, else its own."""
+    kept = (reading.books or {}).get(id(optimizer))
+    return kept if kept is not None else optimizer if built else None
 
 
 def freeze_traces(lives: list[LiveTrace], table: VariableTable, current: Any) -> tuple[CapturedTrace, ...]:

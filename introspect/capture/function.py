@@ -12,16 +12,16 @@ from introspect.capture.assembly import Observer, Reading, assemble, pair_optimi
 from introspect.capture.frames import explain_error, locate_error
 from introspect.capture.framework import KerasName, name_keras, require_backend
 from introspect.capture.record import Capture, StepFailure
-from introspect.capture.slots import is_built, open_optimizer
+from introspect.capture.slots import open_optimizer
 from introspect.capture.trace.current import look_up
 from introspect.capture.trace.guard import preserve
-from introspect.capture.trace.isolation import find_unknown_variables
+from introspect.capture.trace.isolation import find_unknown_variables, list_built
 from introspect.capture.trace.step import is_function, trace_number
 from introspect.capture.trace.traces import LiveTrace, list_live
 from introspect.capture.trace.tracing import is_distributed
-from introspect.capture.trace.twin import forget_build
+from introspect.capture.trace.twin import forget_built
 from introspect.capture.trace.workers import name_types, stay_alone
-from introspect.capture.untracked import list_built
+from introspect.capture.untracked import read_books
 from introspect.errors import DataError, IntrospectError, StepError
 from introspect.records import ModelSummary
 
@@ -65,7 +65,7 @@ def capture_function(
     reading.timings.append(("find", time.perf_counter() - started))
     if reading.current is not None:
         return assemble(reading)
-    reading.built = list_built()
+    reading.books = read_books()
     with preserve(model, optimizer, unwrap_function(step), args, given) as kept, stay_alone(strategy):
         reading.kept = kept
         started = time.perf_counter()
@@ -126,7 +126,8 @@ def trace_function(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: d
     try:
         concrete = copy_function(step).get_concrete_function(*args, **kwargs)
     except Exception as error:
-        built = [optimizer for optimizer in choose_optimizers(reading, step) if is_built(optimizer)]
+        named = [stand_in.real for stand_in in reading.optimizers]
+        built = list_built(*named, unwrap_function(step), args, kwargs)
         if reading.model is not None:
             reading.unknown = find_unknown_variables(reading.model.trainable_weights, built)
         concrete = trace_unbuilt(built, step, args, kwargs)
@@ -164,10 +165,9 @@ def trace_unbuilt(built: list[Any], step: Any, args: tuple[Any, ...], kwargs: di
     """The trace with optimizers that forgot what they were built with; None where that fails too."""
     if not built:
         return None
-    for optimizer in built:
-        forget_build(optimizer)
     try:
-        return copy_function(step).get_concrete_function(*args, **kwargs)
+        with forget_built(built):
+            return copy_function(step).get_concrete_function(*args, **kwargs)
     except Exception:
         return None
 

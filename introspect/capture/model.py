@@ -19,7 +19,7 @@ from introspect.capture.trace.step import StepFunctions, find_functions, list_tr
 from introspect.capture.trace.traces import LiveTrace, number_graph
 from introspect.capture.trace.tracing import enter_strategy, has_custom_step, make_iterator
 from introspect.capture.trace.workers import retype_iterator, uses_coordinator
-from introspect.capture.untracked import list_built
+from introspect.capture.untracked import read_books
 from introspect.capture.variables import is_variable, read_number
 from introspect.errors import NotBuiltError, NotCompiledError
 from introspect.records import ModelSummary, Source
@@ -65,7 +65,7 @@ def capture_model(
     if reading.current is not None:
         return replace(assemble(reading), saved=saved)
     with ExitStack() as stack:
-        reading.built = list_built()
+        reading.books = read_books()
         reading.kept = stack.enter_context(preserve(model))
         started = time.perf_counter()
         eager = Feed(data, batch_size) if reading.source == "eager" else None

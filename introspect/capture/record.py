@@ -62,6 +62,8 @@ class CapturedVariable:
     creator: Location | None = None
     compiled: bool | None = None
     """Whether it trained by the flags of the last `compile`, which tf_keras keeps; None in Keras 3."""
+    asked: bool | None = None
+    """In the list that Keras' own `train_step` asks the model for, as it is now; None where it cannot be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,3 +352,5 @@ class Capture:
     """What could not be done though it was asked for, one line each."""
     followed: Followed | None = None
     """Of the current trace, where the step runs eagerly and could not be traced for all batches."""
+    own_lists: tuple[str, ...] = ()
+    """`trainable_variables`, `trainable_weights`: those that the model's class overrides."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from introspect.capture.frames import rank_module
 from introspect.capture.framework import KerasName, descends, name_keras
 from introspect.capture.layers import LayerTree, list_seeds, walk_layers
 from introspect.capture.record import Role
@@ -60,12 +61,28 @@ def fill_rows(model: Any, models: Sequence[Any], optimizers: Iterable[Any], grap
 
 def add_model(model: Any, tree: LayerTree, table: VariableTable) -> None:
     trained = {id(variable) for variable in model.trainable_variables}
-    compiled = list_compiled(model)
+    compiled, asked = list_compiled(model), list_asked(model)
     seeds = {id(variable) for layer in tree.layers for variable in list_seeds(layer)}
     for variable in model.variables:
         owners = tuple(tree.owners.get(id(variable), ()))
-        then = None if compiled is None else id(variable) in compiled
-        table.add(variable, Entry("model", id(variable) in trained, owners, id(variable) in seeds, then))
+        then, asks = (None if found is None else id(variable) in found for found in (compiled, asked))
+        table.add(variable, Entry("model", id(variable) in trained, owners, id(variable) in seeds, then, asks))
+
+
+def list_asked(model: Any) -> set[int] | None:
+    """Identities of what Keras' own `train_step` takes gradients for. Seen on Keras 3.13 to 3.15, tf_keras 2.19 to 2.21."""
+    try:
+        lists = model.trainable_weights if name_keras(model) == "keras" else model.trainable_variables
+        return {id(variable) for variable in lists}
+    except Exception:  # a property of the user's, which no step may ever ask
+        return None
+
+
+def find_own_lists(model: Any) -> tuple[str, ...]:
+    """Which of the lists of what trains the model's class overrides."""
+    bases = type(model).__mro__ if model is not None else ()
+    own = {name for base in bases if rank_module(str(base.__module__)) for name in vars(base)}
+    return tuple(name for name in ("trainable_variables", "trainable_weights") if name in own)
 
 
 def list_compiled(model: Any) -> set[int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from introspect.capture.framework import descends
@@ -78,6 +79,21 @@ def find_variables(value: Any, found: dict[int, Any], depth: int = 3) -> None:
         find_variables(vars(value), found, depth - 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Which variables an optimizer was built with; the attributes are named as its own."""
+
+    _trainable_variables: list[Any] | None
+    _index_dict: dict[Any, int] | None
+
+
+def copy_books(optimizer: Any) -> Books:
+    """The books as they are now."""
+    variables = getattr(optimizer, "_trainable_variables", None)
+    order = getattr(optimizer, "_index_dict", None)
+    return Books(None if variables is None else list(variables), None if order is None else dict(order))
+
+
 def list_tracked(optimizer: Any, table: VariableTable) -> tuple[int, ...]:
     """Rows of the variables that the optimizer was built with, in that order; a legacy one builds lazily and has none."""
     return tuple(index for index in find_tracked(optimizer, table) if index is not None)
@@ -94,19 +110,20 @@ def find_tracked(optimizer: Any, table: VariableTable) -> list[int | None]:
 
 
 def describe_optimizer(
-    real: Any, copy: Any, owned: Iterable[Any], table: VariableTable, current: bool, built: bool
+    real: Any, copy: Any, owned: Iterable[Any], table: VariableTable, current: bool, books: Any | None
 ) -> CapturedOptimizer:
     """One row; the variables that both own must be in the table.
 
     `copy` is the twin's stand-in for it in a trace that introspect made, else the optimizer itself: what it built
-    there is told in place of what the real one has not built yet.
+    there is told in place of what the real one has not built yet. `books` tell what the real one was built with; None
+    where it was not built.
     """
-    tracked = find_tracked(real if built else copy, table)
+    tracked = find_tracked(copy if books is None else books, table)
     return CapturedOptimizer(
         name=str(getattr(real, "name", None) or getattr(real, "_name", "optimizer")),
         class_name=type(real).__name__,
         learning_rate=read_rate(real),
-        built=built,
+        built=books is not None,
         tracks=tuple(index for index in tracked if index is not None),
         foreign=tracked.count(None),
         variables=tuple(dict.fromkeys(i for v in owned if (i := table.find(v)) is not None)),

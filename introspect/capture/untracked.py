@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from introspect.capture.framework import list_bases
-from introspect.capture.slots import is_built, is_optimizer, list_variables
+from introspect.capture.slots import Books, copy_books, is_built, is_optimizer, list_variables
 from introspect.capture.trace.detach import COPY_MARK
 from introspect.capture.variables import (
     VariableTable,
@@ -132,9 +132,9 @@ def claim_variables(variables: Iterable[Any]) -> Claims:
     return claims
 
 
-def list_built() -> frozenset[int]:
-    """Identities of all live optimizers that are built, for what a trace may build meanwhile."""
-    return frozenset(id(optimizer) for optimizer in list_optimizers() if is_built(optimizer))
+def read_books() -> dict[int, Books]:
+    """The books of all live optimizers that are built, by identity: a trace may build others, and these anew."""
+    return {id(optimizer): copy_books(optimizer) for optimizer in list_optimizers() if is_built(optimizer)}
 
 
 def list_optimizers() -> list[Any]:

@@ -62,6 +62,7 @@ class Entry:
     owners: tuple[str, ...] = ()
     seed: bool = False
     compiled: bool | None = None
+    asked: bool | None = None
 
 
 @dataclass
@@ -171,6 +172,7 @@ def describe_variable(variable: Any, copies: tuple[Any, ...], path: str, entry: 
         seed=entry.seed,
         overwrite=bool(getattr(face, "overwrite_with_gradient", False)),
         compiled=entry.compiled,
+        asked=entry.asked,
     )
 
 

@@ -10,6 +10,7 @@ from introspect.facts import Facts
 from introspect.records import EvidenceStep
 from introspect.rules._code import is_own_loop, write_anew
 from introspect.rules._groups import are_several, bare_layers, group_layers, list_groups
+from introspect.rules._lists import name_read
 from introspect.rules._wording import RECOMPILE, agree, count, place
 
 TRACED_NAME = re.compile(r"^__(?:inference|forward)_(.+)_\d+$")
@@ -23,6 +24,8 @@ def explain_stale(facts: Facts, current: TraceEvidence, indices: Sequence[int], 
     told = facts.tell_flag_history(indices, frozen=frozen)
     if told:
         return told
+    if lists := name_read(facts):
+        return _explain_lists(facts, current, indices, lists, frozen)
     before = f"{_name_subject(facts, indices, frozen)} {'trainable' if frozen else 'frozen'}"
     if is_own_loop(current):
         return (
@@ -35,6 +38,16 @@ def explain_stale(facts: Facts, current: TraceEvidence, indices: Sequence[int], 
             "after the next compile."
         )
     return f"{current.trace.caller} goes on with a step that was traced{name_origin(current)} while {before}. {_READ}"
+
+
+def _explain_lists(facts: Facts, current: TraceEvidence, indices: Sequence[int], lists: str, frozen: bool) -> str:
+    """The same where the model's class says by a property of its own what trains."""
+    held = f"{'held' if frozen else 'did not hold'} {agree(len(indices), 'it', 'them')}"
+    return (
+        f"{current.trace.caller} goes on with a step that was traced{name_origin(current)} while {lists}, which the class "
+        f"overrides, {held}. Such a property is asked when a step is traced; what changes later acts only after the next "
+        "compile."
+    )
 
 
 def name_origin(current: TraceEvidence) -> str:

@@ -67,6 +67,12 @@ def _report(facts: Facts, path: str, indices: list[int], trains: bool) -> Findin
         )
         frozen = write_freeze(facts, others)
         fix = f"# to freeze, in every layer that holds {them}:\n{frozen}\n{anew}"
+    elif trains and (lists := facts.capture.own_lists):
+        message = (
+            f"{name}.trainable is False, and the model gives {count(number, 'variable')} below it to train all the same"
+        )
+        cause = f"The model's class overrides {join(lists)}, and what it gives does not go by the flag."
+        fix = "# let what it gives begin with super()'s, which goes by the flags"
     elif trains:
         message = (
             f"{name}.trainable is False, and {count(number, 'variable')} below it {agree(number, 'is', 'are')} trainable all "

@@ -31,6 +31,7 @@ from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
 from introspect.rules._code import is_own_loop
 from introspect.rules._groups import of_layers
+from introspect.rules._lists import explain_lists, mend_lists
 from introspect.rules._stale import (
     compare_flags,
     explain_kept,
@@ -57,13 +58,13 @@ def check(facts: Facts) -> Iterator[Finding]:
     current = facts.current
     if current is None:
         return
-    groups: dict[str, list[int]] = {}
+    groups: dict[tuple[str, bool], list[int]] = {}
     for index, variable, row in facts.pairs():
         if variable.role == "model" and not row.expected:
             kind = _find_kind(facts, current, index)
             if kind is not None:
-                groups.setdefault(kind, []).append(index)
-    for kind, indices in groups.items():
+                groups.setdefault((kind, facts.asks_otherwise(index)), []).append(index)
+    for (kind, _), indices in groups.items():
         yield _report(facts, current, kind, indices)
 
 
@@ -105,6 +106,8 @@ def _explain(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]
     kept = _name_kept(current, indices)
     if kept is not None:
         return explain_kept(kept, "flags were set")
+    if facts.asks_otherwise(indices[0]):
+        return explain_lists(facts, indices, held=True)
     if not _is_stale(facts, current):
         return _explain_own(facts, current, indices)
     said = (
@@ -128,11 +131,6 @@ def _explain_own(facts: Facts, current: TraceEvidence, indices: list[int]) -> st
     steps = write_steps(facts, current, indices[0], current.gradient_writes(indices[0])[:1])
     where = next((f" ({place(step.location)})" for step in steps if step.location is not None), "")
     loop = is_own_loop(current)
-    if _overrides_list(facts, indices):
-        return (
-            "Keras' own train_step asks model.trainable_weights, which holds "
-            f"{agree(len(indices), 'it', 'them')}; model.trainable_variables, which does not, is overridden."
-        )
     own = "The model's own train_step" if facts.capture.model.custom_train_step else "The step"
     own, owner = (current.trace.caller, "model") if loop else (own, "self")
     compiled = "; or the flags were set after compile, and tf_keras trains by those of then"
@@ -142,14 +140,6 @@ def _explain_own(facts: Facts, current: TraceEvidence, indices: list[int]) -> st
         f"now, with the flags as they are, does it too. It does not go by {owner}.trainable_variables, or keeps a list that "
         f"was taken earlier{compiled if asks else ''}."
     )
-
-
-def _overrides_list(facts: Facts, indices: list[int]) -> bool:
-    """Whether every flag that Keras 3 asks lets them train, and the model's class leaves them out of `trainable_variables`."""
-    model, root = facts.capture.model, facts.tree.root
-    if model.keras != "keras" or model.custom_train_step or root is None or not root.trainable:
-        return False
-    return all(facts.capture.variables[index].trainable for index in indices)
 
 
 def _tell_lora(facts: Facts, indices: list[int]) -> str:
@@ -176,10 +166,10 @@ def _mend(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -
     kept = _name_kept(current, indices)
     if kept is not None:
         return mend_kept(kept)
+    if facts.asks_otherwise(indices[0]):
+        return mend_lists(facts)
     if _is_stale(facts, current):
         return mend_stale(facts, current, indices)
-    if _overrides_list(facts, indices):
-        return "# freeze by the flags of layers; or override trainable_weights, which Keras asks, in the place of trainable_variables"
     if not facts.capture.model.custom_train_step:
         return RECOMPILE
     own = is_own_loop(current)
@@ -194,7 +184,7 @@ def _mend(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -
 
 
 def _evidence(facts: Facts, current: TraceEvidence, indices: list[int]) -> Iterator[EvidenceStep]:
-    if _is_stale(facts, current):
+    if _is_stale(facts, current) and not facts.asks_otherwise(indices[0]):
         yield compare_flags(facts, current)
         yield from show_origin(facts, current, indices, frozen=True)
     else:

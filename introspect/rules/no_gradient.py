@@ -33,6 +33,7 @@ from introspect.rules._base import Rule
 from introspect.rules._code import find_whole, write_anew, write_freeze
 from introspect.rules._cuts import mend_cuts, name_op, note_cut, tell_cuts
 from introspect.rules._groups import of_layers, shorten
+from introspect.rules._lists import explain_lists, mend_lists
 from introspect.rules._stale import explain_kept, mend_kept, name_kept_tape
 from introspect.rules._steps import op_step
 from introspect.rules._unread import explain_unread, list_python
@@ -61,7 +62,7 @@ def _key(facts: Facts, index: int) -> tuple[object, ...]:
         return way.kind, layer if facts.is_called(layer) else facts.outermost_uncalled(layer)
     if way.kind == "unused":
         return way.kind, _name_ends(facts, way, index)
-    return way.kind, way.cuts, variable.watched
+    return way.kind, way.cuts, variable.watched, facts.asks_otherwise(index)
 
 
 def _report(facts: Facts, current: TraceEvidence, indices: list[int], way: Way) -> Finding:
@@ -148,6 +149,8 @@ def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> t
     kept = name_kept_tape(current, indices)
     if kept is not None:
         return explain_kept(kept, "flags were set"), mend_kept(kept)
+    if all(facts.asks_otherwise(index) for index in indices):
+        return explain_lists(facts, indices, held=False), mend_lists(facts)
     it, their = agree(len(indices), "it", "them"), agree(len(indices), "Its value reaches", "Their values reach")
     if not all(facts.capture.variables[i].watched for i in indices):
         return (

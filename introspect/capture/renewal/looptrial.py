@@ -13,7 +13,7 @@ from introspect.capture.renewal.trial import set_flags
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.twin import forget_build
 from introspect.capture.trace.workers import stay_alone
-from introspect.capture.untracked import list_built
+from introspect.capture.untracked import read_books
 from introspect.errors import StepError
 from introspect.remedies import Action, Hold, RenewOptimizer
 
@@ -35,7 +35,7 @@ def capture_loop_trial(
     reading = read_function(step, args, kwargs, model, name_keras(model) if model is not None else "none", optimizer)
     reading.lives, reading.current = [], None
     reading.source = "eager" if reading.source == "eager" else "traced"
-    reading.built = list_built()
+    reading.books = read_books()
     guard = preserve(model, optimizer, unwrap_function(step), args, kwargs)
     with guard as kept, stay_alone(find_strategy(model, optimizer)):
         reading.kept = kept

@@ -10,12 +10,14 @@ from typing import Any
 from introspect.capture.frames import explain_error, locate_error
 from introspect.capture.framework import KerasName, name_keras, name_strategy
 from introspect.capture.record import Followed, StepFailure
-from introspect.capture.slots import is_built
+from introspect.capture.slots import find_optimizers, is_built, is_optimizer
 from introspect.capture.trace.batch import invent_batch, take_batch
+from introspect.capture.trace.detach import COPY_MARK
 from introspect.capture.trace.followed import follow_step
 from introspect.capture.trace.invented import invent_specs
+from introspect.capture.trace.snapshot import take_snapshot
 from introspect.capture.trace.tracing import has_custom_step, is_distributed, trace_twin
-from introspect.capture.trace.twin import Twin, twin_model
+from introspect.capture.trace.twin import Twin, forget_built, twin_model
 from introspect.capture.trace.workers import spans_workers, uses_coordinator
 from introspect.errors import DataError, IntrospectError, NotBuiltError, StepError
 
@@ -206,22 +208,34 @@ def try_optimizers(model: Any, trace: Callable[[Twin], Any]) -> Attempt:
     except IntrospectError:
         raise
     except Exception as error:
-        if not any(is_built(real) for real, _ in twin.optimizers):
+        built = list_built(model)
+        if not built:
             raise
+        unknown = find_unknown_variables(model.trainable_weights, built)
         fresh = twin_model(model, "fresh")
         try:
-            concrete = trace(fresh)
+            with forget_built(built):
+                concrete = trace(fresh)
+                blamed = name_blamed(built, fresh)
         except Exception:
             raise error from None
-        failure = StepFailure(
-            "unknown-variable", explain_error(error), optimizer=name_blamed(twin), location=locate_error(error)
-        )
-        unknown = find_unknown_variables(model.trainable_weights, [real for real, _ in twin.optimizers])
+        failure = StepFailure("unknown-variable", explain_error(error), optimizer=blamed, location=locate_error(error))
         return Attempt(fresh, concrete, failure, unknown)
 
 
-def name_blamed(twin: Twin) -> str | None:
-    return next((str(real.name) for real, _ in twin.optimizers if is_built(real)), None)
+def name_blamed(forgotten: list[Any], fresh: Twin) -> str | None:
+    """The first of the optimizers, none of them built, that the trace built."""
+    copies = {id(real): copy for real, copy in fresh.optimizers}
+    used = (real for real in forgotten if is_built(real) or is_built(copies.get(id(real), real)))
+    return next((str(real.name) for real in used), None)
+
+
+def list_built(*roots: Any) -> list[Any]:
+    """The built optimizers that a step can reach: a model's own, then those of whatever else it can name."""
+    own = [optimizer for root in roots if hasattr(root, "train_step") for optimizer in find_optimizers(root)]
+    reached = [owner for owner, _ in take_snapshot(roots).attributes if is_optimizer(owner)]
+    found = {id(optimizer): optimizer for optimizer in (*own, *reached) if COPY_MARK not in vars(optimizer)}
+    return [optimizer for optimizer in found.values() if is_built(optimizer)]
 
 
 def find_unknown_variables(trained: Iterable[Any], optimizers: Iterable[Any]) -> tuple[Any, ...]:

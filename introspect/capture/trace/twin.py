@@ -7,13 +7,16 @@ optimizers' slots, its metrics. Enter `guard.preserve` around every trace all th
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from introspect.capture.framework import KerasName, name_keras
-from introspect.capture.slots import find_optimizers
+from introspect.capture.slots import find_optimizers, is_built
 from introspect.capture.trace.detach import COPY_MARK, Detacher
 from introspect.capture.trace.methods import bind_methods
+from introspect.capture.trace.snapshot import take_snapshot
 
 OptimizerState = Literal["carried", "fresh"]
 
@@ -63,6 +66,27 @@ def forget_build(optimizer: Any) -> None:
             state[name] = empty
     if "_trainable_variables_indices" in state:
         state["_trainable_variables_indices"] = {}
+
+
+@contextmanager
+def forget_built(optimizers: Sequence[Any]) -> Iterator[None]:
+    """Let the step find these very optimizers as if they were never built, for it may reach past the twin's.
+
+    Inside the guard only: one that the step builds stays so until the guard puts it back. The others get back at once
+    what they knew, and all do after an error.
+    """
+    snapshot = take_snapshot(optimizers)
+    states = [(optimizer, dict(vars(optimizer))) for optimizer in optimizers]
+    for optimizer in optimizers:
+        forget_build(optimizer)
+    try:
+        yield
+    except BaseException:
+        snapshot.restore()
+        raise
+    for optimizer, state in states:
+        if not is_built(optimizer):
+            vars(optimizer).update(state)
 
 
 def carry_compiled_flags(model: Any, twin: Any) -> None:
