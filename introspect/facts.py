@@ -87,7 +87,7 @@ class Facts:
         if way.suspects and (handed_over or self.capture.model.keras == "tf_keras"):
             return replace(way, kind="cut", cuts=way.suspects[-1:], touched=False)
         if not way.touched and handed_over:
-            return replace(way, kind="unclear" if self._losses else "unused")
+            return replace(way, kind="unclear" if self._losses else "unused", ends=way.path[-1:])
         return way
 
     def other_cuts(self, way: Way) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from introspect.evidence.resources import Access, Place, Resources
 from introspect.graph.dataflow import Dataflow
-from introspect.graph.ops import ELEMENTWISE, INPUTS, PYTHON_OPS, REDUCTIONS, SIZES
+from introspect.graph.ops import ELEMENTWISE, INPUTS, MERGE, PYTHON_OPS, REDUCTIONS, SIZES, SUMS
 from introspect.graph.walk import Edges, select_nodes
 
 GRADIENT = 1
@@ -26,6 +26,11 @@ SHAPED = 16
 """Something that went through an op that is not element by element."""
 AVERAGE = 32
 """The content of a slot that averages a variable."""
+
+INNER = 64
+"""Values of variables after an inner step: a gradient was added to them, and no data."""
+RAW = 128
+"""A gradient that counts as data in the forward pass it goes into, unless it is added to values of variables first."""
 
 TO_BACKWARD = 1
 TO_OUTPUT = 2
@@ -82,7 +87,7 @@ class ForwardScan:
     """One pass over the program after another, until no loop and no memory carries anything new.
 
     Attributes:
-        tags: [ports] bits GRADIENT … AVERAGE.
+        tags: [ports] bits GRADIENT … RAW.
         origin: [ports] the variable whose value it is made of: one, NOBODY or SEVERAL.
         goes: [ports] bits TO_BACKWARD …
         writes: by node and place, (tags, origin, whether a gradient was written there before).
@@ -115,6 +120,7 @@ class ForwardScan:
         self.goes = goes
         self.reductions = {int(n) for n in select_nodes(flow, REDUCTIONS) if not marked[int(n)]}
         self.sizes = frozenset(select_nodes(flow, SIZES).tolist())
+        self.sums = frozenset(select_nodes(flow, SUMS).tolist())
 
     def _base_tags(self, marked: bytearray) -> bytearray:
         flow = self.flow
@@ -168,7 +174,8 @@ class ForwardScan:
                 tag, source = 0, NOBODY
             elif marked[node]:
                 source = NOBODY  # a gradient is made of all values at once, and is nobody's content
-            elif tag & (GRADIENT | NORM):
+                tag &= ~(INNER | RAW)
+            elif tag & (GRADIENT | NORM | RAW):
                 tag = self._go_on(node, tag, source)
             while here < end:
                 tags[here] = tag
@@ -179,13 +186,45 @@ class ForwardScan:
         """What becomes of gradients outside of the tape.
 
         Where they go into a forward pass again (an attack on the input, a penalty on a gradient) they are data there,
-        but for a variable's value after an inner step; a number that is made of whole tensors is a norm.
+        but for a variable's value, or that of several in one tensor, after an inner step; a number that is made of whole
+        tensors is a norm.
         """
-        if source < 0 and any(self.goes[port] & TO_BACKWARD for port in self.edges.outputs[node]):
-            return (tag & ~(GRADIENT | NORM)) | DATA
+        tag &= ~(INNER | RAW)
+        if any(self.goes[port] & TO_BACKWARD for port in self.edges.outputs[node]):
+            kept = self._weigh(node)
+            if kept == INNER:
+                return tag | GRADIENT | INNER
+            if source < 0:
+                return (tag & ~(GRADIENT | NORM)) | DATA | kept
+            tag |= kept
         if tag & GRADIENT and node in self.reductions and self.rank_of(node) == 0:
             return (tag & ~GRADIENT) | NORM
         return tag
+
+    def _weigh(self, node: int) -> int:
+        """What the op makes of gradients that go on into a forward pass: INNER, RAW, or 0 where they become data."""
+        held = pure = plain = False
+        for port in self.edges.inputs[node]:
+            tag = self.tags[port] if port >= 0 else 0
+            if tag & INNER:
+                held = True
+            elif tag & (GRADIENT | NORM | RAW):
+                pure = True
+            elif tag & (DATA | PYTHON):
+                return 0
+            elif port >= 0 and self.origin[port] != NOBODY:
+                plain = True
+        if pure and plain and not held and node in self.sums and self._adds_alike(node):
+            return INNER
+        if plain and self.flow.op_type(node) not in (*ELEMENTWISE, "ConcatV2"):
+            return 0  # a layer's weights that a gradient is multiplied by
+        return INNER if held else RAW
+
+    def _adds_alike(self, node: int) -> bool:
+        """Whether the values are of one rank, as far as it is known: no bias that is added to many rows."""
+        producers = (self.edges.producer[port] for port in self.edges.inputs[node] if port >= 0)
+        named = (one for one in producers if one >= 0 and self.flow.op_type(one) != MERGE)  # a loop is named as a whole
+        return len({self.rank_of(one) for one in named} - {None}) <= 1
 
     def _use(self, access: Access, tag: int, source: int) -> tuple[int, int]:
         if access.effect == "touch":
@@ -215,7 +254,7 @@ class ForwardScan:
         for place in access.places:
             self.writes[access.node, place] = (tag, source, place in self.trained)
             held = self.memory.get(place, 0)
-            kept = tag & ~AVERAGE
+            kept = tag & ~(AVERAGE | INNER | RAW)
             if source != NOBODY and not tag & (GRADIENT | DATA) and place[0] in self.hyper:
                 kept |= AVERAGE
             if held | kept != held and place in self._read_early:

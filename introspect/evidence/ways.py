@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -34,7 +35,7 @@ class Way:
     kind: WayKind
     cuts: tuple[int, ...] = ()
     path: tuple[int, ...] = ()
-    """Nodes from the read to where the backward pass touches the value."""
+    """Nodes from the read to where the backward pass touches the value; all that an unused value comes by."""
     suspects: tuple[int, ...] = ()
     """Nodes of an open way whose gradient the user wrote; each may hand nothing back."""
     ends: tuple[int, ...] = ()
@@ -139,7 +140,8 @@ class WayFinder:
             best = min(reads, key=lambda node: slope.cost[node])
             if slope.cost[best] < FAR:
                 return self._describe(best, slope, touched)
-        return Way("unused", ends=self._find_ends(reads))
+        nodes = self.terrain.walk(reads)
+        return Way("unused", path=tuple(sorted(nodes)), ends=self._find_ends(nodes))
 
     def find_others(self, way: Way) -> tuple[int, ...]:
         """Further cuts, on ways that do not pass those of `way`."""
@@ -153,16 +155,25 @@ class WayFinder:
 
     def is_used_for_shape(self, way: Way) -> bool:
         """Whether ops that ask for a value's shape alone read where the value ends."""
-        edges, carries = self.evidence.edges, self.terrain.obstacles.carries
-        readers = {reader for node in way.ends for port in edges.outputs[node] for reader in edges.readers[port]}
-        forward = [reader for reader in readers if not self.evidence.marked[reader]]
+        carries = self.terrain.obstacles.carries
+        forward = [reader for reader in self._list_readers(way.ends) if not self.evidence.marked[reader]]
         return bool(forward) and not any(carries[self.flow.op[reader]] for reader in forward)
 
     def is_differentiated(self, way: Way) -> bool:
-        """Whether an inner tape takes the derivative of what an unused value ends in: its seed has that value's shape."""
-        edges, inner = self.evidence.edges, self._of_inner
-        readers = (reader for node in way.ends for port in edges.outputs[node] for reader in edges.readers[port])
-        return bool(inner.any()) and (self.is_used_for_shape(way) or any(inner[reader] for reader in readers))
+        """Whether an inner tape takes the derivative of what an unused value ends in.
+
+        Its seed has that value's shape; or the gradient of a sum asks for the shape of what was summed.
+        """
+        inner, carries = self._of_inner, self.terrain.obstacles.carries
+        if not inner.any():
+            return False
+        if self.is_used_for_shape(way) or any(inner[reader] for reader in self._list_readers(way.ends)):
+            return True
+        return any(inner[reader] and not carries[self.flow.op[reader]] for reader in self._list_readers(way.path))
+
+    def _list_readers(self, nodes: Iterable[int]) -> Iterator[int]:
+        edges = self.evidence.edges
+        return (reader for node in nodes for port in edges.outputs[node] for reader in edges.readers[port])
 
     def _describe(self, start: int, slope: Slope, touched: bool) -> Way:
         trail = slope.follow(start)
@@ -193,7 +204,6 @@ class WayFinder:
         reads = (node for variable, nodes in evidence.reads.items() if evidence.updates(variable) for node in nodes)
         return frozenset(self.terrain.walk((node for node in reads if not evidence.marked[node]), smooth=True))
 
-    def _find_ends(self, reads: list[int]) -> tuple[int, ...]:
-        nodes = self.terrain.walk(reads)
+    def _find_ends(self, nodes: list[int]) -> tuple[int, ...]:
         ends = sorted(node for node in nodes if next(self.terrain.after(node), None) is None)
         return tuple(node for node in ends if not self.terrain.is_written(node))

@@ -101,6 +101,9 @@ INPUTS = frozenset(
 REDUCTIONS = frozenset({"Sum", "Mean", "Max", "Min", "Prod", "All", "Any", "L2Loss", "EuclideanNorm"})
 """Ops that can turn a whole tensor into one number."""
 
+SUMS = frozenset({"Add", "AddV2", "AddN", "Sub"})
+"""Ops that add whole tensors."""
+
 SIZES = frozenset({"Shape", "ShapeN", "VariableShape", "Size", "Rank"})
 """Ops that yield sizes: no value and no gradient goes through them."""
 

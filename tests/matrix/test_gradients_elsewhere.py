@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.matrix.cells import Cell
-from tests.matrix.test_custom_training import HAND, Base, stack, trained_by
+from tests.matrix.test_custom_training import HAND, Base, layers, stack, trained_by
 from tests.oracle import Asked
 
 pytestmark = pytest.mark.tf
@@ -184,6 +184,99 @@ class Flat(Base):
         return {"loss": loss}
 
 
+class Vector(Base):
+    """Inner steps on one vector of all variables, whose pieces go back into these; in a loop of the graph's."""
+
+    def get_parts(self) -> list[Any]:
+        return [*self.b.trainable_variables, *self.c.trainable_variables]
+
+    def flatten(self, values: Any) -> Any:
+        return tf.concat([tf.reshape(value, [-1]) for value in values], 0)
+
+    def cut(self, flat: Any) -> list[Any]:
+        shapes = [variable.shape for variable in self.get_parts()]
+        ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
+        return [tf.reshape(flat[first:last], shape) for first, last, shape in zip(ends, ends[1:], shapes, strict=False)]
+
+    def differ(self, flat: Any, x: Any, y: Any) -> Any:
+        kernel, bias, last, end = self.cut(flat)
+        hidden = self.norm(tf.tanh(self.a(x) @ kernel + bias), training=True)
+        return tf.reduce_mean(tf.square(hidden @ last + end - y))
+
+    def slope(self, flat: Any, x: Any, y: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(flat)
+            loss = self.differ(flat, x, y)
+        return tape.gradient(loss, flat)
+
+    def adapt(self, flat: Any, x: Any, y: Any) -> Any:
+        def body(turn: Any, flat: Any) -> Any:
+            return turn + 1, flat - 0.1 * self.slope(flat, x, y)
+
+        return tf.while_loop(lambda turn, _: turn < 3, body, [0, flat])[1]
+
+    def put(self, flat: Any) -> None:
+        for variable, part in zip(self.get_parts(), self.cut(flat), strict=True):
+            variable.assign(part)
+
+    def train_step(self, data: Any) -> Any:
+        flat = self.adapt(self.flatten(self.get_parts()), *data)
+        self.put(flat)
+        return {"size": tf.norm(flat)}
+
+
+class Unrolled(Vector):
+    """The same without a loop."""
+
+    def adapt(self, flat: Any, x: Any, y: Any) -> Any:
+        for _ in range(3):
+            flat -= 0.1 * self.slope(flat, x, y)
+        return flat
+
+
+class Clipped(Vector):
+    """With momentum, and a gradient whose norm is kept small."""
+
+    def adapt(self, flat: Any, x: Any, y: Any) -> Any:
+        def body(turn: Any, flat: Any, speed: Any) -> Any:
+            speed = 0.9 * speed + tf.clip_by_norm(self.slope(flat, x, y), 1.0)
+            return turn + 1, flat - 0.1 * speed, speed
+
+        return tf.while_loop(lambda turn, *_: turn < 3, body, [0, flat, tf.zeros_like(flat)])[1]
+
+
+class Rated(Vector):
+    """The rate of the inner step learns from a loss at where it leads."""
+
+    def __init__(self, normalize: bool = False) -> None:
+        super().__init__(normalize)
+        self.rate = self.add_weight(shape=(), initializer="ones", name="rate")
+
+    def adapt(self, flat: Any, x: Any, y: Any) -> Any:
+        with tf.GradientTape() as tape:
+            new = flat - 0.1 * self.rate * self.slope(flat, x, y)
+            loss = self.differ(new, x, y)
+        self.rate.assign_sub(0.01 * tape.gradient(loss, self.rate))
+        return new
+
+
+class Reading(Base):
+    """A second net, with statistics of its own, reads the derivative of the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c.use_bias = False  # a derivative does not hold it
+        self.first, self.hidden = layers.BatchNormalization(name="first"), layers.Dense(4, "tanh", name="hidden")
+        self.second, self.last = layers.BatchNormalization(name="second"), layers.Dense(1, name="last")
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            energy = super().call(x)
+        force = self.first(-tape.gradient(energy, x), training=training)
+        return self.last(self.second(self.hidden(force), training=training))
+
+
 class Counting(Base):
     """A trained layer's own count of examples."""
 
@@ -197,6 +290,9 @@ class Counting(Base):
         return super().call(x, training)
 
 
+PARTS = {"*/b/*": "dense", "*/c/*": "dense"}
+HANDED = Asked(arrived=PARTS)
+ADAPTED = Asked(arrived=PARTS, kinds={"*moving*": "statistics"}, zero=("*/norm/gamma", "*/norm/beta"), arguable=True)
 CELLS: dict[str, Cell] = {
     "attack in inference mode": Cell(trained_by(lambda: AttackedCalmly(normalize=True))),
     "virtual adversary": Cell(trained_by(lambda: Smoothed(normalize=True))),
@@ -209,6 +305,11 @@ CELLS: dict[str, Cell] = {
     "inner steps": Cell(trained_by(Inner), Asked(arrived={"*/c/*": "dense"}), act=None),
     "coupled": Cell(trained_by(Coupled), Asked(arrived={"*one_*": "dense", "*other_*": "dense"}), act=None),
     "one vector": Cell(trained_by(Flat), Asked(arrived=HAND)),
+    "vector in a loop": Cell(trained_by(lambda: Vector(normalize=True)), ADAPTED, act=None),
+    "vector unrolled": Cell(trained_by(lambda: Unrolled(normalize=True)), ADAPTED, act=None),
+    "vector with momentum": Cell(trained_by(Clipped), HANDED, act=None),
+    "vector with a learned rate": Cell(trained_by(Rated), Asked(arrived={**PARTS, "*rate": "dense"}), act=None),
+    "net on a derivative": Cell(trained_by(Reading), Asked(kinds={"*moving*": "statistics"})),
     "count of examples": Cell(trained_by(Counting)),
 }
 
