@@ -221,6 +221,16 @@ class Facts:
                 return probe.location(function, node)
         return None
 
+    def locate_written(self, evidence: TraceEvidence, function: str, node: str) -> Location | None:
+        """The same, but None where that line is only the call of a functional model that holds the op."""
+        return None if self.is_replayed(evidence, function, node) else self.locate(evidence, function, node)
+
+    def is_replayed(self, evidence: TraceEvidence, function: str, node: str) -> bool:
+        """Whether a functional model ran the op from its record, of which Keras keeps no line."""
+        pairs = zip(self.capture.traces, self.capture.probes, strict=False)
+        probe = next((probe for trace, probe in pairs if trace.id == evidence.trace.id), None)
+        return probe is not None and probe.replayed(function, node)
+
     @cached_property
     def scopes(self) -> LayerScopes:
         """Name scopes of the layers."""

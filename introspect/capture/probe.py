@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 from introspect.capture.frames import pick_frame
 from introspect.records import Location
 
 TAPE_FILES = ("tensorflow/python/eager/backprop.py", "tensorflow/python/ops/gradients_util.py")
 TAPE_CALLS = frozenset({"gradient", "jacobian", "batch_jacobian", "_GradientsHelper"})
+REPLAY_FILES = ("keras/src/ops/function.py", "tf_keras/src/engine/functional.py")
+REPLAY_CALLS = ("_run_through_graph", "_run_internal_graph")
 TRACE_CALL = "func_graph_from_py_func"
 THREAD_CALL = "_bootstrap"
 MOST_ASKED = 16
 """Ops that are asked who called; those of a replica's thread do not know."""
+
+
+class Made(NamedTuple):
+    """What the stack of an op tells."""
+
+    location: Location | None
+    by_tape: bool | None
+    replayed: bool
 
 
 class LiveProbe:
@@ -24,31 +34,38 @@ class LiveProbe:
         self.root = graph
         self._graphs: dict[str, Any] = {"": graph}
         self._searched = False
-        self._described: dict[Any, tuple[Location | None, bool | None]] = {}
+        self._described: dict[Any, Made] = {}
         self._keep = keep
 
     def location(self, function: str, node: str) -> Location | None:
         """The user's innermost frame of those that made the op; None where only Keras' own code did."""
-        return self.describe(self._op(function, node))[0]
+        return self.describe(self._op(function, node)).location
+
+    def replayed(self, function: str, node: str) -> bool:
+        """Whether a functional model ran the op from its record: of the user's code only the model's call is known."""
+        return self.describe(self._op(function, node)).replayed
 
     def made_by_tape(self, function: str, node: str) -> bool | None:
         """Whether a gradient tape's call stands on the stack that made the op."""
-        return self.describe(self._op(function, node))[1]
+        return self.describe(self._op(function, node)).by_tape
 
-    def describe(self, op: Any | None) -> tuple[Location | None, bool | None]:
-        """(location, made by a tape) of one op."""
+    def describe(self, op: Any | None) -> Made:
+        """Who made one op."""
         frames: Any = getattr(op, "traceback", None)
         if not frames:
-            return None, None
+            return Made(None, None, False)
         if frames not in self._described:
             self._described[frames] = self._read_stack(frames)
         return self._described[frames]
 
-    def _read_stack(self, frames: Any) -> tuple[Location | None, bool | None]:
+    def _read_stack(self, frames: Any) -> Made:
         # Making Python objects of fifty frames takes a tenth of a millisecond; layers of one kind share their stacks.
         stack = [(frame.filename, frame.lineno, frame.name) for frame in frames]
         made = any(name in TAPE_CALLS and file.endswith(TAPE_FILES) for file, _, name in stack)
-        return pick_frame(reversed(trim_caller(stack))), made
+        inside = trim_caller(stack)
+        location = pick_frame(reversed(inside))
+        begin = max((place for place, frame in enumerate(inside) if is_replay(frame)), default=0)
+        return Made(location, made, pick_frame(reversed(inside[begin:])) != location)
 
     def rank(self, function: str, node: str, output: int) -> int | None:
         """Static rank of an output."""
@@ -95,6 +112,12 @@ def trim_caller(stack: list[tuple[str, int, str]]) -> list[tuple[str, int, str]]
         if name == TRACE_CALL:
             return stack[place + 1 :]
     return stack if stack and stack[0][2] == THREAD_CALL else []
+
+
+def is_replay(frame: tuple[str, int, str]) -> bool:
+    """Whether a functional model runs its recorded operations here. Seen on Keras 3.13 to 3.15 and tf_keras 2.19 to 2.21."""
+    file, _, name = frame
+    return name in REPLAY_CALLS and file.endswith(REPLAY_FILES)
 
 
 def locate_call(graph: Any) -> Location | None:

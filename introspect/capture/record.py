@@ -26,6 +26,9 @@ class Probe(Protocol):
     def location(self, function: str, node: str) -> Location | None:
         """The user's file and line that made the op."""
 
+    def replayed(self, function: str, node: str) -> bool:
+        """Whether a functional model ran the op from its record, so that `location` is only whose call ran the model."""
+
     def made_by_tape(self, function: str, node: str) -> bool | None:
         """Whether a gradient tape (or tf.gradients) made the op, by the stack that created it."""
 

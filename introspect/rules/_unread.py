@@ -8,8 +8,8 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.graph.ops import PYTHON_OPS
 from introspect.graph.walk import select_nodes
-from introspect.rules._cuts import name_op
 from introspect.rules._groups import shorten
+from introspect.rules._places import name_op
 from introspect.rules._wording import agree
 
 

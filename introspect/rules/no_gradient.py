@@ -31,9 +31,10 @@ from introspect.records import EvidenceStep, Finding
 from introspect.remedies import OR
 from introspect.rules._base import Rule
 from introspect.rules._code import find_whole, write_anew, write_freeze
-from introspect.rules._cuts import mend_cuts, name_op, note_cut, tell_cuts
+from introspect.rules._cuts import mend_cuts, tell_cuts
 from introspect.rules._groups import of_layers, shorten
 from introspect.rules._lists import explain_lists, mend_lists
+from introspect.rules._places import name_op, note_cut, show_cut
 from introspect.rules._stale import explain_kept, mend_kept, name_kept_tape
 from introspect.rules._steps import op_step
 from introspect.rules._unread import explain_unread, list_python
@@ -186,10 +187,9 @@ def _name_ends(facts: Facts, way: Way, index: int) -> str:
 
 def _evidence(facts: Facts, current: TraceEvidence, indices: list[int], way: Way) -> Iterator[EvidenceStep]:
     for node in way.cuts:
-        note = note_cut(facts, current, node, way.path)
-        yield op_step(facts, current, node, note, facts.layer_of_node(current, node))
+        yield from show_cut(facts, current, node, note_cut(facts, current, node, way.path))
     for node in facts.other_cuts(way):
-        yield op_step(facts, current, node, "cuts another way", facts.layer_of_node(current, node))
+        yield from show_cut(facts, current, node, "cuts another way")
     if way.kind == "unused":
         for node in [end for end in way.ends if not _goes_out(current, end)][-2:]:
             yield op_step(facts, current, node, "its result is not used", facts.layer_of_node(current, node))

@@ -33,7 +33,7 @@ def variable(path: str, shape: tuple[int | None, ...] = (4, None)) -> CapturedVa
 
 
 def example() -> Capture:
-    table = OpTable(("x", "y"), (-1, 0), (0, 1), ((2,), (-1, 0)))
+    table = OpTable(("x", "y"), (-1, 0), (0, 1), ((2,), (-1, 0)), frozenset({"y"}))
     probe = FrozenProbe((Location("train.py", 7, "call"),), {"": table})
     trace = CapturedTrace(
         "fit/1", "fit", "(float32[?, 4])", b"\x00graph\xff" * 9, (Binding("p", 1, 2),), ("y:0",), ("x",), True, "traced"
@@ -68,6 +68,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert probe.location("", "y") == Location("train.py", 7, "call")
     assert (probe.location("", "x"), probe.made_by_tape("", "x"), probe.made_by_tape("", "y")) == (None, False, True)
     assert (probe.rank("", "x", 0), probe.rank("", "y", 0), probe.rank("", "y", 1)) == (2, None, 0)
+    assert (probe.replayed("", "x"), probe.replayed("", "y"), probe.replayed("f", "y")) == (False, True, False)
     assert is_capture(path)
     assert os.listdir(tmp_path) == ["m.capture"]
 

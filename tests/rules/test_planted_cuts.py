@@ -142,6 +142,82 @@ def test_an_operation_between_layers_is_told_by_its_neighbours() -> None:
     )
 
 
+def between_layers(kind: str) -> tuple[Any, str]:
+    """(model, neighbours) with an operation of Keras between two layers of a functional model that user code runs."""
+    import keras
+    import tensorflow as tf
+
+    class OwnStep(keras.Model):  # type: ignore[misc,name-defined]
+        def train_step(self, data: Any) -> Any:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self(data[0], training=True) - data[1]) ** 2)  # runs the model
+            weights = self.trainable_variables
+            self.optimizer.apply(tape.gradient(loss, weights), weights)
+            return {"loss": loss}
+
+    class Around(keras.Model):  # type: ignore[misc,name-defined]
+        def __init__(self, inner: Any) -> None:
+            super().__init__(name="around")
+            self.inner = inner
+
+        def call(self, h: Any) -> Any:
+            return self.inner(h)  # runs the model
+
+    x = keras.Input((4,))
+    h = keras.layers.Dense(5, name="enc")(x)
+    h = keras.ops.one_hot(keras.ops.argmax(h, axis=-1), 5)
+    made = (OwnStep if kind == "own step" else keras.Model)(x, keras.layers.Dense(1, name="head")(h), name="m")
+    if kind == "nested":
+        return keras.Model(x, made(x), name="outer"), "m/enc and m/head"
+    return (Around(made), "m/enc and m/head") if kind == "in call" else (made, "enc and head")
+
+
+@pytest.mark.parametrize("kind", ["own step", "in call", "nested"])
+def test_the_line_that_runs_a_functional_model_is_not_the_line_of_its_operation(kind: str) -> None:
+    import inspect
+
+    from tests.rules.planted import batches
+
+    model, near = between_layers(kind)
+    data = batches((4,))
+    model(next(iter(data))[0])
+    model.compile("sgd", "mse")
+    (finding,) = introspect.inspect(model, data=data).findings
+    steps = [step for step in finding.evidence if step.note.startswith("cuts the gradient")]
+    assert [(step.op_type, step.location) for step in steps] == [("ArgMax", None)]
+    assert f"between layers {near}" in steps[0].note
+    assert f"between layers {near})" in finding.cause
+    assert "test_planted_cuts.py" not in finding.cause
+    lines, first = inspect.getsourcelines(between_layers)
+    ran = {first + i for i, line in enumerate(lines) if "# runs the model" in line}
+    told = [step.location for step in finding.evidence if step.note == "the model that holds it is run here"]
+    assert len(told) == (kind != "nested")
+    assert all(location is not None and location.line in ran for location in told)
+
+
+def test_a_layer_of_a_functional_model_keeps_its_own_line() -> None:
+    """The twin of the above: here the user's own call() made the op."""
+    import tensorflow as tf
+
+    from tests.rules.planted import through
+
+    made, data = through(lambda h: tf.stop_gradient(h))  # the line
+
+    class OwnStep(type(made)):  # type: ignore[misc]
+        def train_step(self, batch: Any) -> Any:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self(batch[0], training=True) - batch[1]) ** 2)
+            weights = self.trainable_variables
+            self.optimizer.apply(tape.gradient(loss, weights), weights)
+            return {"loss": loss}
+
+    model = OwnStep(made.inputs, made.outputs, name="m")
+    model.compile("sgd")
+    (finding,) = introspect.inspect(model, data=data).findings
+    steps = [step for step in finding.evidence if step.note.startswith("cuts the gradient")]
+    assert [step.location is not None and step.location.function for step in steps] == ["<lambda>"]
+
+
 def test_names_are_those_that_are_planted() -> None:
     from tests.rules.planted import PLANTED
 

@@ -26,6 +26,8 @@ class OpTable:
     locations: tuple[int, ...]
     tape: tuple[int, ...]
     ranks: tuple[tuple[int, ...], ...]
+    replayed: frozenset[str] = frozenset()
+    """Nodes that a functional model ran from its record."""
 
 
 class FrozenProbe:
@@ -43,6 +45,10 @@ class FrozenProbe:
             return None
         place = found[0].locations[found[1]]
         return None if place == UNKNOWN else self.places[place]
+
+    def replayed(self, function: str, node: str) -> bool:
+        """Whether a functional model ran the op from its record."""
+        return function in self.tables and node in self.tables[function].replayed
 
     def made_by_tape(self, function: str, node: str) -> bool | None:
         """Whether a gradient tape made the op."""
@@ -78,11 +84,12 @@ def freeze_probe(probe: Probe | None) -> Probe | None:
 
 
 def freeze_graph(probe: LiveProbe, name: str, graph: Any, places: dict[Location, int]) -> OpTable:
-    nodes, locations, tape, ranks = [], [], [], []
+    nodes, locations, tape, ranks, replayed = [], [], [], [], set()
     for op in graph.get_operations():
-        location, made = probe.describe(op)
+        location, made, again = probe.describe(op)
         nodes.append(op.name)
+        replayed.update([op.name] if again else [])
         locations.append(UNKNOWN if location is None else places.setdefault(location, len(places)))
         tape.append(UNKNOWN if made is None else int(made))
         ranks.append(tuple(UNKNOWN if (rank := t.shape.rank) is None else rank for t in op.outputs))
-    return OpTable(tuple(nodes), tuple(locations), tuple(tape), tuple(ranks))
+    return OpTable(tuple(nodes), tuple(locations), tuple(tape), tuple(ranks), frozenset(replayed))
