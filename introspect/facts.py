@@ -112,6 +112,11 @@ class Facts:
         return found
 
     @property
+    def is_replicated(self) -> bool:
+        """Whether the step runs under a distribution strategy."""
+        return self.capture.environment.strategy is not None
+
+    @property
     def flags_of_compile(self) -> bool:
         """Whether the flags of the last compile rule, even in a step traced now: tf_keras, unless its train step goes its own way."""
         if self.capture.model.keras != "tf_keras":

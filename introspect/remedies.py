@@ -13,7 +13,9 @@ these is not tried, for there the user's code has to change.
 | `for name in ("a", "b"): model.get_layer(name).trainable = False` | SetFlag, each |
 | `self.name = keras.layers.…(...)`, `self.name = name` | Hold |
 | `optimizer = type(optimizer).from_config(optimizer.get_config())` | RenewOptimizer |
+| `optimizer.build(model.trainable_variables)` | BuildOptimizer |
 | `step = tf.function(step.python_function)` | Retrace |
+| `with model.distribute_strategy.scope(): …` | what stands inside |
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ OR = "# or, "
 """Begins the line with which a further remedy begins."""
 
 LAYER_BY_PATH = re.compile(r"^layer\.trainable = (True|False)  # (.+)$", re.MULTILINE)
+STRATEGY = "model.distribute_strategy.scope()"
 NEW_OPTIMIZER = "optimizer = type(optimizer).from_config(optimizer.get_config())"
 
 
@@ -62,11 +65,16 @@ class RenewOptimizer:
 
 
 @dataclass(frozen=True, slots=True)
+class BuildOptimizer:
+    """Build the loop's optimizer for what the model trains now, before the step is traced."""
+
+
+@dataclass(frozen=True, slots=True)
 class Retrace:
     """Make the user's tf.function anew."""
 
 
-Action = Recompile | Compile | SetFlag | Hold | RenewOptimizer | Retrace
+Action = Recompile | Compile | SetFlag | Hold | RenewOptimizer | BuildOptimizer | Retrace
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,9 @@ def read_statement(node: ast.stmt) -> Iterator[Action]:
     """Raises ValueError for a statement that no trial can do."""
     if isinstance(node, ast.For):
         yield from read_loop(node)
+    elif isinstance(node, ast.With) and ast.unparse(node.items[0]) == STRATEGY and len(node.items) == 1:
+        for inside in node.body:
+            yield from read_statement(inside)
     elif isinstance(node, ast.Assign):
         yield read_assignment(node)
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
@@ -118,6 +129,8 @@ def read_call(call: ast.Call) -> Action:
     said = ast.unparse(call)
     if said == "introspect.recompile(model)":
         return Recompile()
+    if said == "optimizer.build(model.trainable_variables)":
+        return BuildOptimizer()
     given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
     optimizer = given.pop("optimizer", None)
     compiles = ast.unparse(call.func) == "model.compile" and not call.args and set(given.values()) <= {"..."}

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from introspect.remedies import Compile, Hold, Recompile, RenewOptimizer, Retrace, SetFlag, read_actions, read_remedies
+from introspect.remedies import (
+    BuildOptimizer,
+    Compile,
+    Hold,
+    Recompile,
+    RenewOptimizer,
+    Retrace,
+    SetFlag,
+    read_actions,
+    read_remedies,
+)
 
 READ = [
     ("introspect.recompile(model)", (Recompile(),)),
@@ -17,6 +27,11 @@ READ = [
     (
         'for name in ("a", "b"):\n    model.get_layer(name).trainable = False\nintrospect.recompile(model)',
         (SetFlag(("a",), False), SetFlag(("b",), False), Recompile()),
+    ),
+    (
+        "with model.distribute_strategy.scope():\n    optimizer = type(optimizer).from_config(optimizer.get_config())\n"
+        "    optimizer.build(model.trainable_variables)",
+        (RenewOptimizer(), BuildOptimizer()),
     ),
     ("# in __init__\nself.block = keras.layers.Dense(...)", (Hold(),)),
     ("self.loose = loose", (Hold(),)),
@@ -49,6 +64,9 @@ NOT_READ = [
     "introspect.recompile(model)\nself.w = 1",
     "self.w = self.add_weight(shape=...)",
     "self.a = b",
+    "with open('x'):\n    introspect.recompile(model)",
+    "with model.distribute_strategy.scope() as a, b:\n    introspect.recompile(model)",
+    "optimizer.build(model.weights)",
     "layer.a = keras.layers.Dense(...)",
 ]
 

@@ -26,17 +26,25 @@ def is_own_loop(current: TraceEvidence) -> bool:
     return current.trace.caller not in OWN_CALLERS
 
 
-def write_anew(current: TraceEvidence | None, renew: bool = False) -> str:
-    """Code that makes the step anew, if it is needed; with `renew` a loop's optimizer too, which was built without what is to train."""
+def write_anew(current: TraceEvidence | None, renew: bool = False, strategy: bool = False) -> str:
+    """Code that makes the step anew, if it is needed; with `renew` a loop's optimizer too, which was built without what is to train.
+
+    Under a `strategy` the new optimizer is built before the trace: its variables cannot be made inside of replicas.
+    """
     if current is None or not is_own_loop(current):
         return RECOMPILE.splitlines()[0]
     if current.trace.source == "eager":
         return ""  # Python asks the flags at each call
-    name = current.trace.caller
+    name = current.trace.caller if current.trace.caller.isidentifier() else "step"  # a lambda has none
     step = f"{name} = tf.function({name}.python_function)  # a new one, which has no old trace"
-    return f"{RENEW}\n{step}" if renew else step
+    return f"{RENEW_IN_SCOPE if strategy else RENEW}\n{step}" if renew else step
 
 
+RENEW_IN_SCOPE = (
+    "with model.distribute_strategy.scope():\n"
+    "    optimizer = type(optimizer).from_config(optimizer.get_config())  # a new one, which knows these variables\n"
+    "    optimizer.build(model.trainable_variables)"
+)
 RENEW = "optimizer = type(optimizer).from_config(optimizer.get_config())  # a new one, which knows no variable yet"
 
 

@@ -95,7 +95,8 @@ def mend_stale(facts: Facts, current: TraceEvidence, indices: Sequence[int]) -> 
     if not is_own_loop(current):
         return RECOMPILE
     wanted = [index for index in indices if facts.capture.variables[index].expected]
-    return write_anew(current, renew=bool(wanted) and not optimizers_know(facts, wanted))
+    renew = bool(wanted) and not optimizers_know(facts, wanted)
+    return write_anew(current, renew, strategy=facts.is_replicated)
 
 
 def name_kept(current: TraceEvidence, nodes: Iterable[int]) -> str | None:

@@ -52,7 +52,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             f"{': ' + name_some(paths) if paths else ''}."
         ),
         cause=_explain(facts, failure),
-        fix=write_anew(facts.current, renew=True) if own_loop else RECOMPILE,
+        fix=write_anew(facts.current, renew=True, strategy=facts.is_replicated) if own_loop else RECOMPILE,
         evidence=tuple(_evidence(facts, failure)),
     )
 

@@ -155,6 +155,13 @@ def loop(play: Play, keras: Any) -> None:
     model.get_layer("hid").trainable = False
     play.situate("loop, frozen", model, look, call, asked=STALE, also=also)
 
+    def look_and_try() -> Any:
+        return introspect.inspect(step, args=(batches,), model=model, optimizer=optimizer, try_fixes=True)
+
+    model.get_layer("cold").trainable = True
+    both = Asked(rules=("INT101", "INT103"))
+    play.situate("loop, fixed on a copy", model, look_and_try, call, asked=both, also=also)
+
 
 def train_shards(play: Play, folder: str) -> None:
     """Variables in two parts, each on a server of its own."""

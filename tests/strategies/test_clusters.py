@@ -33,9 +33,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     ("module", "name", "situations"),
     [
         ("workers", "tf_keras", 8),
-        ("workers", "keras", 4),
+        ("workers", "keras", 5),
         ("coordinator", "tf_keras", 7),
-        ("coordinator", "keras", 4),
+        ("coordinator", "keras", 5),
         ("coordinator", "shards", 6),
     ],
 )
@@ -82,6 +82,13 @@ def test_the_trace_for_the_data(run: Any) -> None:
         assert seen["retraced"]["current"] == [False, True]
         assert other["fixed on a copy"]["verified"] == ["INT101"]
         assert seen["before the first fit"]["slots"] == other["compiled"]["slots"] == 12
+
+
+def test_the_fix_of_a_loop(run: Any) -> None:
+    """One process tries it by itself: a new optimizer, built for what is to train now, and a new trace."""
+    for module, task in (("workers", "worker1"), ("coordinator", "chief0")):
+        seen = run(module, "keras")[0][task]["seen"]
+        assert seen["loop, fixed on a copy"]["verified"] == ["INT101", "INT103"], seen
 
 
 def test_variables_lie_on_the_servers(run: Any) -> None:

@@ -159,6 +159,9 @@ def loop(play: Play, keras: Any) -> None:
     def look_and_measure() -> Any:
         return introspect.inspect(step, args=args, model=model, optimizer=optimizer, measure=True)
 
+    def look_and_try() -> Any:
+        return introspect.inspect(step, args=args, model=model, optimizer=optimizer, try_fixes=True)
+
     def call(model: Any, data: Any) -> None:
         step(*args)
 
@@ -168,6 +171,9 @@ def loop(play: Play, keras: Any) -> None:
     play.situate("loop, compiled", model, (1,), look, kinds, step=call, also=also)
     model.get_layer("hid").trainable = False
     play.situate("loop, frozen", model, (0,), look_and_measure, Asked(rules=("INT101",)), step=call, also=also)
+    model.get_layer("cold").trainable = True
+    both = Asked(rules=("INT101", "INT103"))
+    play.situate("loop, fixed on a copy", model, (1,), look_and_try, both, step=call, also=also)
 
 
 def main(package: str, folder: str) -> None:

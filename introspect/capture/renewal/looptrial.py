@@ -9,13 +9,14 @@ from introspect.capture.assembly import assemble
 from introspect.capture.framework import name_keras
 from introspect.capture.function import choose_optimizers, find_strategy, read_function, trace_function, unwrap_function
 from introspect.capture.record import Capture
+from introspect.capture.renewal.rebuild import build_optimizer
 from introspect.capture.renewal.trial import set_flags
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.twin import forget_build
 from introspect.capture.trace.workers import stay_alone
 from introspect.capture.untracked import read_books
 from introspect.errors import StepError
-from introspect.remedies import Action, Hold, RenewOptimizer
+from introspect.remedies import Action, BuildOptimizer, Hold, RenewOptimizer
 
 
 def capture_loop_trial(
@@ -44,6 +45,8 @@ def capture_loop_trial(
         set_flags(model, actions)
         if any(isinstance(action, RenewOptimizer) for action in actions):
             forget_optimizers(choose_optimizers(reading, step))
+        if any(isinstance(action, BuildOptimizer) for action in actions):
+            build_optimizers(choose_optimizers(reading, step), model)
         trace_function(reading, step, args, kwargs)
         return assemble(reading)
 
@@ -54,3 +57,12 @@ def forget_optimizers(optimizers: Sequence[Any]) -> None:
         raise StepError("a new optimizer cannot be tried: which one the loop has is not known; pass optimizer=")
     for optimizer in optimizers:
         forget_build(optimizer)
+
+
+def build_optimizers(optimizers: Sequence[Any], model: Any) -> None:
+    """Build the loop's optimizers in the strategy's scope; inside the guard only."""
+    if model is None:
+        raise StepError("a new optimizer cannot be built: which variables the loop trains is not known; pass model=")
+    with model.distribute_strategy.scope():
+        for optimizer in optimizers:
+            build_optimizer(optimizer, list(model.trainable_variables), name_keras(model))
