@@ -117,7 +117,7 @@ class CapturedTrace:
     caller: str
     signature: str
     graph: bytes
-    """Serialized GraphDef with its function library."""
+    """Serialized GraphDef with its function library; where `step` is given, a library alone."""
     bindings: tuple[Binding, ...]
     outputs: tuple[str, ...]
     """Names of the tensors that the function returns."""
@@ -132,6 +132,10 @@ class CapturedTrace:
     """(function, node) of further ops known to be made by a tape."""
     location: Location | None = None
     """The user's line whose call made the trace; None for one that introspect made."""
+    step: str = ""
+    """The function of the library that is the trace; "" where it is the GraphDef's own nodes."""
+    arguments: tuple[str, ...] = ()
+    """Placeholders of that function's arguments, by the names they have in the FuncGraph."""
     kept: frozenset[str] = frozenset()
     """Functions below it that are older than the trace itself: a tf.function of the user's had traced them before."""
 

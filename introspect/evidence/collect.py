@@ -106,7 +106,7 @@ def collect_trace(capture: Capture, trace: CapturedTrace, probe: Probe | None) -
 
 
 def _collect(capture: Capture, trace: CapturedTrace, probe: Probe | None) -> TraceEvidence:
-    graph = ParsedGraph(trace.graph, trace.outputs)
+    graph = ParsedGraph(trace.graph, trace.outputs, trace.step, trace.arguments)
     marks = TapeMarks(trace, probe)
     flow = flatten_graph(graph, marks.made_call)
     edges = Edges(flow)

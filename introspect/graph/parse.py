@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -234,20 +234,47 @@ def _arrange(start: Ints, flat: Ints, order: Ints | None) -> tuple[Ints, Ints, I
     return order, sorted_start, flat[place]
 
 
+class _Joined(Sequence[Any]):
+    """Two sequences of NodeDefs as one: to copy the messages of a large step into a list takes memory."""
+
+    def __init__(self, first: list[Any], second: Sequence[Any]) -> None:
+        self.first, self.second = first, second
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Any]: ...
+
+    def __getitem__(self, place: int | slice) -> Any:
+        made = len(self.first)
+        if isinstance(place, int):
+            return self.first[place] if place < made else self.second[place - made]
+        start, stop, _ = place.indices(len(self))
+        return [*self.first[start:stop], *self.second[max(start - made, 0) : max(stop - made, 0)]]
+
+
 class ParsedGraph:
     """A GraphDef: its own nodes and the functions of its library, each read when it is first asked for."""
 
-    def __init__(self, graph: bytes, outputs: Iterable[str] = ()) -> None:
+    def __init__(
+        self, graph: bytes, outputs: Iterable[str] = (), step: str = "", arguments: Sequence[str] = ()
+    ) -> None:
+        """`step`, `arguments` as in `CapturedTrace`; `outputs` (names of tensors) where there is no `step`."""
         from tensorboard.compat.proto import graph_pb2
 
         try:
             self._message = graph_pb2.GraphDef.FromString(graph)
         except Exception as error:
             raise GraphError(f"the captured graph cannot be parsed: {error}; capture it again") from error
-        with refuse_damage("the step's own nodes"):
-            self.main = FunctionBody("", (), self._message.node, outputs)
         self._library = {function.signature.name: function for function in self._message.library.function}
         self._bodies: dict[str, FunctionBody] = {}
+        with refuse_damage("the step's own nodes"):
+            nodes = self._message.node
+            self.main = self._read_step(step, arguments) if step else FunctionBody("", (), nodes, outputs)
 
     @property
     def functions(self) -> int:
@@ -267,6 +294,19 @@ class ParsedGraph:
         body = self._bodies.get(name)
         if body is None:
             body = self._bodies[name] = self._read(name)
+        return body
+
+    def _read_step(self, step: str, arguments: Sequence[str]) -> FunctionBody:
+        """A function as the graph that it was made of: each argument is a Placeholder."""
+        from tensorboard.compat.proto import node_def_pb2
+
+        function = self._library.pop(step)
+        names = [argument.name for argument in function.signature.input_arg]
+        made = [node_def_pb2.NodeDef(name=name, op="Placeholder") for name in names]
+        returns = [function.ret[output.name] for output in function.signature.output_arg]
+        body = FunctionBody("", (), _Joined(made, function.node_def), returns)
+        for node, name in zip(made, arguments, strict=True):
+            node.name = name
         return body
 
     def _read(self, name: str) -> FunctionBody:

@@ -14,8 +14,10 @@ tf_keras = pytest.importorskip("tf_keras")
 from introspect.capture import capture_model  # noqa: E402
 from introspect.capture.record import Capture  # noqa: E402
 from introspect.capture.trace.current import look_up  # noqa: E402
+from introspect.capture.trace.export import export_graph, export_step  # noqa: E402
 from introspect.capture.trace.step import find_functions  # noqa: E402
-from introspect.capture.trace.traces import export_graph, list_live  # noqa: E402
+from introspect.capture.trace.traces import list_live  # noqa: E402
+from introspect.graph.parse import FunctionBody, ParsedGraph  # noqa: E402
 
 pytestmark = pytest.mark.tf
 
@@ -286,16 +288,56 @@ def test_a_lookup_leaves_no_mark() -> None:
     assert {context: list(dispatch._dispatch_cache) for context, dispatch in table.items()} == before
 
 
-def test_the_exported_graph_holds_its_whole_library() -> None:
-    model = mlp(keras, "adam", steps_per_execution=2)
+@pytest.mark.parametrize("keras_module", [keras, tf_keras], ids=["keras", "tf_keras"])
+@pytest.mark.parametrize("settings", [{}, {"steps_per_execution": 2}, {"jit_compile": True}], ids=str)
+def test_the_exported_definitions_are_the_graph(keras_module: Any, settings: dict[str, Any]) -> None:
+    model = mlp(keras_module, "adam", **settings)
     model.fit(dataset(), verbose=0)
-    (live,) = list_live(find_functions(model, "keras").outer)
-    graph = tf.compat.v1.GraphDef.FromString(export_graph(live.graph))
+    library = find_functions(model, "keras" if keras_module is keras else "tf_keras").outer
+    (live,) = list_live(library)
     wanted = live.graph.as_graph_def()
+    exported = export_step(live)
+    graph = tf.compat.v1.GraphDef.FromString(exported.graph)
+    assert exported.step
+    assert not graph.node
     assert {function.signature.name for function in graph.library.function} == {
-        function.signature.name for function in wanted.library.function
+        exported.step,
+        *(function.signature.name for function in wanted.library.function),
     }
-    assert [node.name for node in graph.node] == [node.name for node in wanted.node]
+    step = ParsedGraph(exported.graph, (), exported.step, exported.arguments).main
+    plain = ParsedGraph(export_graph(live.graph), [tensor.name for tensor in live.graph.outputs]).main
+    assert read_nodes(step) == read_nodes(plain)
+    assert [step.name_of(step.port_node[port]) for port in step.returns] == [
+        plain.name_of(plain.port_node[port]) for port in plain.returns
+    ]
+
+
+def read_nodes(body: FunctionBody) -> dict[str, tuple[str, list[str]]]:
+    """By name: op type, and the names of the nodes that it reads."""
+    nodes = {}
+    for node in range(body.nodes):
+        ports = body.input_port[body.input_start[node] : body.input_start[node + 1]]
+        makers = [int(body.port_node[port]) for port in ports]
+        reads = [body.name_of(maker) for maker in makers]
+        nodes[body.name_of(node)] = (body.op_types[body.op[node]], reads)
+    return nodes
+
+
+def test_a_definition_that_renames_a_node_is_not_taken() -> None:
+    weight = tf.Variable(1.0)
+    taken = "a_read_readvariableop_resource"
+
+    @tf.function
+    def step(x: Any) -> Any:
+        with tf.name_scope("a"):
+            value = weight.read_value()
+        return weight.assign_sub(tf.identity(x * value, name=taken))
+
+    live = step.get_concrete_function(tf.TensorSpec((), tf.float32))
+    assert taken not in {node.name for node in live.function_def.node_def}
+    exported = export_step(live)
+    assert exported.step == ""
+    assert taken in {node.name for node in tf.compat.v1.GraphDef.FromString(exported.graph).node}
 
 
 def test_the_summary_says_whose_train_step_it_is() -> None:

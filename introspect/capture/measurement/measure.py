@@ -48,7 +48,7 @@ class LiveStep:
         from tensorflow.core.framework import graph_pb2
 
         functions = graph_pb2.GraphDef.FromString(self.trace.graph).library.function
-        return {function.signature.name: function for function in functions}
+        return {f.signature.name: f for f in functions if f.signature.name != self.trace.step}
 
 
 def require_isolated(live: LiveStep, library: dict[str, Any]) -> None:

@@ -95,7 +95,7 @@ def export_graphs() -> list[Any]:
 
 def read_placement(graphs: Iterable[Any], trace: CapturedTrace) -> CapturedPlacement | None:
     """The ops of one trace among collected graphs: of those that hold most of its ops, the latest."""
-    known = TracedNames(trace.graph)
+    known = TracedNames(trace)
     best: tuple[int, tuple[PlacedOp, ...], tuple[Transfer, ...]] | None = None
     for graph in graphs:
         reader = GraphReader(known)
@@ -111,14 +111,14 @@ def read_placement(graphs: Iterable[Any], trace: CapturedTrace) -> CapturedPlace
 class TracedNames:
     """The (function, node) names of a trace, with their op types."""
 
-    def __init__(self, graph: bytes) -> None:
+    def __init__(self, trace: CapturedTrace) -> None:
         from tensorflow.core.framework import graph_pb2
 
-        message = graph_pb2.GraphDef.FromString(graph)
+        message = graph_pb2.GraphDef.FromString(trace.graph)
         self.types: dict[Key, str] = {("", node.name): node.op for node in message.node}
-        self.functions = {function.signature.name for function in message.library.function}
         for function in message.library.function:
-            self.types.update(((function.signature.name, node.name), node.op) for node in function.node_def)
+            name = function.signature.name if function.signature.name != trace.step else ""
+            self.types.update(((name, node.name), node.op) for node in function.node_def)
 
     def holds(self, key: Key, op: str) -> bool:
         """Whether the trace has the node; the step's own nodes must have the same type, as their names say little."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from introspect.capture.probe import locate_call
 from introspect.capture.record import Binding, CapturedTrace
+from introspect.capture.trace.export import export_step
 from introspect.errors import VersionError
 from introspect.records import Source
 
@@ -54,34 +55,17 @@ def read_cache(function: Any) -> list[tuple[tuple[Any, Any], Any]]:
         ) from None
 
 
-def export_graph(graph: Any) -> bytes:
-    """Serialized GraphDef of a FuncGraph with its whole function library.
-
-    TensorFlow's own `as_graph_def` serializes in C++ and parses the bytes into Python; here the bytes are enough.
-    Seen on TensorFlow 2.19 to 2.21; elsewhere the public way is taken.
-    """
-    try:
-        from tensorflow.python.client import pywrap_tf_session as session
-
-        buffer = session.TF_NewBuffer()
-        try:
-            with graph._c_graph.get() as handle:
-                session.TF_GraphToGraphDef(handle, buffer)
-            return bytes(session.TF_GetBuffer(buffer))
-        finally:
-            session.TF_DeleteBuffer(buffer)
-    except (ImportError, AttributeError):
-        return bytes(graph.as_graph_def().SerializeToString())
-
-
 def freeze_trace(live: LiveTrace, trace_id: str, bindings: tuple[Binding, ...], current: bool) -> CapturedTrace:
     """The saved form of one concrete function."""
     graph = live.concrete.graph
+    exported = export_step(live.concrete)
     return CapturedTrace(
         id=trace_id,
         caller=live.caller,
         signature=describe_signature(live.concrete),
-        graph=export_graph(graph),
+        graph=exported.graph,
+        step=exported.step,
+        arguments=exported.arguments,
         bindings=bindings,
         outputs=tuple(tensor.name for tensor in graph.outputs),
         control_outputs=tuple(op.name for op in graph.control_outputs),

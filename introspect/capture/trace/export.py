@@ -1,0 +1,119 @@
+"""The graph of a concrete function as bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+LIBRARY, FUNCTION = 2, 1
+"""Fields `GraphDef.library` and `FunctionDefLibrary.function`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedStep:
+    """`graph`, `step` and `arguments` as in `CapturedTrace`."""
+
+    graph: bytes
+    step: str = ""
+    arguments: tuple[str, ...] = ()
+
+
+def export_step(concrete: Any) -> ExportedStep:
+    """The function's definition with those it can call, as the runtime runs them.
+
+    TensorFlow keeps the definitions serialized at hand; to export the graph anew takes six times as long. The graph is
+    exported where the definitions cannot be had, or do not name the nodes as the graph does.
+    """
+    try:
+        return read_definitions(concrete)
+    except (ImportError, AttributeError, LookupError):
+        return ExportedStep(export_graph(concrete.graph))
+
+
+def read_definitions(concrete: Any) -> ExportedStep:
+    """Seen on TensorFlow 2.19 to 2.21.
+
+    Raises:
+        ImportError, AttributeError: TensorFlow does not keep the definitions where it was seen to.
+        LookupError: a definition is gone, or has renamed a node.
+    """
+    graph, step = concrete.graph, as_text(concrete.name)
+    require_same_names(graph, [argument.name for argument in concrete.function_def.signature.input_arg])
+    functions = dict.fromkeys([step, *map(as_text, graph._functions)])
+    library = b"".join([wrap(LIBRARY, wrap(FUNCTION, read_definition(name))) for name in functions])
+    return ExportedStep(library, step, tuple(tensor.op.name for tensor in graph.inputs))
+
+
+def require_same_names(graph: Any, arguments: list[str]) -> None:
+    """Raise LookupError where a node of the definition is not called as in the graph.
+
+    A definition writes its arguments' names in small letters and without slashes, and gives a node that has such a
+    name already another one.
+    """
+    own = [tensor.op.name for tensor in graph.inputs]
+    if len(own) != len(arguments):
+        raise LookupError("the definition has other arguments than the graph")
+    for name in set(arguments) - set(own):
+        try:
+            graph.get_operation_by_name(name)
+        except KeyError:
+            continue
+        raise LookupError(f"the definition has renamed node {name}")
+
+
+def read_definition(name: str) -> bytes:
+    """Serialized FunctionDef of a function that the runtime knows. Seen on TensorFlow 2.19 to 2.21.
+
+    Raises:
+        ImportError, AttributeError: TensorFlow hands it out otherwise.
+        LookupError: it knows no such function.
+    """
+    from tensorflow.python import pywrap_tfe
+    from tensorflow.python.client import pywrap_tf_session as session
+    from tensorflow.python.eager import context
+    from tensorflow.python.framework.errors import NotFoundError
+
+    buffer = session.TF_NewBuffer()
+    try:
+        pywrap_tfe.TFE_ContextGetFunctionDef(context.context()._handle, name, buffer)
+        return bytes(session.TF_GetBuffer(buffer))
+    except NotFoundError as error:
+        raise LookupError(str(error)) from error
+    finally:
+        session.TF_DeleteBuffer(buffer)
+
+
+def export_graph(graph: Any) -> bytes:
+    """Serialized GraphDef of a FuncGraph with its whole function library.
+
+    TensorFlow's own `as_graph_def` serializes in C++ and parses the bytes into Python; here the bytes are enough.
+    Seen on TensorFlow 2.19 to 2.21; elsewhere the public way is taken.
+    """
+    try:
+        from tensorflow.python.client import pywrap_tf_session as session
+
+        buffer = session.TF_NewBuffer()
+        try:
+            with graph._c_graph.get() as handle:
+                session.TF_GraphToGraphDef(handle, buffer)
+            return bytes(session.TF_GetBuffer(buffer))
+        finally:
+            session.TF_DeleteBuffer(buffer)
+    except (ImportError, AttributeError):
+        return bytes(graph.as_graph_def().SerializeToString())
+
+
+def wrap(field: int, message: bytes) -> bytes:
+    """A serialized message as a field of another. Serialized messages that stand one behind another are merged.
+
+    Source: protobuf.dev/programming-guides/encoding.
+    """
+    length, size = bytearray(), len(message)
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes((field << 3 | 2, *length, size)) + message
+
+
+def as_text(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else name
