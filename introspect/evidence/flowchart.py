@@ -9,6 +9,7 @@ import numpy as np
 
 from introspect.evidence.scan import TO_BACKWARD
 from introspect.evidence.scopes import LayerScopes
+from introspect.graph.dataflow import Ints
 from introspect.graph.ops import INPUTS
 from introspect.records import Flow, FlowNode
 
@@ -54,24 +55,30 @@ class _Drawing:
     def draw(self) -> None:
         flow, outputs = self.evidence.flow, self.evidence.edges.outputs
         data = {code for code, name in enumerate(flow.op_types) if name in INPUTS}
-        for node in self._list_nodes():
+        nodes = self._list_nodes()
+        layers = self._layers_of(nodes)
+        for node, op, layer in zip(nodes.tolist(), flow.op[nodes].tolist(), layers, strict=True):
             made = outputs[node]
-            if int(flow.op[node]) in data:
+            if op in data:
                 for port in made:
                     self.sources[port] = frozenset({(INPUT, True)})
                 continue
-            self._pass(node, made)
+            self._pass(node, op, layer, made)
 
-    def _list_nodes(self) -> list[int]:
+    def _layers_of(self, nodes: Ints) -> list[str | None]:
+        return [self.scopes.layer_of(name) for name in self.evidence.flow.names(nodes)]
+
+    def _list_nodes(self) -> Ints:
         """Ops of the forward pass whose values go into the backward pass."""
         evidence = self.evidence
         goes = np.frombuffer(evidence.goes, dtype=np.uint8)
         makers = np.unique(evidence.flow.port_node[(goes & TO_BACKWARD) != 0])
         makers = makers[makers >= 0]
         forward = makers[np.frombuffer(evidence.marked, dtype=np.uint8)[makers] == 0]
-        return [node for node in forward.tolist() if node not in evidence.resources.handles]
+        alone = ~np.isin(forward, list(evidence.resources.handles))
+        return np.asarray(forward[alone], dtype=np.int32)
 
-    def _pass(self, node: int, made: Iterable[int]) -> None:
+    def _pass(self, node: int, op: int, layer: str | None, made: Iterable[int]) -> None:
         edges, passes = self.evidence.edges, self.finder.passes
         before: frozenset[Source] = frozenset()
         for port in edges.inputs[node]:
@@ -82,12 +89,11 @@ class _Drawing:
             self.add_edges(before, here)
             after: frozenset[Source] = frozenset({(here, False)})
         else:
-            layer = self.scopes.layer_of(self.evidence.flow.name(node))
             if layer is not None:
                 here = self.add_layer(layer)
                 self.add_edges(before, here)
                 after = frozenset({(here, True)})
-            elif passes[self.evidence.flow.op[node]]:
+            elif passes[op]:
                 after = before
             else:
                 after = frozenset((source, False) for source, _ in before)
@@ -97,9 +103,10 @@ class _Drawing:
     def end(self) -> None:
         """What the backward pass touches outside of all layers, and leads to no further layer, is the loss."""
         evidence, finder = self.evidence, self.finder
-        for port in finder.list_touched():
-            producer = evidence.edges.producer[port]
-            if producer >= 0 and self.scopes.layer_of(evidence.flow.name(producer)) is None:
+        touched = np.asarray([port for port in finder.list_touched() if self.sources[port]], dtype=np.int32)
+        touched = touched[evidence.flow.port_node[touched] >= 0]
+        for port, layer in zip(touched.tolist(), self._layers_of(evidence.flow.port_node[touched]), strict=True):
+            if layer is None:
                 self.add_edges(self.sources[port], LOSS)
         inner = {source for source, target in self.edges if target != LOSS}
         shown = {(s, t) for (s, t) in self.edges if t == LOSS and s in inner and s != INPUT}

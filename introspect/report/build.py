@@ -119,7 +119,8 @@ class _RowBuilder:
 
     def write(self, one: TraceEvidence, fact: WriteFact) -> Write:
         variable = self.capture.variables[fact.place[0]]
-        function, node = one.flow.function(fact.node), one.flow.name(fact.node)
+        body = one.flow.body_of(fact.node)
+        function, node = body.name, body.name_of(int(one.flow.local[fact.node]))
         probe = self.probes.get(one.trace.id)
         replica = fact.place[1]
         device = variable.replicas[replica] if replica < len(variable.replicas) else variable.device
