@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.rules._places import name_op
+from introspect.rules._wording import join, place
 
 STRAIGHT_THROUGH = "y = h + tf.stop_gradient(hard(h) - h)  # the hard value forward, the soft gradient back"
 
@@ -38,7 +39,7 @@ _ASSIGN = Cut(
 _OTHER = Cut("has no gradient in TensorFlow", "# use an op that has one, or give it one with tf.custom_gradient")
 
 CUTS: dict[str, Cut] = {
-    "StopGradient": Cut("lets no gradient through by design", "# remove tf.stop_gradient here, if it is not meant"),
+    "StopGradient": Cut("lets no gradient through by design", "# remove tf.stop_gradient, if it is not meant"),
     "PreventGradient": Cut("forbids a gradient", "# remove it"),
     **dict.fromkeys(("ArgMax", "ArgMin", "TopKV2", "TopK", "LowerBound", "UpperBound", "Where", "Bucketize"), _INDEX),
     **dict.fromkeys(("Multinomial", "StatelessMultinomial", "Unique", "UniqueV2", "MaxPoolWithArgmax"), _INDEX),
@@ -73,6 +74,15 @@ def tell_cuts(facts: Facts, current: TraceEvidence, cuts: tuple[int, ...], path:
     )
 
 
-def mend_cuts(current: TraceEvidence, cuts: tuple[int, ...]) -> str:
-    """What to write instead, each advice once."""
-    return "\n".join(dict.fromkeys(cut_of(current.flow.op_type(node)).mend for node in cuts))
+def mend_cuts(facts: Facts, current: TraceEvidence, cuts: tuple[int, ...]) -> str:
+    """What to write instead, each advice once, with the lines that it is for."""
+    lines: dict[str, list[str]] = {}
+    for node in cuts:
+        flow = current.flow
+        line = place(facts.locate_written(current, flow.function(node), flow.name(node)))
+        lines.setdefault(cut_of(flow.op_type(node)).mend, []).extend([line] if line else [])
+    return "\n".join(_begin(mend, list(dict.fromkeys(found))) for mend, found in lines.items())
+
+
+def _begin(mend: str, lines: Sequence[str]) -> str:
+    return f"# at {join(lines)}: {mend.removeprefix('# ')}" if lines else mend

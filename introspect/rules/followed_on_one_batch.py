@@ -42,7 +42,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         layers=(),
         message=f"The step asks Python for values of tensors, so it was followed on {batch}.",
         cause="run_eagerly lets Python decide by numbers, and another batch may go another way.",
-        fix="decide with tf.cond or tf.where, or give the batch that matters: inspect(model, data=(x, y))",
+        fix="decide with tf.cond or tf.where, or give the batch that matters: introspect.inspect(model, data=(x, y))",
         evidence=tuple(EvidenceStep(note="asks for a value", location=place) for place in followed.asked),
     )
 

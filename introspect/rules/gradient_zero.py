@@ -22,10 +22,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from introspect.facts import Facts
-from introspect.records import Finding
+from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
 from introspect.rules._groups import of_layers
-from introspect.rules._numbers import say_batch, select
+from introspect.rules._numbers import list_numbers, say_batch, select
 from introspect.rules._wording import agree, count, name_some
 
 
@@ -54,8 +54,18 @@ def check(facts: Facts) -> Iterator[Finding]:
             f"the step updates {agree(number, 'it', 'them')}."
         ),
         cause=cause,
-        fix="inspect(model, data=another_batch, measure=True)  # if it stays 0, look at the activations of the layer",
+        evidence=tuple(_list_zeros(facts)),
+        fix="introspect.inspect(model, data=another_batch, measure=True)  # if it stays 0, look at the activations of the layer",
     )
+
+
+def _list_zeros(facts: Facts) -> Iterator[EvidenceStep]:
+    """Matrices of the step that are 0 throughout and get a gradient: what stands before them gets none of it."""
+    named = facts.capture.variables
+    for one in list_numbers(facts):
+        matrix = len(named[one.index].shape) > 1
+        if matrix and one.numbers.weight_norm == 0 and one.numbers.gradient_norm:
+            yield EvidenceStep(f"{named[one.index].path} is 0 in every element", layer=named[one.index].layer)
 
 
 RULE = Rule("INT502", "gradient-zero", "info", "proven", __doc__ or "", check)

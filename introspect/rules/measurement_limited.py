@@ -46,7 +46,7 @@ def _report(message: str, cause: str) -> Finding:
         layers=(),
         message=message,
         cause=cause,
-        fix="inspect(model, data=(x, y), measure=True)",
+        fix="introspect.inspect(model, data=(x, y), measure=True)",
     )
 
 

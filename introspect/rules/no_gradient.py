@@ -112,7 +112,8 @@ def _explain_cut(facts: Facts, current: TraceEvidence, way: Way, indices: list[i
         cause += f" Another way is cut by {join(others)}."
     return (
         cause,
-        mend_cuts(current, way.cuts) + _freeze(facts, indices, "where the cut is meant, freeze what lies before it"),
+        mend_cuts(facts, current, way.cuts)
+        + _freeze(facts, indices, "where the cut is meant, freeze what lies before it"),
     )
 
 
