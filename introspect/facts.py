@@ -43,6 +43,11 @@ class Facts:
         return next((evidence for evidence in self.evidence if evidence.trace.current), None)
 
     @cached_property
+    def handles(self) -> dict[str, str]:
+        """By layer path: Python that reaches it from the layer that holds it."""
+        return dict(self.capture.handles)
+
+    @cached_property
     def without_gradient(self) -> tuple[int, ...]:
         """The model's variables that the flags let train and the current trace keeps still."""
         current = self.current

@@ -99,7 +99,7 @@ def say_flags(actions: Sequence[Action]) -> list[str]:
     ends: dict[str, bool] = {}
     for action in actions:
         if isinstance(action, SetFlag):
-            ends[action.path or "/".join(action.names) or "the model"] = action.value
+            ends[action.describe() or "the model"] = action.value
     groups = {value: [name for name, flag in ends.items() if flag == value] for value in ends.values()}
     return [f"{name_some(names)} {'unfrozen' if value else 'frozen'}" for value, names in groups.items()]
 

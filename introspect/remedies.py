@@ -9,6 +9,7 @@ these is not tried, for there the user's code has to change.
 | `model.compile(optimizer=..., …)` | Compile, with a new optimizer |
 | `model.compile(optimizer=model.optimizer, …)` | Compile, with that one |
 | `model.get_layer("a").get_layer("b").trainable = False` | SetFlag |
+| `model.get_layer("a").blocks[0].inner.trainable = False` | SetFlag |
 | `layer.trainable = False  # a/b` | SetFlag of the layer with this path |
 | `for name in ("a", "b"): model.get_layer(name).trainable = False` | SetFlag, each |
 | `self.name = keras.layers.…(...)`, `self.name = name` | Hold |
@@ -46,12 +47,24 @@ class Compile:
 
 
 @dataclass(frozen=True, slots=True)
-class SetFlag:
-    """Set a layer's flag: of the one that `get_layer` finds by these names, or of the one with this path."""
+class Held:
+    """An attribute that holds a layer, or an item of one."""
 
-    names: tuple[str, ...]
+    key: str | int
+    item: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetFlag:
+    """Set a layer's flag: of the one that `get_layer` finds by these names and attributes hold, or of the one with this path."""
+
+    names: tuple[str | Held, ...]
     value: bool
     path: str | None = None
+
+    def describe(self) -> str:
+        """ "encoder/blocks/0/inner"; nothing for the model itself."""
+        return self.path or "/".join(name if isinstance(name, str) else str(name.key) for name in self.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +178,27 @@ def holds_own(node: ast.Assign) -> bool:
     return isinstance(made, ast.Name) and made.id == target.attr
 
 
-def read_names(node: ast.expr) -> Iterator[str]:
-    """Names in a chain of `get_layer`, the outermost first; none for the model itself."""
+def read_names(node: ast.expr) -> Iterator[str | Held]:
+    """Names in a chain of `get_layer` and attributes, the outermost first; none for the model itself."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get_layer":
         (name,) = node.args
         yield from read_names(node.func.value)
         yield str(ast.literal_eval(name))
+    elif isinstance(node, ast.Attribute):
+        yield from read_names(node.value)
+        yield Held(node.attr)
+    elif isinstance(node, ast.Subscript):
+        yield from read_names(node.value)
+        yield read_item(node.slice)
     elif ast.unparse(node) != "model":
         raise ValueError(ast.unparse(node))
+
+
+def read_item(node: ast.expr) -> Held:
+    key = ast.literal_eval(node)
+    if isinstance(key, bool) or not isinstance(key, str | int):
+        raise ValueError(ast.unparse(node))
+    return Held(key, item=True)
 
 
 def read_loop(node: ast.For) -> Iterator[Action]:

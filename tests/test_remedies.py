@@ -7,6 +7,7 @@ import pytest
 from introspect.remedies import (
     BuildOptimizer,
     Compile,
+    Held,
     Hold,
     Recompile,
     RenewOptimizer,
@@ -23,6 +24,10 @@ READ = [
     ("model.compile(optimizer=model.optimizer, loss=...)", (Compile(renew=False),)),
     ("model.trainable = True", (SetFlag((), True),)),
     ('model.get_layer("a").get_layer("b").trainable = False', (SetFlag(("a", "b"), False),)),
+    (
+        "model.get_layer('a').blocks[0].parts['b c'].trainable = True",
+        (SetFlag(("a", Held("blocks"), Held(0, item=True), Held("parts"), Held("b c", item=True)), True),),
+    ),
     ("layer.trainable = False  # a/b", (SetFlag((), False, path="a/b"),)),
     (
         'for name in ("a", "b"):\n    model.get_layer(name).trainable = False\nintrospect.recompile(model)',
@@ -64,6 +69,10 @@ NOT_READ = [
     "introspect.recompile(model)\nself.w = 1",
     "self.w = self.add_weight(shape=...)",
     "self.a = b",
+    "model.blocks[f()].trainable = False",
+    "model.blocks[True].trainable = False",
+    "other.blocks.trainable = False",
+    "model.blocks().trainable = False",
     "with open('x'):\n    introspect.recompile(model)",
     "with model.distribute_strategy.scope() as a, b:\n    introspect.recompile(model)",
     "optimizer.build(model.weights)",

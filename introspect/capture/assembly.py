@@ -9,6 +9,7 @@ from typing import Any
 
 from introspect.capture.fitend import find_fit_end
 from introspect.capture.framework import KerasName, describe_environment
+from introspect.capture.handles import find_handles
 from introspect.capture.layers import describe_layers
 from introspect.capture.live.flags import recorded_writes
 from introspect.capture.oddities import find_odd_flags
@@ -96,6 +97,7 @@ def assemble(reading: Reading) -> Capture:
         timings=tuple(reading.timings),
         probes=tuple(LiveProbe(live.concrete.graph, reading.kept) for live in reading.lives),
         step=read_step(reading.optimizers),
+        handles=find_handles(rows.tree),
         odd_flags=find_odd_flags({rows.tree.paths[id(layer)]: layer for layer in rows.tree.layers}),
         flag_writes=read_flag_writes(reading, rows, traces),
         warnings=reading.warnings,

@@ -349,6 +349,8 @@ class Capture:
     step: int | None = None
     """`optimizer.iterations` now."""
     version: int = RECORD_VERSION
+    handles: tuple[tuple[str, str], ...] = ()
+    """(layer path, Python that reaches it from the layer that holds it), where an attribute does."""
     odd_flags: tuple[tuple[str, str, bool], ...] = ()
     """(layer path, attribute, value) of attributes that look like a misspelt flag."""
     placements: tuple[CapturedPlacement, ...] = ()

@@ -6,9 +6,11 @@ import json
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
+from introspect.records import LayerReport
 from introspect.rules._groups import shorten
 from introspect.rules._wording import RECOMPILE
 
@@ -49,12 +51,18 @@ RENEW = "optimizer = type(optimizer).from_config(optimizer.get_config())  # a ne
 
 
 def write_layer(facts: Facts, path: str) -> str:
-    """Python for a layer: `model.get_layer("base").get_layer("conv")`, or `layer` where no call finds it."""
+    """Python for a layer: `model.get_layer("base").inner`, or `layer` where neither a call nor an attribute finds it."""
     chain = list(facts.tree.ancestors(path))[::-1]
-    found = all(layer.class_name in ("Functional", "Sequential") for layer in chain[1:-1])
-    if not found or not chain or any(not layer.path.endswith(layer.name) for layer in chain):
-        return "layer"
-    return "model" + "".join(f".get_layer({quote(layer.name)})" for layer in chain[1:])
+    steps = [write_step(facts, holder, layer) for holder, layer in pairwise(chain)]
+    return "".join(["model", *steps]) if chain and all(steps) else "layer"
+
+
+def write_step(facts: Facts, holder: LayerReport, layer: LayerReport) -> str:
+    """Python that reaches a layer from the one that holds it; nothing where none does."""
+    asked = holder.parent is None or holder.class_name in ("Functional", "Sequential")
+    if asked and layer.path.endswith(f"/{layer.name}"):
+        return f".get_layer({quote(layer.name)})"
+    return facts.handles.get(layer.path, "")
 
 
 def quote(text: str) -> str:
@@ -71,7 +79,11 @@ def write_flag(facts: Facts, path: str, value: bool) -> str:
 def write_freeze(facts: Facts, paths: Sequence[str]) -> str:
     """Python that freezes layers, in a loop where they are many."""
     near = [path for path in paths if sum(1 for _ in facts.tree.ancestors(path)) == 2]
-    near = [path for path in near if write_layer(facts, path) != "layer"] if len(paths) > MOST_LINES else []
+    near = (
+        [path for path in near if write_layer(facts, path).startswith("model.get_layer(")]
+        if len(paths) > MOST_LINES
+        else []
+    )
     lines = [write_loop([facts.tree.by_path[path].name for path in near])] if len(near) > 1 else []
     far = [path for path in paths if not lines or path not in near]
     return "\n".join([*lines, *(write_flag(facts, path, False) for path in far)])

@@ -30,7 +30,7 @@ from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.remedies import OR
 from introspect.rules._base import Rule
-from introspect.rules._code import find_whole, write_anew, write_freeze
+from introspect.rules._code import find_whole, is_own_loop, write_anew, write_freeze
 from introspect.rules._cuts import mend_cuts, tell_cuts
 from introspect.rules._groups import of_layers, shorten
 from introspect.rules._lists import explain_lists, mend_lists
@@ -161,13 +161,15 @@ def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> t
             "# make the weight trainable, and freeze it by the flag of its layer:\n"
             "self.w = self.add_weight(shape=..., trainable=True)",
         )
+    where, owner = (current.trace.caller, "model") if is_own_loop(current) else ("train_step", "self")
     compiled = ", or the flags were set after compile (tf_keras trains by those of then)"
     return (
         f"{their} the loss by differentiable ops; the train step takes no gradient for {it}: it asks for other variables, "
         "or runs this part of the forward pass outside of the tape"
         f"{compiled if facts.capture.model.keras == 'tf_keras' else ''}.",
-        "# in train_step, with the whole forward pass inside the tape:\n"
-        "gradients = tape.gradient(loss, self.trainable_variables)",
+        f"# in {where}, with the whole forward pass inside the tape:\n"
+        f"gradients = tape.gradient(loss, {owner}.trainable_variables)"
+        + _freeze(facts, indices, "where the step is not to train them, freeze them"),
     )
 
 

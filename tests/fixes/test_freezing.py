@@ -103,20 +103,57 @@ def test_code_is_run_as_it_stands(make: Callable[[], Any], code: str) -> None:
     assert report.variable("head/kernel").updated == "yes"
 
 
-def test_a_layer_that_no_call_finds_is_named_by_its_path() -> None:
+def held(kind: str) -> Any:
+    """A layer of the user's own that holds, before a cut, a further one in the way of `kind`, and one behind it."""
     import keras
 
     class Encoder(keras.layers.Layer):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
             super().__init__(name="encoder")
-            self.inner, self.outer = keras.layers.Dense(4, name="inner"), keras.layers.Dense(4, name="outer")
+            inner, self.outer = keras.layers.Dense(4, name="inner"), keras.layers.Dense(4, name="outer")
             self.cut = detach("cut")
+            if kind == "attribute":
+                self.first = inner
+            elif kind == "list":
+                self.blocks = [[self.cut, inner]]
+            elif kind == "dict":
+                self.parts = {"a b": inner}
+            else:
+                self._first = inner
+            self.apply = [inner.__call__]
 
         def call(self, h: Any) -> Any:
-            return self.outer(self.cut(self.inner(h)))
+            return self.outer(self.cut(self.apply[0](h)))
 
     x = keras.Input((4,))
-    finding = inspect(end(x, Encoder()(x)))
+    return end(x, Encoder()(x))
+
+
+HELD = {
+    "attribute": ".first",
+    "list": ".blocks[0][1]",
+    "dict": ".parts['a b']",
+}
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_a_layer_that_no_call_finds_is_reached_by_attributes(kind: str) -> None:
+    finding = inspect(held(kind))
+    code = f'model.get_layer("encoder"){HELD[kind]}.trainable = False\nintrospect.recompile(model)'
+    (trial,) = finding.trials
+    assert trial.verified
+    assert trial.code.endswith(code)
+    model = held(kind)
+    model.fit(np.ones((4, 4)), np.ones((4, 1)), verbose=0)
+    exec(trial.code, {"model": model, "introspect": introspect})
+    report = introspect.inspect(model)
+    assert report.ok
+    assert {row.path: row.expected for row in report.variables}["encoder/inner/kernel"] is False
+    assert report.variable("encoder/outer/kernel").updated == "yes"
+
+
+def test_a_layer_that_nothing_public_holds_is_named_by_its_path() -> None:
+    finding = inspect(held("private"))
     assert "layer.trainable = False  # encoder/inner\n" in finding.fix
     (trial,) = finding.trials
     assert trial.note.startswith("encoder/inner frozen")

@@ -107,6 +107,7 @@ def test_planted_cut_is_named(name: str, fitted: bool) -> None:
     assert [finding.rule for finding in report.findings] == ["INT104"] * bool(starved)
     for finding in report.findings:
         assert places(finding, "cuts the gradient") == list(planted.cuts)
+        assert all(f"planted.py:{line}" in finding.fix for _, line in planted.cuts)
         assert sorted(places(finding, "cuts another way")) == sorted(planted.others)
 
 

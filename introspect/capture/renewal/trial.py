@@ -24,7 +24,7 @@ from introspect.capture.trace.tracing import is_distributed, trace_twin
 from introspect.capture.trace.twin import Twin, twin_model
 from introspect.capture.trace.workers import stay_alone
 from introspect.errors import IntrospectError, StepError
-from introspect.remedies import Action, Compile, Hold, Recompile, SetFlag
+from introspect.remedies import Action, Compile, Held, Hold, Recompile, SetFlag
 
 
 def capture_trial(model: Any, actions: Sequence[Action], data: Any = None, batch_size: int | None = None) -> Capture:
@@ -77,11 +77,15 @@ def find_layer(model: Any, action: SetFlag) -> Any:
             tree = walk_layers(model, name_keras(model))
             return next(one for one in tree.layers if tree.paths[id(one)] == f"{model.name}/{action.path}")
         for name in action.names:
-            layer = layer.get_layer(name)
-    except (StopIteration, ValueError, AttributeError) as error:
-        said = action.path or "/".join(action.names)
+            layer = layer.get_layer(name) if isinstance(name, str) else take_held(layer, name)
+    except (StopIteration, ValueError, AttributeError, LookupError, TypeError) as error:
+        said = action.describe()
         raise StepError(f"layer {said!r} cannot be found below model {model.name!r}") from error
     return layer
+
+
+def take_held(holder: Any, step: Held) -> Any:
+    return holder[step.key] if step.item else getattr(holder, str(step.key))
 
 
 def trace_changed(
