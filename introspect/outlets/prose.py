@@ -169,7 +169,8 @@ def describe_model(model: ModelSummary) -> str:
 def describe_source(report: Report) -> str:
     """Where the step was read, how it is compiled, and with which optimizers."""
     model = report.model
-    parts = [SOURCES[report.source]]
+    loop = report.source == "traced" and not model.compiled
+    parts = ["traced apart, as a call would" if loop else SOURCES[report.source]]
     parts += ["jit_compile"] if model.jit_compile else []
     parts += [f"{model.steps_per_execution} steps per execution"] if model.steps_per_execution > 1 else []
     parts += [describe_optimizers(report.optimizers)] if report.optimizers else []

@@ -162,7 +162,7 @@ def _ask_of_root(facts: Facts) -> str:
 
 def _mend(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -> str:
     if kind == "average":
-        return "model.compile(optimizer=..., loss=..., metrics=...)  # with a new optimizer"
+        return RECOMPILE
     kept = _name_kept(current, indices)
     if kept is not None:
         return mend_kept(kept)

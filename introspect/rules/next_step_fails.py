@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
+from introspect.rules._code import is_own_loop
 from introspect.rules._wording import RECOMPILE
 
 _NOTES = {"retrace": "when the step is traced for this data", "fit-end": "at its end"}
@@ -54,11 +55,15 @@ def check(facts: Facts) -> Iterator[Finding]:
         certainty="proven",
         variables=facts.paths_of(failure.variables),
         layers=facts.layers_of(failure.variables),
-        message=f"The next fit raises {_NOTES[failure.kind]}: {failure.message.rstrip('.')}.",
+        message=f"The next {_name_next(facts)} raises {_NOTES[failure.kind]}: {failure.message.rstrip('.')}.",
         cause=_CAUSES[failure.kind],
         fix=_FIXES[failure.kind],
         evidence=(EvidenceStep(note="raised here", location=failure.location),) if failure.location else (),
     )
+
+
+def _name_next(facts: Facts) -> str:
+    return "call of the step" if facts.current is not None and is_own_loop(facts.current) else "fit"
 
 
 RULE = Rule("INT202", "next-step-fails", "error", "proven", __doc__ or "", check)

@@ -26,6 +26,7 @@ from introspect.capture.record import Capture, CapturedOptimizer
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
+from introspect.remedies import OR
 from introspect.rules._base import Rule
 from introspect.rules._code import OWN_CALLERS
 from introspect.rules._stale import explain_kept, mend_kept, name_kept
@@ -78,7 +79,10 @@ def _misses(facts: Facts, mine: CapturedOptimizer, bound: set[int]) -> bool:
 def _report(current: TraceEvidence, mine: CapturedOptimizer, kept: str | None) -> Finding:
     if kept is None:
         cause = "model.optimizer was assigned after the step was traced, and the step keeps the one that it was traced with."
-        fix = "model.compile(optimizer=model.optimizer, loss=..., metrics=...)"
+        fix = (
+            f"introspect.recompile(model)\n{OR}to go on with this very object:\n"
+            "model.compile(optimizer=model.optimizer, loss=..., metrics=...)"
+        )
     else:
         cause, fix = explain_kept(kept, "model was compiled with this one"), mend_kept(kept)
     return Finding(

@@ -144,7 +144,7 @@ def test_the_new_optimizer_is_the_one_that_is_used() -> None:
     _, finding = try_sample(rule)
     model, data = build(rule)
     optimizer = model.optimizer
-    exec(fill_settings(read_remedies(finding.fix)[0].code), {"model": model})
+    exec(fill_settings(read_remedies(finding.fix)[1].code), {"model": model})
     train_once(model, data)
     assert model.optimizer is optimizer
     assert int(optimizer.iterations) == 1
