@@ -73,7 +73,7 @@ def install() -> None:
     from keras.src.optimizers import base_optimizer, loss_scale_optimizer
 
     kinds = [base_optimizer.BaseOptimizer, loss_scale_optimizer.LossScaleOptimizer]
-    with suppress(ImportError):  # Keras 3.13 has none
+    with suppress(ImportError):  # Keras has it since 3.15
         from keras.src.optimizers import multi_optimizer
 
         kinds.append(multi_optimizer.MultiOptimizer)

@@ -113,7 +113,7 @@ def test_a_wrapped_optimizer_stands_after_its_wrapper() -> None:
     assert (len(outer.slots), len(inner.slots)) == (0, 8)
 
 
-@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="of later Keras")
+@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has it since 3.15")
 def test_parts_of_a_multi_optimizer() -> None:
     heads = keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.5, momentum=0.9), {})
     heads[".*hid.*"] = keras.optimizers.Adam(0.25)

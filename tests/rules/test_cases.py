@@ -117,7 +117,11 @@ def list_cases() -> list[str]:
 
 @pytest.mark.parametrize("name", list_cases())
 def test_cause(name: str) -> None:
+    import keras
+
     case = load(name)
+    if name.startswith("multi_optimizer") and not hasattr(keras.optimizers, "MultiOptimizer"):
+        pytest.skip(f"Keras has MultiOptimizer since 3.15, and this is {keras.__version__}")
     expected = BY_CASE.get(name, BY_CAUSE.get(case.CAUSE))
     if case.CAUSE == "forward_outside_tape":
         with pytest.raises(introspect.IntrospectError, match="keep the forward pass inside the GradientTape"):
