@@ -7,7 +7,7 @@ from pathlib import Path
 import nox
 
 nox.options.sessions = ["newest", "middle", "oldest", "legacy_keras", "plain_protobuf_6", "plain_protobuf_7"]
-TOOLS = ("pytest", "pytest-xdist", "hypothesis", "jsonschema", "setuptools<81")
+TOOLS = ("pytest", "pytest-xdist", "hypothesis", "ipython", "jsonschema", "setuptools<81")
 CORE = ("tests/capture", "tests/callback", "tests/fixes", "tests/rules", "tests/measure", "tests/test_assertions.py")
 """What meets TensorFlow's and Keras' own names: the rest does not depend on their versions."""
 NEWEST = ("tensorflow==2.21.*", "keras==3.15.*", "tf_keras==2.21.*")
