@@ -12,7 +12,7 @@ these is not tried, for there the user's code has to change.
 | `model.get_layer("a").blocks[0].inner.trainable = False` | SetFlag |
 | `layer.trainable = False  # a/b` | SetFlag of the layer with this path |
 | `for name in ("a", "b"): model.get_layer(name).trainable = False` | SetFlag, each |
-| `self.name = keras.layers.…(...)`, `self.name = name` | Hold |
+| `self.name = name`, `self.held = [name, other]` | Hold |
 | `optimizer = type(optimizer).from_config(optimizer.get_config())` | RenewOptimizer |
 | `optimizer.build(model.trainable_variables)` | BuildOptimizer |
 | `step = tf.function(step.python_function)` | Retrace |
@@ -169,12 +169,12 @@ def read_assignment(node: ast.Assign) -> Action:
 
 
 def holds_own(node: ast.Assign) -> bool:
-    """Whether an attribute of `self` is given a layer, or the variable of its name."""
+    """Whether an attribute of `self` is given what has its name, or a list of names."""
     (target, *others), made = node.targets, node.value
     if others or not isinstance(target, ast.Attribute) or ast.unparse(target.value) != "self":
         return False
-    if isinstance(made, ast.Call):
-        return ast.unparse(made.func).startswith("keras.layers.")
+    if isinstance(made, ast.List):
+        return bool(made.elts) and all(isinstance(part, ast.Name) for part in made.elts)
     return isinstance(made, ast.Name) and made.id == target.attr
 
 

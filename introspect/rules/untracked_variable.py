@@ -21,13 +21,14 @@ Example
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import Finding, Severity
 from introspect.rules._base import Rule
-from introspect.rules._code import is_own_loop
+from introspect.rules._code import MOST_LINES, WIDTH, is_own_loop
 from introspect.rules._groups import shorten
 from introspect.rules._stale import name_origin
 from introspect.rules._steps import op_step, write_steps
@@ -115,7 +116,7 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
     return (
         f"The variables belong to {named}{used}, which Keras does not see: it looks in the attributes of layers, and in "
         f"{seen} assigned to them. Not seen: {unseen}, a class attribute, a helper object, a layer made in call().",
-        "# in __init__, as an attribute of the layer or model that calls it:\nself.block = keras.layers.Dense(...)",
+        write_held([layer.rpartition("/")[2] for layer in layers], "calls"),
     )
 
 
@@ -126,15 +127,30 @@ def _explain_bare(facts: Facts, still: list[int], used: str) -> tuple[str, str]:
     holders = (
         "an attribute, a tf.Module, a function or a Lambda" if raw else "a function, a Lambda or an object of your own"
     )
-    names = [re.sub(r"\W", "_", path.rpartition("/")[2].removesuffix(":0")) for path in paths]
-    held = "\n".join(f"self.{name} = {name}" for name in dict.fromkeys(names))
     return (
         f"{name_some(paths)}{used} {agree(len(still), 'is no weight', 'are no weights')} of a layer: "
         f"{agree(len(still), 'a bare variable', 'bare variables')} that {holders} holds, which Keras does not see.",
         "# in a layer's build():\nself.w = self.add_weight(shape=..., initializer=...)"
         if raw
-        else f"# in __init__, as an attribute of the layer or model that uses it:\n{held}",
+        else write_held([path.rpartition("/")[2].removesuffix(":0") for path in paths], "uses"),
     )
+
+
+def write_held(names: Sequence[str], does: str) -> str:
+    """Code of an `__init__` that holds layers or variables by their names: line by line, or in a list where they are many."""
+    words = list(dict.fromkeys(re.sub(r"\W|^(?=\d)", "_", name) for name in names))
+    it = agree(len(words), "it", "them")
+    several = len(words) > MOST_LINES
+    lines = write_list(words) if several else [f"self.{word} = {word}" for word in words]
+    where = (
+        f"# in __init__, as {'a list in an attribute' if several else agree(len(words), 'an attribute', 'attributes')}"
+    )
+    return "\n".join([f"{where} of the layer or model that {does} {it}:", *lines])
+
+
+def write_list(words: Sequence[str]) -> list[str]:
+    inside = textwrap.wrap(", ".join(words), WIDTH - 4, break_long_words=False)
+    return [f"self.held = [{inside[0]}]"] if len(inside) == 1 else ["self.held = [", *(f"    {p}" for p in inside), "]"]
 
 
 def _report_trained(facts: Facts, current: TraceEvidence, trained: list[int]) -> Finding:

@@ -115,6 +115,35 @@ def loose_variable(library: str, held: bool) -> Any:
     return Net()
 
 
+def many(library: str, held: bool) -> Any:
+    """Thirty layers that a helper object holds."""
+    keras: Any = importlib.import_module(library)
+
+    class Net(keras.Model):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__(name="net")
+            self.bag = Bag([keras.layers.Dense(4, name=f"block-{i}", use_bias=False) for i in range(30)])
+            if held:
+                self.blocks = list(self.bag.content)
+            self.head = keras.layers.Dense(2, name="head")
+
+        def call(self, h: Any) -> Any:
+            for layer in self.bag.content:
+                h = layer(h)
+            return self.head(h)
+
+    return Net()
+
+
+def test_many_are_held_in_a_list() -> None:
+    finding = look(start(many, "keras", held=False))
+    assert "self.held = [\n    block_0, block_1, " in finding.fix
+    assert all(len(line) <= 100 for line in finding.fix.splitlines())
+    (trial,) = finding.trials
+    assert trial.verified
+    assert len(trial.trains) == 30
+
+
 MENDED = (in_a_bag, in_a_lambda, frozen_beside, loose_variable)
 
 
