@@ -48,6 +48,13 @@ def key_of(variable: Any) -> int:
     return id(raw)
 
 
+def is_eager() -> bool:
+    """Whether ops run at once. Not by `tf.executing_eagerly`: introspect takes that for a question of the step's own."""
+    from tensorflow.python.eager import context
+
+    return bool(context.context().executing_eagerly())
+
+
 def note_gradients(gradients: Any, variables: Any) -> None:
     """Note what an optimizer is handed, here and now."""
     if _PAUSES:
@@ -57,7 +64,7 @@ def note_gradients(gradients: Any, variables: Any) -> None:
         for gradient, variable in zip(gradients, variables, strict=False)
         if gradient is not None
     ]
-    if tf.executing_eagerly():
+    if is_eager():
         _EAGER_NOTES.extend(notes)
         return
     graph = tf.compat.v1.get_default_graph()
@@ -84,7 +91,7 @@ def install() -> None:
     call = ConcreteFunction._call_flat
 
     def call_and_note(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if tf.executing_eagerly():
+        if is_eager():
             _CALLED.append(self)
         return call(self, *args, **kwargs)
 

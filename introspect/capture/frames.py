@@ -17,6 +17,8 @@ PLUMBING = ("google", "h5py", "ml_dtypes", "tensorboard")
 """Packages that the frameworks stand on."""
 INTERACTIVE = ("<ipython-input", "<python-input", "<stdin>")
 """How the files of code begin that was typed at a prompt."""
+GENERATED = "__autograph_generated_file"
+"""In the name of a file that AutoGraph wrote."""
 RAISED = re.compile(r"^\s*(?:[\w.]*\.)?(\w*(?:Error|Exception|Warning)): (.+)$")
 VALUES = re.compile(r",? value=\[.*?\](?=>)|, numpy=.*?(?=>)", re.DOTALL)
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -57,9 +59,15 @@ def rank_file(file: str) -> int:
 def rank_among(file: str, loaded: tuple[str, ...]) -> int:
     if file.startswith(INTERACTIVE):
         return 2
-    if file.startswith(("<", *framework_folders(loaded))) or "__autograph_generated_file" in file:
+    if file.startswith(("<", *framework_folders(loaded))) or GENERATED in file:
         return 0
     return 1 if file.startswith(library_folders()) else 2
+
+
+@cache
+def is_autograph(file: str) -> bool:
+    """Whether the file is of AutoGraph itself, which calls what the user's code calls in its place."""
+    return "/tensorflow/python/autograph/" in file.replace(os.sep, "/")
 
 
 @cache

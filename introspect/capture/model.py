@@ -64,11 +64,11 @@ def capture_model(
     reading.timings.append(("find", time.perf_counter() - started))
     if reading.current is not None:
         return replace(assemble(reading), saved=saved)
+    eager = Feed(data, batch_size, runs_functions_eagerly()) if reading.source == "eager" else None
     with ExitStack() as stack:
         reading.books = read_books()
         reading.kept = stack.enter_context(preserve(model))
         started = time.perf_counter()
-        eager = Feed(data, batch_size) if reading.source == "eager" else None
         enter_attempt(reading, trace_isolated(model, keras, spec, bool(reading.lives), batch_size, eager))
         reading.timings.append(("trace", time.perf_counter() - started))
         return replace(assemble(reading), saved=saved)
@@ -138,13 +138,18 @@ def require_variables(model: Any) -> None:
 
 def runs_eagerly(model: Any) -> bool:
     """Whether the next step runs Python. Keras 3 asks `run_eagerly` only when it makes `train_function` (3.15)."""
-    import tensorflow as tf
-
-    if tf.config.functions_run_eagerly():
+    if runs_functions_eagerly():
         return True
     if name_keras(model) == "keras" and model.train_function is not None:
         return find_functions(model, "keras").outer is None
     return bool(model.run_eagerly)
+
+
+def runs_functions_eagerly() -> bool:
+    """TensorFlow's own switch."""
+    import tensorflow as tf
+
+    return bool(tf.config.functions_run_eagerly())
 
 
 def uses_xla(model: Any) -> bool:

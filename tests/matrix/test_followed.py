@@ -10,15 +10,44 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow import executing_eagerly
 
 import introspect
 from tests.matrix.cells import Cell
 from tests.matrix.models import freeze, make_data, unfreeze
-from tests.oracle import Asked, randomize
+from tests.oracle import Asked, ask, randomize
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 
 KERAS = ("keras", "tf_keras")
+
+
+FORMS: dict[str, Callable[[Any, Any], bool]] = {
+    "numpy": lambda model, x: hasattr(x, "numpy"),
+    "eager": lambda model, x: tf.executing_eagerly(),
+    "eager by name": lambda model, x: executing_eagerly(),
+    "function": lambda model, x: not tf.inside_function(),
+    "symbolic": lambda model, x: not tf.is_symbolic_tensor(x),
+    "setting": lambda model, x: bool(model.run_eagerly),
+    "in a branch": lambda model, x: bool(tf.cond(tf.size(x) > 0, lambda: tf.executing_eagerly(), lambda: False)),
+}
+"""What a step may ask of its own form, true where it runs eagerly."""
+
+
+def ask_form(form: str, trains: str) -> Callable[[Any, Any], Any]:
+    """A `train_step` that trains all, or layer c alone where it runs eagerly (`trains` is "c")."""
+
+    def train_step(self: Any, data: Any) -> Any:
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((self(x, training=True) - y) ** 2)
+        eager, variables = FORMS[form](self, loss), self.trainable_variables
+        self.seen.append(eager)
+        variables = self.c.trainable_variables if eager and trains == "c" else variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return {"loss": loss}
+
+    return train_step
 
 
 def make_step(way: str) -> Callable[[Any, Any], Any]:
@@ -71,7 +100,8 @@ def build(package: str, way: str, **arguments: Any) -> tuple[Any, Any]:
     def call(self: Any, x: Any, training: Any = None) -> Any:
         return self.c(self.b(self.drop(self.norm(self.a(x), training=training), training=training)))
 
-    kind = type("Net", (keras.Model,), {"__init__": create, "call": call, "train_step": make_step(way)})
+    step = ask_form(*way.split("/")) if "/" in way else make_step(way)
+    kind = type("Net", (keras.Model,), {"__init__": create, "call": call, "train_step": step})
     model = kind()
     model(np.zeros((2, 3), "float32"))
     randomize(model)
@@ -167,10 +197,83 @@ def test_nothing_stays_patched() -> None:
     """After a look a symbolic tensor has no value again."""
     model, data = build("keras", "logged")
     introspect.inspect(model, data=data)
+    other, data = build("keras", "eager/c")
+    introspect.inspect(other, data=data)
 
     @tf.function(autograph=False)
-    def ask(x: Any) -> Any:
+    def look(x: Any) -> Any:
+        return tf.constant([tf.executing_eagerly(), hasattr(x, "numpy"), not tf.is_symbolic_tensor(x)])
+
+    assert not look(tf.constant(1.0)).numpy().any()
+    assert tf.executing_eagerly()
+    assert tf.executing_eagerly.__code__.co_filename.endswith("context.py")
+
+    @tf.function(autograph=False)
+    def number(x: Any) -> Any:
         return float(x)
 
     with pytest.raises(TypeError):
-        ask(tf.constant(1.0))
+        number(tf.constant(1.0))
+
+
+@pytest.mark.parametrize("package", KERAS)
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "in a branch"])
+def test_a_step_that_asks_whether_it_runs_eagerly(package: str, form: str) -> None:
+    """It is told that it does, and is healthy where it trains all the same; no number was asked for."""
+    asked = Asked(rules=("INT104",), kinds={"c/*": "gradient"})
+    assert Cell(lambda: build(package, f"{form}/c"), asked, None).run() == []
+    assert Cell(lambda: build(package, f"{form}/all"), act=None).run() == []
+    model, data = build(package, f"{form}/c", run_eagerly=False)
+    assert Cell(lambda: (model, data), act=None).run() == []
+    assert not any(model.seen)
+
+
+@pytest.mark.parametrize("package", KERAS)
+def test_a_question_in_a_branch(package: str) -> None:
+    """A branch of the graph's stands for what an eager step runs at once."""
+    model, data = build(package, "in a branch/c")
+    assert ask(model, data, Asked(rules=("INT104", "INT507"))).faults == []
+
+
+@pytest.mark.parametrize("package", KERAS)
+def test_all_functions_run_eagerly(package: str) -> None:
+    """Under TensorFlow's own switch a tf.function is part of the step; without it, it asks in its own graph."""
+    model, data = build(package, "logged")
+    inner = tf.function(lambda x: tf.constant(tf.executing_eagerly() and hasattr(x, "numpy")), autograph=False)
+
+    def train_step(data: Any) -> Any:
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(x, training=True) - y) ** 2)
+        variables = model.c.trainable_variables if inner(loss).numpy() else model.trainable_variables
+        model.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return {"loss": loss}
+
+    model.train_step = train_step
+    assert ask(model, data, FOLLOWED).faults == []
+    tf.config.run_functions_eagerly(True)
+    try:
+        assert ask(model, data, STARVED).faults == []
+        assert tf.config.functions_run_eagerly()
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def test_a_question_that_cannot_be_answered_is_told() -> None:
+    """Of replicas no batch is followed: no verdict is better than that of the other way."""
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model, data = build("keras", "eager/c")
+    with pytest.raises(introspect.IntrospectError, match=r"asks whether it runs eagerly \(.*test_followed\.py:\d+"):
+        introspect.inspect(model, data=data)
+
+
+def test_a_value_in_a_branch_is_refused() -> None:
+    """An eager step has it there, and a trace has none."""
+    model, data = build("keras", "logged")
+
+    def train_step(data: Any) -> Any:
+        return {"loss": tf.cond(tf.size(data[0]) > 0, lambda: float(hasattr(data[0] * 1.0, "numpy")), lambda: 0.0)}
+
+    model.train_step = train_step
+    with pytest.raises(introspect.IntrospectError, match="inside of a branch"):
+        introspect.inspect(model, data=data)

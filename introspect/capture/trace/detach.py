@@ -25,7 +25,8 @@ SCHEDULES = ("keras.src.optimizers.schedules", "tf_keras.src.optimizers.schedule
 
 
 COPY_MARK = "_introspect_copy"
-"""Attribute of every copy: a search among all live objects passes over those that an earlier look has left behind."""
+"""Attribute of every copy, which holds the original: a search among all live objects passes over those that an earlier
+look has left behind."""
 
 
 class Detacher:
@@ -56,7 +57,7 @@ class Detacher:
         copy = self.note(value, object.__new__(type(value)))
         for name, attribute in vars(value).items():
             copy.__dict__[name] = self.detach(attribute)
-        copy.__dict__[COPY_MARK] = True
+        copy.__dict__[COPY_MARK] = value
         return copy
 
     def copy_list(self, value: list[Any]) -> Any:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from introspect.capture.frames import pick_frame
 from introspect.capture.measurement.instrument import SILENCED
 from introspect.capture.measurement.shadow import Library, call_by_name, copy_variable, find_obstacle, unique_suffix
 from introspect.capture.measurement.taps import name_in_function
+from introspect.capture.trace.eagerness import belongs, find_caller, is_own, questions, reply_eagerly
 from introspect.capture.trace.tracing import enter_fit
 from introspect.capture.trace.twin import Twin
 from introspect.errors import StepError
@@ -29,9 +30,9 @@ SETTINGS = ("initial_value", "trainable", "name", "dtype", "constraint", "synchr
 """Of a variable, as `tf.Variable` takes them."""
 
 
-def follow_step(twin: Twin, batch: Any) -> tuple[Any, tuple[Location, ...]]:
+def follow_step(twin: Twin, batch: Any, switched: bool) -> tuple[Any, tuple[Location, ...]]:
     """The concrete function of the twin's eager step on this batch, and where Python asked for values; raises what
-    the step raises.
+    the step raises. `switched` says that the user runs all functions eagerly.
 
     Call it inside `guard.preserve` only.
     """
@@ -40,7 +41,12 @@ def follow_step(twin: Twin, batch: Any) -> tuple[Any, tuple[Location, ...]]:
     model = twin.model
     model.__dict__["_run_eagerly"] = True
     answers = Answers(tf.nest.flatten(batch, expand_composites=True))
-    with enter_fit(model, twin.keras), answers.given():
+    with (
+        enter_fit(model, twin.keras),
+        answers.given(),
+        questions(reply_eagerly(lambda: answers.graph)),
+        run_functions_eagerly(switched),
+    ):
         model.make_train_function()
         run: Callable[[Any], Any] = model.train_function
 
@@ -54,23 +60,35 @@ def follow_step(twin: Twin, batch: Any) -> tuple[Any, tuple[Location, ...]]:
     return concrete, tuple(dict.fromkeys(place for place in answers.asked if place is not None))
 
 
+@contextmanager
+def run_functions_eagerly(value: bool) -> Iterator[None]:
+    """The user's own setting: a tf.function is then part of the step. The guard has put it out."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(value)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
 class Answers:
     """Values of tensors of the graph that is being made."""
 
     def __init__(self, batch: list[Any]) -> None:
         self.batch = batch
         self.asked: list[Location | None] = []
-        self._graph: Any = None
+        self.graph: Any = None
         self._fed: dict[str, Any] = {}
 
     def begin(self, placeholders: list[Any]) -> None:
         """A trace begins, of which these are the arguments."""
-        self._graph = placeholders[0].graph
+        self.graph = placeholders[0].graph
         self._fed = {placeholder.name: value for placeholder, value in zip(placeholders, self.batch, strict=True)}
 
     def knows(self, tensor: Any) -> bool:
         """Whether the tensor stands in the step itself; in a function that it calls no Python has values either."""
-        return self._graph is not None and getattr(tensor, "graph", None) is self._graph
+        return self.graph is not None and getattr(tensor, "graph", None) is self.graph
 
     def value(self, tensor: Any) -> Any:
         """The tensor's value, as numpy.
@@ -82,7 +100,7 @@ class Answers:
             raise StepError(f"the step asks for more than {MOST} values of tensors in Python")
         self.asked.append(find_caller())
         function, feeds = cut_function(tensor, self._fed)
-        library = list(self._graph.as_graph_def().library.function)
+        library = list(self.graph.as_graph_def().library.function)
         obstacle = find_obstacle([*function.node_def, *(node for part in library for node in part.node_def)], SILENCED)
         if obstacle is not None:
             raise StepError(f"the step uses {obstacle}, which a run on copies would not undo")
@@ -135,7 +153,7 @@ class Answers:
                     setattr(owner, name, before)
 
     def _inside(self, tf: Any) -> bool:
-        return self._graph is not None and tf.compat.v1.get_default_graph() is self._graph
+        return self.graph is not None and tf.compat.v1.get_default_graph() is self.graph
 
 
 def list_answers(answers: Answers) -> dict[str, Any]:
@@ -157,11 +175,6 @@ def list_answers(answers: Answers) -> dict[str, Any]:
     def give_array(value: Any, dtype: Any = None, copy: Any = None) -> Any:
         return np.asarray(value, dtype)
 
-    def read_numpy(tensor: Any) -> Any:
-        if not answers.knows(tensor):
-            return Tensor.__getattr__(tensor, "numpy")
-        return lambda: answers.value(tensor)
-
     def walk(tensor: Any) -> Iterator[Any]:
         size = tensor.shape[0] if tensor.shape.rank else None
         if not answers.knows(tensor) or size is None:
@@ -180,18 +193,19 @@ def list_answers(answers: Answers) -> dict[str, Any]:
         "__format__": convert("__format__", format),
         "__array__": convert("__array__", give_array),
         "__iter__": walk,
-        "numpy": property(read_numpy),
+        "numpy": property(partial(read_numpy, answers)),
     }
 
 
-def find_caller() -> Location | None:
-    """The user's line that is running."""
-    frames: list[tuple[str, int, str]] = []
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        frames.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
-        frame = frame.f_back
-    return pick_frame(frames)
+def read_numpy(answers: Answers, tensor: Any) -> Any:
+    """The method of that name; a tensor without a value has none."""
+    if answers.knows(tensor):
+        return lambda: answers.value(tensor)
+    if belongs(tensor.graph, answers.graph) and is_own(sys._getframe(1)):
+        raise StepError("the step asks for a value inside of a branch or a loop of the graph's")
+    from tensorflow.python.framework.tensor import Tensor
+
+    return Tensor.__getattr__(tensor, "numpy")
 
 
 def cut_function(tensor: Any, fed: dict[str, Any]) -> tuple[Any, list[Any]]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from introspect.capture.trace.caches import stand_in
 from introspect.capture.trace.release import bind_graph, forget_gradients
 from introspect.capture.trace.snapshot import restore_dict, take_snapshot
 from introspect.capture.untracked import list_optimizers
@@ -41,7 +42,9 @@ def preserve(*roots: Any) -> Iterator[list[Any]]:
     """
     kept: list[Any] = []
     with ExitStack() as undo:
-        undo.callback(take_snapshot([*roots, *list_optimizers()]).restore)
+        snapshot = take_snapshot([*roots, *list_optimizers()])
+        undo.callback(snapshot.restore)
+        undo.enter_context(stand_in(snapshot))
         for restore in (*save_random(), *save_keras(), *save_tf_keras(), save_eager_switch()):
             undo.callback(restore)
         undo.enter_context(record_functions(kept))

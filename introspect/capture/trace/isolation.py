@@ -13,6 +13,7 @@ from introspect.capture.record import Followed, StepFailure
 from introspect.capture.slots import find_optimizers, is_built, is_optimizer
 from introspect.capture.trace.batch import invent_batch, take_batch
 from introspect.capture.trace.detach import COPY_MARK
+from introspect.capture.trace.eagerness import noted
 from introspect.capture.trace.followed import follow_step
 from introspect.capture.trace.invented import invent_specs
 from introspect.capture.trace.snapshot import take_snapshot
@@ -47,6 +48,12 @@ class Feed:
 
     data: Any = None
     batch_size: int | None = None
+    switched: bool = False
+    """Whether the user runs all functions eagerly."""
+
+
+class FormAskedError(StepError):
+    """The step asks whether it runs eagerly, so that its trace may go another way."""
 
 
 def trace_isolated(
@@ -75,13 +82,35 @@ def trace_isolated(
     specs = invent_specs(model, keras, batch_size) if spec is None else iter([spec])
     kept = list(specs) if eager else []
     attempt = try_specs(
-        model, iter(kept) if eager else specs, spec is not None, traced_before, lambda: follow(model, kept, eager)
+        model,
+        iter(kept) if eager else specs,
+        spec is not None,
+        traced_before,
+        lambda: follow(model, kept, eager),
+        trace_eager if eager else trace_twin,
     )
     if any(id(variable) not in before for variable in attempt.twin.model.variables):
         raise NotBuiltError(
             f"model {model.name!r} makes variables when it is first called; call it once on a batch, model(x), first"
         )
     return attempt
+
+
+def trace_eager(twin: Twin, spec: Any) -> Any:
+    """The trace of an eager step, which holds for all batches.
+
+    Raises:
+        FormAskedError: the step would perhaps go another way where it runs eagerly.
+    """
+    with noted(twin.model) as asked:
+        concrete = trace_twin(twin, spec)
+    if asked:
+        place = next((f" ({place})" for place in asked if place is not None), "")
+        raise FormAskedError(
+            f"the step asks whether it runs eagerly{place}, and cannot be followed on a batch; pass data=, or leave the "
+            "question out"
+        )
+    return concrete
 
 
 def require_trainable(model: Any, keras: KerasName) -> None:
@@ -103,7 +132,7 @@ def follow(model: Any, specs: list[Any], eager: Feed | None) -> Attempt | Except
         asked: list[Any] = []
 
         def trace(twin: Twin, batch: Any = batch, asked: list[Any] = asked) -> Any:
-            concrete, asked[:] = follow_step(twin, batch)
+            concrete, asked[:] = follow_step(twin, batch, eager.switched)
             return concrete
 
         try:
@@ -111,7 +140,8 @@ def follow(model: Any, specs: list[Any], eager: Feed | None) -> Attempt | Except
         except Exception as error:
             first = first or error
             continue
-        attempt.followed = Followed("given" if given else "invented", tuple(asked))
+        if asked:
+            attempt.followed = Followed("given" if given else "invented", tuple(asked))
         return attempt
     return first
 
@@ -137,12 +167,16 @@ def try_specs(
     given: bool,
     traced_before: bool,
     otherwise: Callable[[], Attempt | Exception | None] = lambda: None,
+    trace: Callable[[Twin, Any], Any] = trace_twin,
 ) -> Attempt:
     """The first attempt that gives a trace; made-up specs are tried in turn, then what else there is."""
     first: Exception | None = None
     for spec in specs:
         try:
-            return try_optimizers(model, lambda twin, spec=spec: trace_twin(twin, spec))  # type: ignore[misc]
+            return try_optimizers(model, lambda twin, spec=spec: trace(twin, spec))  # type: ignore[misc]
+        except FormAskedError as error:
+            first = error
+            break
         except StepError as refusal:
             if not traced_before:
                 raise

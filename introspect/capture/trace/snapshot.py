@@ -20,6 +20,7 @@ import numpy as np
 
 from introspect.capture.frames import rank_module
 from introspect.capture.framework import list_bases
+from introspect.capture.trace.caches import is_cache, list_callables, read_entries
 from introspect.capture.trace.innerstate import ArrayRoom, Restore, has_inner, save_inner
 
 ATOMS = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, types.BuiltinFunctionType, range)
@@ -53,6 +54,8 @@ class ObjectSnapshot:
     cells: list[tuple[types.CellType, Any]] = field(default_factory=list)
     names: list[tuple[dict[str, Any], str, Any]] = field(default_factory=list)
     """Globals that functions of the user's name, and what they were bound to."""
+    members: dict[tuple[type, str], Any] = field(default_factory=dict)
+    """Functions with a cache among the attributes of the user's classes."""
     inner: list[Restore] = field(default_factory=list)
     room: ArrayRoom = field(default_factory=ArrayRoom)
 
@@ -127,6 +130,10 @@ def record(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
         yield from record_closure(value, snapshot)
         yield from record_globals(value, snapshot)
         return
+    if is_cache(value):
+        yield value.__wrapped__
+        yield from read_entries(value)[0].values()
+        return
     yield from record_items(value, snapshot)
     yield from record_attributes(value, snapshot)
 
@@ -179,6 +186,17 @@ def record_globals(function: types.FunctionType, snapshot: ObjectSnapshot) -> It
             snapshot.names.append((names, name, names.get(name, MISSING)))
             if name in names:
                 yield names[name]
+                yield from record_module(names[name], code, snapshot)
+
+
+def record_module(value: Any, code: types.CodeType, snapshot: ObjectSnapshot) -> Iterator[Any]:
+    """What a function names of another module of the user's."""
+    if isinstance(value, types.ModuleType) and rank_module(value.__name__):
+        members = vars(value)
+        for name in code.co_names:
+            if name in members:
+                snapshot.names.append((members, name, members[name]))
+                yield members[name]
 
 
 def record_attributes(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
@@ -194,7 +212,11 @@ def record_attributes(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
     yield from attributes.values()
     kind: Any = type(value)
     for owner in list_owners(kind):
-        yield from (member for member in vars(owner).values() if isinstance(member, types.FunctionType))
+        for name, member in vars(owner).items():
+            functions = list_callables(member)
+            if any(map(is_cache, functions)):
+                snapshot.members[owner, name] = member
+            yield from functions
 
 
 @cache

@@ -51,7 +51,7 @@ def twin_model(model: Any, optimizers: OptimizerState = "carried") -> Twin:
         for _, copy in pairs:
             forget_build(copy)
     twin.__dict__["_run_eagerly"] = False
-    twin.__dict__[COPY_MARK] = True
+    twin.__dict__[COPY_MARK] = model
     bind_methods(model, twin)
     if keras == "tf_keras":
         carry_compiled_flags(model, twin)
