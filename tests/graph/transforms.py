@@ -53,6 +53,29 @@ def read_graph(trace: CapturedTrace) -> Any:
     return graph_pb2.GraphDef.FromString(trace.graph)
 
 
+def unfold(trace: CapturedTrace) -> CapturedTrace:
+    """The trace with nodes of its own in the place of the function of the library that it is."""
+    if not trace.step:
+        return trace
+    from tensorflow.core.framework import function_pb2
+    from tensorflow.python.framework.function_def_to_graph import function_def_to_graph_def
+
+    whole = read_graph(trace)
+    (found,) = [one for one in whole.library.function if one.signature.name == trace.step]
+    function = function_pb2.FunctionDef.FromString(found.SerializeToString())
+    named = dict(zip((one.name for one in function.signature.input_arg), trace.arguments, strict=True))
+    for argument in function.signature.input_arg:
+        argument.name = named[argument.name]
+    for node in function.node_def:
+        node.input[:] = [named.get(one, one) for one in node.input]
+    made, flat = function_def_to_graph_def(function)
+    graph = graph_pb2.GraphDef.FromString(made.SerializeToString())
+    graph.library.function.extend(one for one in whole.library.function if one.signature.name != trace.step)
+    returns = (function.ret[output.name] for output in function.signature.output_arg)
+    outputs = tuple(flat[named.get(one, one)] for one in returns)
+    return replace(trace, graph=graph.SerializeToString(), outputs=outputs, step="", arguments=())
+
+
 def list_bodies(graph: Any) -> list[tuple[str, Any]]:
     """(name, NodeDefs) of the graph itself and of each function."""
     return [("", graph.node), *((f.signature.name, f.node_def) for f in graph.library.function)]

@@ -13,7 +13,7 @@ from introspect.capture import capture_model
 from introspect.capture.record import Capture
 from introspect.diagnosis import diagnose
 from introspect.records import Report
-from tests.graph.transforms import Changed, MovedProbe, inline, permute, rename
+from tests.graph.transforms import Changed, MovedProbe, inline, permute, rename, unfold
 from tests.matrix import test_compilation, test_custom_training, test_kinds_of_layers, test_structures
 from tests.matrix.cells import Cell
 
@@ -61,7 +61,7 @@ def change(capture: Capture, how: Callable[[Any], Changed | None]) -> Capture:
     """Each trace changed, with a probe that knows where its nodes come from."""
     traces, probes = list(capture.traces), list(capture.probes)
     for place, trace in enumerate(traces):
-        changed = how(trace)
+        changed = how(unfold(trace))
         if changed is not None:
             traces[place] = changed.trace
             probe = probes[place]
