@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from introspect.capture.record import Capture, CapturedVariable
+from introspect.capture.record import Capture, CapturedVariable, Probe
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.flowchart import draw_flow
 from introspect.evidence.gradients import sources_of
@@ -226,10 +226,8 @@ class Facts:
 
     def locate(self, evidence: TraceEvidence, function: str, node: str) -> Location | None:
         """The user's file and line that made an op, where that is known."""
-        for trace, probe in zip(self.capture.traces, self.capture.probes, strict=False):
-            if trace.id == evidence.trace.id and probe is not None:
-                return probe.location(function, node)
-        return None
+        probe = self._probe_of(evidence)
+        return None if probe is None else probe.location(function, node)
 
     def locate_written(self, evidence: TraceEvidence, function: str, node: str) -> Location | None:
         """The same, but None where that line is only the call of a functional model that holds the op."""
@@ -237,9 +235,12 @@ class Facts:
 
     def is_replayed(self, evidence: TraceEvidence, function: str, node: str) -> bool:
         """Whether a functional model ran the op from its record, of which Keras keeps no line."""
-        pairs = zip(self.capture.traces, self.capture.probes, strict=False)
-        probe = next((probe for trace, probe in pairs if trace.id == evidence.trace.id), None)
+        probe = self._probe_of(evidence)
         return probe is not None and probe.replayed(function, node)
+
+    def _probe_of(self, evidence: TraceEvidence) -> Probe | None:
+        pairs = zip(self.capture.traces, self.capture.probes, strict=False)
+        return next((probe for trace, probe in pairs if trace.id == evidence.trace.id), None)
 
     @cached_property
     def scopes(self) -> LayerScopes:

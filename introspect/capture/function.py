@@ -21,7 +21,7 @@ from introspect.capture.trace.traces import LiveTrace, list_live
 from introspect.capture.trace.tracing import is_distributed
 from introspect.capture.trace.twin import forget_built
 from introspect.capture.trace.workers import name_types, stay_alone
-from introspect.capture.untracked import read_books
+from introspect.capture.untracked import list_optimizers, read_books
 from introspect.errors import DataError, IntrospectError, StepError
 from introspect.records import ModelSummary
 
@@ -65,8 +65,12 @@ def capture_function(
     reading.timings.append(("find", time.perf_counter() - started))
     if reading.current is not None:
         return assemble(reading)
-    reading.books = read_books()
-    with preserve(model, optimizer, unwrap_function(step), args, given) as kept, stay_alone(strategy):
+    optimizers = list_optimizers()
+    reading.books = read_books(optimizers)
+    with (
+        preserve(model, optimizer, unwrap_function(step), args, given, optimizers=optimizers) as kept,
+        stay_alone(strategy),
+    ):
         reading.kept = kept
         started = time.perf_counter()
         with scope():

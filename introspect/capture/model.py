@@ -19,7 +19,7 @@ from introspect.capture.trace.step import StepFunctions, find_functions, list_tr
 from introspect.capture.trace.traces import LiveTrace, number_graph
 from introspect.capture.trace.tracing import enter_strategy, has_custom_step, make_iterator
 from introspect.capture.trace.workers import retype_iterator, uses_coordinator
-from introspect.capture.untracked import read_books
+from introspect.capture.untracked import list_optimizers, read_books
 from introspect.capture.variables import is_variable, read_number
 from introspect.errors import NotBuiltError, NotCompiledError
 from introspect.records import ModelSummary, Source
@@ -66,8 +66,9 @@ def capture_model(
         return replace(assemble(reading), saved=saved)
     eager = Feed(data, batch_size, runs_functions_eagerly()) if reading.source == "eager" else None
     with ExitStack() as stack:
-        reading.books = read_books()
-        reading.kept = stack.enter_context(preserve(model))
+        optimizers = list_optimizers()
+        reading.books = read_books(optimizers)
+        reading.kept = stack.enter_context(preserve(model, optimizers=optimizers))
         started = time.perf_counter()
         enter_attempt(reading, trace_isolated(model, keras, spec, bool(reading.lives), batch_size, eager))
         reading.timings.append(("trace", time.perf_counter() - started))

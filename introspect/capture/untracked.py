@@ -132,9 +132,9 @@ def claim_variables(variables: Iterable[Any]) -> Claims:
     return claims
 
 
-def read_books() -> dict[int, Books]:
-    """The books of all live optimizers that are built, by identity: a trace may build others, and these anew."""
-    return {id(optimizer): copy_books(optimizer) for optimizer in list_optimizers() if is_built(optimizer)}
+def read_books(optimizers: Iterable[Any]) -> dict[int, Books]:
+    """The books of those that are built, by identity: a trace may build others, and these anew."""
+    return {id(optimizer): copy_books(optimizer) for optimizer in optimizers if is_built(optimizer)}
 
 
 def list_optimizers() -> list[Any]:

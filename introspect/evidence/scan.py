@@ -36,6 +36,9 @@ TO_BACKWARD = 1
 TO_OUTPUT = 2
 TO_PYTHON = 4
 
+VALUE_WISE = ELEMENTWISE | {"ConcatV2"}
+"""Ops whose result holds each value on its own."""
+
 MOST_PASSES = 16
 """A nest of loops needs one pass more than it is deep."""
 
@@ -216,7 +219,7 @@ class ForwardScan:
                 plain = True
         if pure and plain and not held and node in self.sums and self._adds_alike(node):
             return INNER
-        if plain and self.flow.op_type(node) not in (*ELEMENTWISE, "ConcatV2"):
+        if plain and self.flow.op_type(node) not in VALUE_WISE:
             return 0  # a layer's weights that a gradient is multiplied by
         return INNER if held else RAW
 

@@ -49,10 +49,8 @@ class TapeMarks:
         for body in flow.bodies:
             flags = [name.startswith(scopes) or (bool(known) and (body.name, name) in known) for name in body.names()]
             tables.append(np.asarray(flags, dtype=bool)[body.source])
-        start = np.cumsum([0, *map(len, tables)])
-        first = np.asarray([start[frame.body] for frame in flow.frames])
         whole = np.asarray([frame.by_tape for frame in flow.frames])
-        marked = whole[flow.frame] | np.concatenate(tables)[first[flow.frame] + flow.local]
+        marked = whole[flow.frame] | flow.spread(tables)
         return bytearray(marked.tobytes())
 
     def extend(

@@ -78,23 +78,30 @@ def write_flag(facts: Facts, path: str, value: bool) -> str:
 
 def write_freeze(facts: Facts, paths: Sequence[str]) -> str:
     """Python that freezes layers, in a loop where they are many."""
-    near = [path for path in paths if sum(1 for _ in facts.tree.ancestors(path)) == 2]
-    near = (
-        [path for path in near if write_layer(facts, path).startswith("model.get_layer(")]
-        if len(paths) > MOST_LINES
-        else []
-    )
+    near = [path for path in paths if stands_near(facts, path)] if len(paths) > MOST_LINES else []
     lines = [write_loop([facts.tree.by_path[path].name for path in near])] if len(near) > 1 else []
     far = [path for path in paths if not lines or path not in near]
     return "\n".join([*lines, *(write_flag(facts, path, False) for path in far)])
 
 
+def stands_near(facts: Facts, path: str) -> bool:
+    """Whether the model itself gives the layer by its name."""
+    depth = sum(1 for _ in facts.tree.ancestors(path))
+    return depth == 2 and write_layer(facts, path).startswith("model.get_layer(")
+
+
 def write_loop(names: Sequence[str]) -> str:
-    line = f"for name in ({', '.join(map(quote, names))}):"
-    if len(line) > WIDTH:
-        inside = textwrap.wrap(", ".join(map(quote, names)), WIDTH - 4, break_long_words=False, break_on_hyphens=False)
-        line = "\n".join(["for name in (", *(f"    {part}" for part in inside), "):"])
+    line = write_items("for name in (", list(map(quote, names)), "):")
     return f"{line}\n    model.get_layer(name).trainable = False"
+
+
+def write_items(begin: str, items: Sequence[str], end: str) -> str:
+    """Items between brackets, on one line or on several where they are long."""
+    inside = ", ".join(items)
+    if len(begin) + len(inside) + len(end) <= WIDTH:
+        return f"{begin}{inside}{end}"
+    parts = textwrap.wrap(inside, WIDTH - 4, break_long_words=False, break_on_hyphens=False)
+    return "\n".join([begin, *(f"    {part}" for part in parts), end])
 
 
 def find_whole(facts: Facts, indices: Sequence[int]) -> list[str]:

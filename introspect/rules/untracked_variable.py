@@ -21,14 +21,13 @@ Example
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterator, Sequence
 
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import Finding, Severity
 from introspect.rules._base import Rule
-from introspect.rules._code import MOST_LINES, WIDTH, is_own_loop
+from introspect.rules._code import MOST_LINES, is_own_loop, write_items
 from introspect.rules._groups import shorten
 from introspect.rules._stale import name_origin
 from introspect.rules._steps import op_step, write_steps
@@ -141,16 +140,11 @@ def write_held(names: Sequence[str], does: str) -> str:
     words = list(dict.fromkeys(re.sub(r"\W|^(?=\d)", "_", name) for name in names))
     it = agree(len(words), "it", "them")
     several = len(words) > MOST_LINES
-    lines = write_list(words) if several else [f"self.{word} = {word}" for word in words]
+    lines = [write_items("self.held = [", words, "]")] if several else [f"self.{word} = {word}" for word in words]
     where = (
         f"# in __init__, as {'a list in an attribute' if several else agree(len(words), 'an attribute', 'attributes')}"
     )
     return "\n".join([f"{where} of the layer or model that {does} {it}:", *lines])
-
-
-def write_list(words: Sequence[str]) -> list[str]:
-    inside = textwrap.wrap(", ".join(words), WIDTH - 4, break_long_words=False)
-    return [f"self.held = [{inside[0]}]"] if len(inside) == 1 else ["self.held = [", *(f"    {p}" for p in inside), "]"]
 
 
 def _report_trained(facts: Facts, current: TraceEvidence, trained: list[int]) -> Finding:

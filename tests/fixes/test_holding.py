@@ -73,15 +73,14 @@ def in_a_lambda(library: str, held: bool) -> Any:
     return keras.Model(x, keras.layers.Dense(2, name="head")(Around(Bag(inner))(x)), name="net")
 
 
-def frozen_beside(library: str, held: bool) -> Any:
-    """One hidden layer that is to train and one that is frozen by its own flag."""
+def chain(library: str, held: bool, layers: list[Any]) -> Any:
+    """A subclassed model that runs layers which a helper object holds, one after another."""
     keras: Any = importlib.import_module(library)
 
     class Net(keras.Model):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
             super().__init__(name="net")
-            still = keras.layers.Dense(3, name="still", trainable=False)
-            self.bag = Bag((keras.layers.Dense(3, name="inner"), still))
+            self.bag = Bag(tuple(layers))
             if held:
                 self.held = list(self.bag.content)
             self.head = keras.layers.Dense(2, name="head")
@@ -92,6 +91,12 @@ def frozen_beside(library: str, held: bool) -> Any:
             return self.head(h)
 
     return Net()
+
+
+def frozen_beside(library: str, held: bool) -> Any:
+    """One hidden layer that is to train and one that is frozen by its own flag."""
+    dense: Any = importlib.import_module(library).layers.Dense
+    return chain(library, held, [dense(3, name="inner"), dense(3, name="still", trainable=False)])
 
 
 def loose_variable(library: str, held: bool) -> Any:
@@ -117,22 +122,8 @@ def loose_variable(library: str, held: bool) -> Any:
 
 def many(library: str, held: bool) -> Any:
     """Thirty layers that a helper object holds."""
-    keras: Any = importlib.import_module(library)
-
-    class Net(keras.Model):  # type: ignore[misc,name-defined]
-        def __init__(self) -> None:
-            super().__init__(name="net")
-            self.bag = Bag([keras.layers.Dense(4, name=f"block-{i}", use_bias=False) for i in range(30)])
-            if held:
-                self.blocks = list(self.bag.content)
-            self.head = keras.layers.Dense(2, name="head")
-
-        def call(self, h: Any) -> Any:
-            for layer in self.bag.content:
-                h = layer(h)
-            return self.head(h)
-
-    return Net()
+    dense: Any = importlib.import_module(library).layers.Dense
+    return chain(library, held, [dense(4, name=f"block-{i}", use_bias=False) for i in range(30)])
 
 
 def test_many_are_held_in_a_list() -> None:

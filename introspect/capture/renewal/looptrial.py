@@ -14,7 +14,7 @@ from introspect.capture.renewal.trial import set_flags
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.twin import forget_build
 from introspect.capture.trace.workers import stay_alone
-from introspect.capture.untracked import read_books
+from introspect.capture.untracked import list_optimizers, read_books
 from introspect.errors import StepError
 from introspect.remedies import Action, BuildOptimizer, Hold, RenewOptimizer
 
@@ -36,8 +36,9 @@ def capture_loop_trial(
     reading = read_function(step, args, kwargs, model, name_keras(model) if model is not None else "none", optimizer)
     reading.lives, reading.current = [], None
     reading.source = "eager" if reading.source == "eager" else "traced"
-    reading.books = read_books()
-    guard = preserve(model, optimizer, unwrap_function(step), args, kwargs)
+    optimizers = list_optimizers()
+    reading.books = read_books(optimizers)
+    guard = preserve(model, optimizer, unwrap_function(step), args, kwargs, optimizers=optimizers)
     with guard as kept, stay_alone(find_strategy(model, optimizer)):
         reading.kept = kept
         if any(isinstance(action, Hold) for action in actions):

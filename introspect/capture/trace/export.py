@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,18 +70,14 @@ def read_definition(name: str) -> bytes:
         LookupError: it knows no such function.
     """
     from tensorflow.python import pywrap_tfe
-    from tensorflow.python.client import pywrap_tf_session as session
     from tensorflow.python.eager import context
     from tensorflow.python.framework.errors import NotFoundError
 
-    buffer = session.TF_NewBuffer()
+    handle = context.context()._handle
     try:
-        pywrap_tfe.TFE_ContextGetFunctionDef(context.context()._handle, name, buffer)
-        return bytes(session.TF_GetBuffer(buffer))
+        return read_buffer(lambda buffer: pywrap_tfe.TFE_ContextGetFunctionDef(handle, name, buffer))
     except NotFoundError as error:
         raise LookupError(str(error)) from error
-    finally:
-        session.TF_DeleteBuffer(buffer)
 
 
 def export_graph(graph: Any) -> bytes:
@@ -92,15 +89,22 @@ def export_graph(graph: Any) -> bytes:
     try:
         from tensorflow.python.client import pywrap_tf_session as session
 
-        buffer = session.TF_NewBuffer()
-        try:
-            with graph._c_graph.get() as handle:
-                session.TF_GraphToGraphDef(handle, buffer)
-            return bytes(session.TF_GetBuffer(buffer))
-        finally:
-            session.TF_DeleteBuffer(buffer)
+        with graph._c_graph.get() as handle:
+            return read_buffer(lambda buffer: session.TF_GraphToGraphDef(handle, buffer))
     except (ImportError, AttributeError):
         return bytes(graph.as_graph_def().SerializeToString())
+
+
+def read_buffer(fill: Callable[[Any], None]) -> bytes:
+    """What a function of TensorFlow's C API writes into a buffer. Seen on TensorFlow 2.19 to 2.21."""
+    from tensorflow.python.client import pywrap_tf_session as session
+
+    buffer = session.TF_NewBuffer()
+    try:
+        fill(buffer)
+        return bytes(session.TF_GetBuffer(buffer))
+    finally:
+        session.TF_DeleteBuffer(buffer)
 
 
 def wrap(field: int, message: bytes) -> bytes:

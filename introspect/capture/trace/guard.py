@@ -12,7 +12,7 @@ import random
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -35,14 +35,16 @@ FIRST_CALL = (
 
 
 @contextmanager
-def preserve(*roots: Any) -> Iterator[list[Any]]:
+def preserve(*roots: Any, optimizers: Iterable[Any] | None = None) -> Iterator[list[Any]]:
     """Undo on exit, also after an error, all that happens to Python state inside.
+
+    `optimizers` are all live ones, where the caller has looked for them already.
 
     Yields a list that keeps alive the concrete functions which tf.functions of the user's traced meanwhile.
     """
     kept: list[Any] = []
     with ExitStack() as undo:
-        snapshot = take_snapshot([*roots, *list_optimizers()])
+        snapshot = take_snapshot([*roots, *(list_optimizers() if optimizers is None else optimizers)])
         undo.callback(snapshot.restore)
         undo.enter_context(stand_in(snapshot))
         for restore in (*save_random(), *save_keras(), *save_tf_keras(), save_eager_switch()):
