@@ -84,6 +84,12 @@ def around(kind: Any, old: bool) -> Any:
     return _AROUND[key]
 
 
+@tf.custom_gradient
+def reverse(x: Any) -> Any:
+    """Itself, and its gradient turned round."""
+    return tf.identity(x), lambda gradient: -gradient
+
+
 def step_classes(old: bool, shape: str) -> dict[str, Any]:
     """Models with a train_step of their own. Keras turns a class into a functional one at its first functional use, so
     that each shape has its own."""
@@ -133,7 +139,43 @@ def step_classes(old: bool, shape: str) -> dict[str, Any]:
                     variable.assign_sub(0.05 * gradient)
             return {"loss": loss}
 
-    _CLASSES[old, shape] = {"super": Super, "scratch": Scratch, "two optimizers": TwoOptimizers, "by hand": ByHand}
+    class Penalty(k.Model):  # type: ignore[misc]
+        """A tape in a tape, and gradients clipped by hand."""
+
+        def train_step(self, data: Any) -> Any:
+            x, y = data[0], data[1]
+            with tf.GradientTape() as tape:
+                with tf.GradientTape() as inner:
+                    inner.watch(x)
+                    predicted = self(x, training=True)
+                slope = inner.gradient(predicted, x)
+                loss = tf.reduce_mean(tf.square(predicted - y)) + tf.reduce_mean(tf.square(slope))
+            variables = self.trainable_variables
+            gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), 1.0)
+            pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
+            self.optimizer.apply_gradients(pairs)
+            return {"loss": loss}
+
+    class Kept(k.Model):  # type: ignore[misc]
+        """Goes on with the variables of its first trace."""
+
+        def train_step(self, data: Any) -> Any:
+            x, y = data[0], data[1]
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.square(self(x, training=True) - y))
+            variables = self.__dict__.setdefault("kept", tuple(self.trainable_variables))
+            pairs = [(g, v) for g, v in zip(tape.gradient(loss, variables), variables, strict=True) if g is not None]
+            self.optimizer.apply_gradients(pairs)
+            return {"loss": loss}
+
+    _CLASSES[old, shape] = {
+        "super": Super,
+        "scratch": Scratch,
+        "two optimizers": TwoOptimizers,
+        "by hand": ByHand,
+        "penalty": Penalty,
+        "kept": Kept,
+    }
     return _CLASSES[old, shape]
 
 
@@ -152,6 +194,15 @@ def make_loop(model: Any, optimizer: Any) -> Any:
     return train
 
 
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Momentum": ("SGD", {"momentum": 0.9}),
+    "Nesterov": ("SGD", {"momentum": 0.9, "nesterov": True}),
+    "Amsgrad": ("Adam", {"amsgrad": True}),
+    "Centered": ("RMSprop", {"momentum": 0.5, "centered": True}),
+}
+"""Optimizers by another name: their class and its arguments."""
+
+
 def find_arguments(setting: str, old: bool) -> dict[str, Any]:
     """What a setting is as arguments of an optimizer."""
     found: dict[str, dict[str, Any]] = {
@@ -160,6 +211,7 @@ def find_arguments(setting: str, old: bool) -> dict[str, Any]:
         "clipvalue": {"clipvalue": 0.1},
         "global_clipnorm": {"global_clipnorm": 0.5},
         "ema": {"use_ema": True, "ema_overwrite_frequency": 1},
+        "ema end": {"use_ema": True, "ema_momentum": 0.9},
         "accumulation": {} if old else {"gradient_accumulation_steps": 2},
     }
     return found.get(setting, {})

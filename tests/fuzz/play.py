@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import tempfile
+import traceback
 import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -13,11 +16,11 @@ import numpy as np
 import tensorflow as tf
 
 import introspect
-from tests.fuzz.pieces import around, branch_layer, find_arguments, make_loop, own_layer, step_classes, tied_layer
-from tests.fuzz.plans import Act, Part, Plan
+from tests.fuzz.parts import WIDTH, add_part, make_optimizer
+from tests.fuzz.pieces import around, make_loop, step_classes
+from tests.fuzz.plans import Act, Plan
 from tests.oracle import Asked, ask, ask_loop, fit_once, randomize
 
-WIDTH = 4
 RAISED = (
     ValueError,
     KeyError,
@@ -29,9 +32,33 @@ RAISED = (
     tf.errors.OpError,
 )
 """What a history may raise: an unknown variable, a batch too few for steps_per_execution, a model that cannot be cloned."""
-UNSAVED = {"stopped", "rounded", "chosen", "unused", "embedding", "tied", "branch", "own"}
+UNSAVED = {"stopped", "rounded", "chosen", "unused", "embedding", "tied", "branch", "own", "cut", "reversed"}
 """Parts with a lambda, or a class that is not registered."""
-CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
+
+
+class Listener(logging.Handler):
+    """Takes what introspect's callback says of its own failures."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__()
+        self.faults = faults
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note failures that were not foreseen."""
+        if record.exc_info:
+            last = traceback.format_exception(*record.exc_info)[-2:]
+            self.faults.append(f"the callback fails: {' / '.join(last)}")
+
+
+@contextlib.contextmanager
+def listening(faults: list[str]) -> Iterator[None]:
+    """Meanwhile failures of introspect's callback are faults."""
+    log, listener = logging.getLogger("introspect"), Listener(faults)
+    log.addHandler(listener)
+    try:
+        yield
+    finally:
+        log.removeHandler(listener)
 
 
 def play(plan: Plan) -> list[str]:
@@ -52,6 +79,7 @@ class Player:
         else:
             self.k = keras
         self.generator = np.random.default_rng(11)
+        self.faults: list[str] = []
 
     def run(self) -> list[str]:
         """Build, compile, do all acts, ask."""
@@ -65,22 +93,25 @@ class Player:
             finally:
                 self.set_policy("float32")
             randomize(self.model)
-            self.compile(self.make_optimizer())
+            self.compile(make_optimizer(self.k, self.plan))
             self.start_loop()
-            for act in self.plan.acts:
-                # What a history raises (Unknown variable) leaves the model as it stands: that is part of it.
-                with contextlib.suppress(*RAISED):
-                    self.act(act)
-            return self.ask()
+            with listening(self.faults):
+                for act in self.plan.acts:
+                    # What a history raises (Unknown variable) leaves the model as it stands: that is part of it.
+                    with contextlib.suppress(*RAISED):
+                        self.act(act)
+            return [*self.faults, *self.ask()]
 
     def start_loop(self) -> None:
         """A loop of one's own on the model as it is now."""
-        self.loop_optimizer = self.make_optimizer()
+        self.loop_optimizer = make_optimizer(self.k, self.plan)
         self.loop = make_loop(self.model, self.loop_optimizer)
 
     def ask(self) -> list[str]:
         """What the oracle says of the next step."""
-        asked = Asked(numeric=True, arguable="ema" in (self.plan.setting, self.plan.more), raises=None)
+        asked = Asked(
+            numeric=True, arguable=bool({"ema", "ema end"} & {self.plan.setting, self.plan.more}), raises=None
+        )
         rows = self.plan.rows
         if self.plan.loop:
             args = tuple(tf.constant(part) for part in self.make_arrays(rows))
@@ -110,8 +141,10 @@ class Player:
         inputs = k.Input((WIDTH,))
         h = k.layers.Dense(WIDTH, activation="tanh", name="first")(inputs)
         for number, part in enumerate(self.plan.parts):
-            h = self.add(part, h, f"p{number}")
+            h = add_part(k, part, h, f"p{number}")
         outputs = k.layers.Dense(1, name="last", dtype="float32")(h)
+        if self.has_heads():
+            outputs = [outputs, k.layers.Dense(1, name="beside", dtype="float32")(h)]
         return kind(inputs, outputs, name=name)
 
     def model_class(self) -> Any:
@@ -121,90 +154,6 @@ class Player:
             return base
         return step_classes(self.old, self.plan.shape)[self.plan.step]
 
-    def add(self, part: Part, h: Any, name: str) -> Any:
-        """One part behind `h`; the result is `WIDTH` wide again."""
-        k, layers = self.k, self.k.layers
-        flags: dict[str, Any] = {"name": name, "trainable": not part.frozen}
-        extra = {"kernel_regularizer": "l2", "kernel_constraint": "max_norm"} if part.regularized else {}
-        dense = lambda **names: layers.Dense(WIDTH, activation="tanh", **{**extra, **names})  # noqa: E731
-        match part.kind:
-            case "batchnorm":
-                return layers.BatchNormalization(**flags)(h)
-            case "layernorm":
-                return layers.LayerNormalization(**flags)(h)
-            case "dropout":
-                return layers.Dropout(0.25, **flags)(h)
-            case "prelu":
-                return layers.PReLU(**flags)(h)
-            case "nested":
-                inner = k.Sequential([dense(), k.Sequential([layers.BatchNormalization(), dense()])], name=name)
-                h = inner(h)
-                inner.trainable = not part.frozen
-                return h
-            case "residual":
-                return layers.Add()([h, dense(**flags)(h)])
-            case "shared":
-                layer = dense(**flags)
-                return layer(layer(h))
-            case "stopped":
-                return layers.Add()([h, layers.Lambda(lambda x: tf.stop_gradient(x))(dense(**flags)(h))])
-            case "rounded":
-                return layers.Add()([h, layers.Lambda(lambda x: tf.round(3.0 * x))(dense(**flags)(h))])
-            case "chosen":
-                choice = layers.Lambda(lambda x: tf.one_hot(tf.argmax(x, axis=-1), WIDTH, dtype=x.dtype))
-                return layers.Add()([h, choice(dense(**flags)(h))])
-            case "embedding":
-                number = layers.Lambda(lambda x: tf.cast(tf.abs(3.0 * x[:, 0]), "int32") % 5)(h)
-                return layers.Add()([h, layers.Embedding(5, WIDTH, **flags)(number)])
-            case "convolution":
-                wide = layers.Conv2D(2, 2, padding="same", **extra, **flags)(layers.Reshape((2, 2, 1))(h))
-                return layers.Dense(WIDTH)(layers.Flatten()(wide))
-            case "tied":
-                other = dense(name=f"{name}_other")
-                return tied_layer(self.old)(other, **flags)(other(h))
-            case "branch":
-                return branch_layer(self.old)(**flags)(h)
-            case "unused":
-                return layers.Lambda(lambda pair: pair[0])([h, dense(**flags)(h)])
-            case "spectral" if not self.old:
-                return layers.SpectralNormalization(layers.Dense(WIDTH), **flags)(h)
-            case "lora" if not self.old:
-                layer = layers.Dense(WIDTH, **flags)
-                h = layer(h)
-                layer.enable_lora(2)
-                return h
-            case "recurrent":
-                return layers.GRU(WIDTH, **flags)(layers.Reshape((2, 2))(h))
-            case "attention":
-                wide = layers.Reshape((2, 2))(h)
-                layer = layers.MultiHeadAttention(1, 2, name=name)
-                wide = layer(wide, wide)
-                layer.trainable = not part.frozen
-                return layers.Flatten()(wide)
-            case "own":
-                return own_layer(self.old)(**flags)(h)
-            case _:
-                return dense(**flags)(h)
-
-    def make_optimizer(self) -> Any:
-        k, plan = self.k, self.plan
-        rate: Any = 0.05
-        if "schedule" in (plan.setting, plan.more):
-            rate = k.optimizers.schedules.ExponentialDecay(0.05, 10, 0.9)
-        arguments: dict[str, Any] = {}
-        chosen = [plan.setting] if plan.more in CLIPS and plan.setting in CLIPS else [plan.setting, plan.more]
-        for setting in chosen:
-            arguments |= find_arguments(setting, self.old)
-        if plan.optimizer == "Momentum":
-            return k.optimizers.SGD(rate, momentum=0.9, **arguments)
-        if plan.optimizer == "legacy" and self.old:
-            return k.optimizers.legacy.Adam(0.05)
-        kind = getattr(k.optimizers, plan.optimizer, None)
-        made = (kind if isinstance(kind, type) else k.optimizers.Adam)(rate, **arguments)
-        if "scaled" in chosen and not self.old:
-            return k.optimizers.LossScaleOptimizer(made)
-        return made
-
     def compile(self, optimizer: Any) -> None:
         arguments = dict(self.plan.compile)
         if self.plan.step not in ("plain", "own", "super"):
@@ -213,19 +162,40 @@ class Player:
             arguments.pop("weighted_metrics", None)
         if arguments.get("run_eagerly"):
             arguments.pop("jit_compile", None)
-        self.model.compile(optimizer, "mse", **arguments)
+        self.model.compile(optimizer, **{"loss": "mse", **self.find_losses(arguments), **arguments})
         if self.plan.step == "two optimizers":
             self.model.second = self.k.optimizers.SGD(0.01, momentum=0.5)
 
+    def has_heads(self) -> bool:
+        """Whether there are two outputs: a step of one's own and a Sequential take one."""
+        return (
+            self.plan.heads != "one" and self.plan.step in ("plain", "own", "super") and self.plan.shape != "sequential"
+        )
+
+    def find_losses(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Losses of two outputs; their metrics are put into `arguments`."""
+        if not self.has_heads():
+            return {}
+        for name in ("metrics", "weighted_metrics"):
+            if name in arguments:
+                arguments[name] = [arguments[name], arguments[name]]
+        weights = {"weighted": [1.0, 0.5], "zero": [1.0, 0.0]}.get(self.plan.heads)
+        return {
+            "loss": ["mse", None if self.plan.heads == "silent" else "mae"],
+            **({"loss_weights": weights} if weights else {}),
+        }
+
     def make_data(self, rows: int, fixed: bool, weighted: bool = False) -> Any:
         x, y = self.make_arrays(4 * rows)
-        parts = (x, y, np.ones(len(x), "float32")) if weighted else (x, y)
+        weights = np.ones(len(x), "float32")
+        parts = (x, y, (weights, weights) if self.has_heads() else weights) if weighted else (x, y)
         # More than one batch, so that a whole number of executions fits.
         return tf.data.Dataset.from_tensor_slices(parts).batch(rows, drop_remainder=fixed)
 
     def make_arrays(self, rows: int) -> tuple[Any, Any]:
         x = self.generator.normal(size=(rows, WIDTH)).astype("float32")
-        return x, x[:, :1] * 2.0
+        y = x[:, :1] * 2.0
+        return x, (y, -y) if self.has_heads() else y
 
     def act(self, act: Act) -> None:
         model = self.model
@@ -253,7 +223,7 @@ class Player:
                 weights = {"sample_weight": np.ones(len(x), "float32")} if act.flag else {}
                 model.train_on_batch(x, y, **weights)
             case "compile":
-                self.compile(self.make_optimizer() if act.flag else model.optimizer)
+                self.compile(make_optimizer(self.k, self.plan) if act.flag else model.optimizer)
             case "evaluate":
                 model.evaluate(self.make_data(4, False), verbose=0)
             case "predict":
@@ -265,7 +235,24 @@ class Player:
             case "eager":
                 model.run_eagerly = not model.run_eagerly
             case "recompile":
-                introspect.recompile(model)
+                self.guard(lambda: introspect.recompile(model))
+            case "build":
+                model.optimizer.build(model.trainable_variables)
+            case "assign":
+                model.optimizer = make_optimizer(self.k, self.plan)
+            case "head":
+                self.replace_head()
+            case "half":
+                self.train_half(act)
+            case "quantize" if not self.old:
+                model.quantize("float8" if act.flag else "int8")
+            case "callback":
+                model.fit(self.make_data(3, True), epochs=2, verbose=0, callbacks=[self.make_flipping(act)])
+            case "watched":
+                watching = introspect.IntrospectCallback(measure=act.flag, proof=1 if act.flag else None)
+                model.fit(self.make_data(act.number, act.flag), verbose=0, callbacks=[watching])
+            case "look":
+                self.guard(lambda: introspect.inspect(model, measure=not act.flag, try_fixes=act.flag))
             case "rate":
                 model.optimizer.learning_rate = 0.0
             case "lora" if not self.old:
@@ -276,13 +263,54 @@ class Player:
             case "loop":
                 self.loop(*(tf.constant(part) for part in self.make_arrays(act.number)))
 
+    def guard(self, act: Callable[[], Any]) -> None:
+        """Do something of introspect's own, which may refuse and raise nothing else."""
+        try:
+            act()
+        except introspect.IntrospectError:
+            pass
+        except Exception:
+            last = traceback.format_exc().strip().splitlines()[-3:]
+            self.faults.append(f"introspect raises {' / '.join(last)}")
+
+    def make_flipping(self, act: Act) -> Any:
+        """A callback that flips a layer's flag in the middle of a fit, and may make the step anew."""
+        layer = self.model.layers[act.number % len(self.model.layers)]
+
+        def flip(epoch: int, logs: Any = None) -> None:
+            if epoch == 1:
+                layer.trainable = act.flag
+                if act.number % 3 == 0:
+                    self.model.make_train_function(force=True)
+
+        return self.k.callbacks.LambdaCallback(on_epoch_begin=flip)
+
+    def replace_head(self) -> None:
+        """Another model on the same layers with a new last one, as in transfer learning."""
+        if self.plan.shape != "functional" or self.has_heads():
+            return
+        below = self.model.layers[-2].output
+        self.model = self.model_class()(self.model.inputs, self.k.layers.Dense(1, dtype="float32")(below), name="net2")
+        self.compile(make_optimizer(self.k, self.plan))
+        self.start_loop()
+
+    def train_half(self, act: Act) -> None:
+        """Another model of the first layers alone, with a flag and an optimizer of its own, trains once."""
+        if self.plan.shape != "functional":
+            return
+        layers = self.model.layers[1:]
+        half = self.k.Model(self.model.inputs, layers[act.number % len(layers)].output)
+        half.compile(make_optimizer(self.k, self.plan), "mse")
+        half.fit(self.make_arrays(4)[0], np.zeros((4, 1), "float32"), verbose=0)
+        half.trainable = act.flag
+
     def clone(self) -> None:
         """Another model of the same layers' configurations, compiled anew."""
         if self.plan.step not in ("plain", "own") or self.plan.shape == "subclassed":
             return
         self.model = self.k.models.clone_model(self.model)
         randomize(self.model)
-        self.compile(self.make_optimizer())
+        self.compile(make_optimizer(self.k, self.plan))
         self.start_loop()
 
     def save(self) -> None:
