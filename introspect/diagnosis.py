@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
 from introspect.capture.record import Capture
+from introspect.collector import collector_paused
 from introspect.evidence.collect import collect_trace
 from introspect.facts import Facts
 from introspect.records import SEVERITIES, Finding, Report, VariableReport
 from introspect.report.build import build_report, build_rows
 from introspect.rules import RULES, Rule
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    # A collection walks all that TensorFlow holds; it can cost more than the whole analysis.
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def diagnose(capture: Capture, rules: Sequence[Rule] = RULES) -> Report:
@@ -34,7 +21,7 @@ def diagnose(capture: Capture, rules: Sequence[Rule] = RULES) -> Report:
     Raises:
         GraphError: a captured graph does not hold together.
     """
-    with _collector_paused():
+    with collector_paused():
         return _diagnose(capture, rules)[1]
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pickle
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +21,7 @@ from tests.fixes.steps import make_data, make_model, path_of, same, values
 
 pytestmark = pytest.mark.tf
 LIBRARIES = ["keras", "tf_keras"]
+ROOT = Path(__file__).parents[2]
 
 
 def act(library: str, **hooks: Callable[..., None]) -> Any:
@@ -323,3 +327,16 @@ def test_a_step_of_ones_own_with_its_own_optimizer() -> None:
     assert len(proof.slots) == 12
     assert {row.age for row in proof.slots} == {0}
     assert {row.path for row in proof.variables if row.age > 0} == {"d1/kernel", "d1/bias"}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_each_replica_is_looked_at(library: str) -> None:
+    """Two replicas: what changed in any copy is told, also where one copy alone was written."""
+    command = [sys.executable, "-m", "tests.callback.replicated", library]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert len(answer["seen"]) == 4
+    assert all(one["really"] == one["told"] for one in answer["seen"])
+    assert [one["moved"] for one in answer["seen"]] == [[], [answer["kernel"]], [answer["bias"]], []]
+    assert set(answer["slots"]) == {0}

@@ -13,9 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from introspect.capture.framework import name_strategy
+from introspect.capture.measurement.bulk import Copier, Differ
 from introspect.capture.measurement.instrument import SILENCED, WIDTH, Rewritten, Site, UnsupportedError, rewrite_step
 from introspect.capture.measurement.placement import GraphCollection
-from introspect.capture.measurement.shadow import Library, Shadows, call_by_name, find_obstacle, unique_suffix
+from introspect.capture.measurement.shadow import (
+    Library,
+    Shadows,
+    call_by_name,
+    find_copies,
+    find_obstacle,
+    unique_suffix,
+)
 from introspect.capture.measurement.statistics import Statistics, comparer, make_keeper, read_row
 from introspect.capture.measurement.taps import TapReader, Wanted
 from introspect.capture.probe import LiveProbe
@@ -29,6 +37,7 @@ from introspect.capture.record import (
 )
 from introspect.capture.trace.workers import spans_workers, uses_coordinator
 from introspect.capture.variables import VariableTable, unwrap_variable
+from introspect.collector import collector_paused
 from introspect.errors import StepError
 
 
@@ -108,6 +117,10 @@ class Measurer:
         self._outputs = len(step.functions[0].signature.output_arg)
         self._library = Library()
         self._library.add(step.functions)
+        self._copier = Copier(list(find_copies(live.table, plan.written).values()), self._library)
+        written = find_copies(live.table, [(point.variable, 0) for point in plan.points])
+        self._compared = [place for place in plan.written if place in written]
+        self._differ = Differ([written[place] for place in self._compared], self._library)
 
     def measure(self, live: LiveStep, inputs: Sequence[Any], given: bool) -> CapturedMeasure:
         """Run one step on copies of what it writes.
@@ -120,15 +133,19 @@ class Measurer:
         Raises:
             StepError: the step failed on this batch.
         """
+        with collector_paused():
+            return self._measure(live, inputs, given)
+
+    def _measure(self, live: LiveStep, inputs: Sequence[Any], given: bool) -> CapturedMeasure:
         started = time.perf_counter()
-        shadows = make_shadows(live, self.plan.written)
+        shadows = make_shadows(live, self.plan.written, self._copier)
         scales = read_scales(self.plan, live.table)
         captured = shadows.substitute(live.table, live.concrete.captured_inputs)
         results = call_by_name(self._name, [*inputs, *captured], self._outputs)
         numbers = results[-1].numpy() if self._rows else ()
         del results
         found = collect_rows(self._wanted, self._rows, numbers)
-        changes = compare(shadows, [point.variable for point in self.plan.points])
+        changes = self._compare(shadows)
         return CapturedMeasure(
             trace=self.plan.trace,
             batch="given" if given else "invented",
@@ -136,6 +153,13 @@ class Measurer:
             loss_scale=next(iter(scales.values()), None),
             seconds=time.perf_counter() - started,
         )
+
+    def _compare(self, shadows: Shadows) -> dict[int, Change]:
+        """What the step changed in each variable: all at once, and one by one what needs a closer look."""
+        before = [shadows.originals[place].handle for place in self._compared]
+        norms = self._differ.compare(before, [shadows.handles[place] for place in self._compared])
+        changes = {self._compared[at][0]: Change(*pair, True) for at, pair in norms.items()}
+        return changes | compare(shadows, (index for index, _ in self._compared if index not in changes))
 
     def close(self) -> None:
         """Remove the rewritten functions and their kernels."""
@@ -197,7 +221,7 @@ def calls_xla(library: dict[str, Any]) -> bool:
     )
 
 
-def make_shadows(live: LiveStep, written: Iterable[tuple[int, int]]) -> Shadows:
+def make_shadows(live: LiveStep, written: Iterable[tuple[int, int]], copier: Copier | None = None) -> Shadows:
     """Copies of what a step writes.
 
     tf_keras' loop of `steps_per_execution` gets a copy of its limit that is 1; Keras 3's ends with the data, of which
@@ -206,7 +230,7 @@ def make_shadows(live: LiveStep, written: Iterable[tuple[int, int]]) -> Shadows:
     import tensorflow as tf
 
     shadows = Shadows()
-    shadows.make(live.table, written)
+    shadows.make(live.table, written, copier)
     if live.steps is not None and hasattr(live.steps, "handle"):
         shadows.replace(live.steps, tf.ones([], live.steps.dtype))
     return shadows

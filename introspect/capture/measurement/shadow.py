@@ -11,10 +11,13 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from introspect.capture.variables import VariableTable, list_copies, unwrap_variable
 from introspect.errors import StepError, VersionError
+
+if TYPE_CHECKING:
+    from introspect.capture.measurement.bulk import Copier
 
 NOISE = re.compile(r"\{\{[^}]*\}\}|^\s*(?:\(\d+\)\s*)?(?:[A-Z_]+:\s)?|^Graph execution error:|^Detected at node.*")
 """What TensorFlow puts around the reason of an error."""
@@ -70,14 +73,13 @@ class Shadows:
     others: dict[int, Any] = field(default_factory=dict)
     """Handles of variables that got another value, by the identity of the original's."""
 
-    def make(self, table: VariableTable, places: Iterable[tuple[int, int]]) -> None:
-        """Copy the variables that are initialized."""
-        for place in places:
-            copies = list_copies(unwrap_variable(table.objects[place[0]]))
-            if place[1] < len(copies):
-                handle = copies[place[1]].handle
-                self.originals[place] = copies[place[1]]
-                self.handles[place] = copy_variable(handle, copies[place[1]])
+    def make(self, table: VariableTable, places: Iterable[tuple[int, int]], copier: Copier | None = None) -> None:
+        """Copy the variables that are initialized: by a copier made for just these, or one after another."""
+        found = find_copies(table, places)
+        variables = list(found.values())
+        handles = copier.copy(variables) if copier is not None else None
+        self.originals.update(found)
+        self.handles.update(zip(found, handles or map(copy_variable, variables), strict=True))
 
     def substitute(self, table: VariableTable, captured: Sequence[Any]) -> list[Any]:
         """The captured inputs of a function with handles of copies in the place of their originals'."""
@@ -100,7 +102,7 @@ class Shadows:
         """Let a variable that is no row have another value in the run."""
         import tensorflow as tf
 
-        copy = copy_variable(variable.handle, variable)
+        copy = copy_variable(variable)
         tf.raw_ops.AssignVariableOp(resource=copy, value=value)
         self.others[id(variable.handle)] = copy
 
@@ -111,11 +113,22 @@ def read_handle_value(handle: Any, dtype: Any) -> Any:
     return tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype)
 
 
-def copy_variable(handle: Any, variable: Any) -> Any:
+def find_copies(table: VariableTable, places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Any]:
+    """The tf.Variable at each (variable, replica) that there is."""
+    found = {}
+    for index, replica in places:
+        copies = list_copies(unwrap_variable(table.objects[index]))
+        if replica < len(copies):
+            found[index, replica] = copies[replica]
+    return found
+
+
+def copy_variable(variable: Any) -> Any:
     """Handle of an anonymous variable with the same value on the same device; freed when nobody holds it."""
     import tensorflow as tf
     from tensorflow.python.eager import context
 
+    handle = variable.handle
     with tf.device(handle.device):
         copy = tf.raw_ops.VarHandleOp(
             dtype=variable.dtype, shape=variable.shape, shared_name=context.anonymous_name(), container=""

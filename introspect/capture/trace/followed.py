@@ -288,6 +288,6 @@ def substitute(feeds: Sequence[Any]) -> list[Any]:
             copies.append(value)
             continue
         kind = data.shape_and_type[0]
-        variable = SimpleNamespace(dtype=tf.as_dtype(kind.dtype), shape=tf.TensorShape(kind.shape))
-        copies.append(copy_variable(value, variable))
+        shape = tf.TensorShape(kind.shape)
+        copies.append(copy_variable(SimpleNamespace(handle=value, dtype=tf.as_dtype(kind.dtype), shape=shape)))
     return copies
