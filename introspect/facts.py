@@ -13,6 +13,7 @@ from introspect.evidence.flowchart import draw_flow
 from introspect.evidence.gradients import sources_of
 from introspect.evidence.scopes import LayerScopes
 from introspect.evidence.ways import Way, WayFinder
+from introspect.evidence.writes import counts
 from introspect.expectation import LayerTree
 from introspect.history import FlagHistory, find_history
 from introspect.records import EvidenceStep, Flow, Location, VariableReport
@@ -68,9 +69,12 @@ class Facts:
 
     @cached_property
     def _losses(self) -> frozenset[int]:
-        """Where Keras 3 notes the loss."""
+        """Where Keras 3 notes the loss, if this step does: a train_step of one's own may not."""
+        written = self.current.writes if self.current is not None else {}
         variables = enumerate(self.capture.variables)
-        return frozenset(i for i, one in variables if one.role == "metric" and one.path == "loss/total")
+        return frozenset(
+            i for i, one in variables if one.role == "metric" and one.path == "loss/total" and i in written
+        )
 
     @cached_property
     def _ways(self) -> dict[int, Way]:
@@ -195,9 +199,12 @@ class Facts:
 
     def optimizer_averages(self, current: TraceEvidence, index: int) -> bool:
         """Whether the average written to it is one that an optimizer keeps, not one of the model's own."""
+        variables = self.capture.variables
         owned = {slot for optimizer in self.capture.optimizers for slot in optimizer.variables}
         nodes = [write.node for write in current.writes.get(index, ()) if write.kind == "average"]
-        return any(place in owned for place in sources_of(current, nodes))
+        kept = (variables[place] for place in sources_of(current, nodes) & owned)
+        # iterations and the learning rate are no averages: a target network may be due by their count
+        return any(one.shape == variables[index].shape and not counts(one) for one in kept)
 
     def layers_around(self, index: int) -> list[str]:
         """Paths of the layers that hold a variable, the one directly below the model first."""

@@ -9,7 +9,16 @@ from functools import cached_property
 from introspect.capture.record import Capture, CapturedTrace, Probe
 from introspect.evidence.owners import Owners
 from introspect.evidence.resources import Access, Resources, resolve_resources
-from introspect.evidence.scan import GRADIENT, PYTHON, TO_BACKWARD, TO_OUTPUT, TO_PYTHON, ForwardScan, scan_back
+from introspect.evidence.scan import (
+    GRADIENT,
+    PYTHON,
+    TO_BACKWARD,
+    TO_OUTPUT,
+    TO_PYTHON,
+    ForwardScan,
+    find_ends,
+    scan_back,
+)
 from introspect.evidence.tape import TapeMarks
 from introspect.evidence.writes import Dependence, WriteFact, classify_write, counts_on, find_initial, is_sparse
 from introspect.graph.check import refuse_damage
@@ -36,6 +45,7 @@ class TraceEvidence:
         forward: variables that the forward pass reads.
         gradients: by variable index, what `gradient` tells; none where it is missing.
         python: whether the step runs Python that the graph does not show.
+        ends: ports that the step returns, or writes to a metric.
     """
 
     trace: CapturedTrace
@@ -49,6 +59,7 @@ class TraceEvidence:
     marked: bytearray
     forward: frozenset[int]
     python: bool
+    ends: frozenset[int]
     nodes: int
     functions: int
     gradients: dict[int, tuple[GradientKind, str | None]] = field(default_factory=dict)
@@ -151,7 +162,8 @@ def _scan(
     roles = [variable.role for variable in capture.variables]
     accesses = resources.accesses.values()
     metric_writes = [a for a in accesses if a.effect != "read" and a.places and roles[a.places[0][0]] == "metric"]
-    goes = scan_back(flow, edges, marked, metric_writes)
+    ends = find_ends(flow, metric_writes)
+    goes = scan_back(flow, edges, marked, ends)
     reads = _find_reads(accesses)
     forward = frozenset(
         variable
@@ -172,7 +184,7 @@ def _scan(
     writes = _find_writes(capture, flow, edges, resources, scan, forward)
     python = any(name in flow.op_types for name in ("PyFunc", "EagerPyFunc", "PyFuncStateless"))
     evidence = TraceEvidence(
-        trace, flow, edges, resources, writes, reads, goes, scan.tags, marked, forward, python, 0, 0
+        trace, flow, edges, resources, writes, reads, goes, scan.tags, marked, forward, python, ends, 0, 0
     )
     return replace(evidence, gradients=_find_gradients(capture, evidence))
 

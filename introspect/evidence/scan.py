@@ -7,7 +7,7 @@ every gradient (DESIGN.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from introspect.evidence.resources import Access, Place, Resources
 from introspect.graph.dataflow import Dataflow
@@ -49,11 +49,15 @@ RankOf = Callable[[int], int | None]
 """node -> static rank of its first output."""
 
 
-def scan_back(flow: Dataflow, edges: Edges, marked: bytearray, metric_writes: list[Access]) -> bytearray:
+def find_ends(flow: Dataflow, metric_writes: list[Access]) -> frozenset[int]:
+    """The ports that the step returns, or writes to a metric."""
+    noted = {port for access in metric_writes for port in access.values}
+    return frozenset(noted.union(port for port in flow.outputs if port >= 0))
+
+
+def scan_back(flow: Dataflow, edges: Edges, marked: bytearray, ends: Iterable[int]) -> bytearray:
     """Where each port's value goes by tensor edges: into the backward pass, an output or metric, Python."""
     goes = bytearray(flow.ports)
-    ends = [port for port in flow.outputs if port >= 0]
-    ends += [port for access in metric_writes for port in access.values]
     for port in ends:
         goes[port] |= TO_OUTPUT
     own = bytearray(TO_BACKWARD if mark else 0 for mark in marked)

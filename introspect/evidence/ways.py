@@ -194,8 +194,27 @@ class WayFinder:
         noted = [a for a in accesses if a.effect != "read" and a.places and a.places[0][0] in self.losses]
         if noted:
             return self.terrain.descend(port for access in noted for port in access.values)
-        outputs, goes = self.evidence.edges.outputs, self.evidence.goes
-        return self.terrain.descend(p for node in self._trained for p in outputs[node] if goes[p] & TO_OUTPUT)
+        outputs = self.evidence.edges.outputs
+        return self.terrain.descend(port for node in self._trained_to_the_end for port in outputs[node])
+
+    @cached_property
+    def _trained_to_the_end(self) -> frozenset[int]:
+        """Those of `_trained` that go on differentiably to what the step returns or notes.
+
+        One that goes there by its argmax, or by its shape alone, tells nothing of the loss.
+        """
+        before: dict[int, list[int]] = {}
+        for node in self._trained:
+            for reader in self.terrain.after(node, smooth=True):
+                before.setdefault(reader, []).append(node)
+        edges, ends = self.evidence.edges, self.evidence.ends
+        queue = [node for node in self._trained if not ends.isdisjoint(edges.outputs[node])]
+        found = set(queue)
+        while queue:
+            new = set(before.get(queue.pop(), ())) - found
+            found |= new
+            queue += new
+        return frozenset(found)
 
     @cached_property
     def _trained(self) -> frozenset[int]:

@@ -55,8 +55,12 @@ CUTS: dict[str, Cut] = {
     "Cast": Cut(
         "casts to a type that has no gradient", "# keep floats on the way to the loss, or:\n" + STRAIGHT_THROUGH
     ),
-    "IdentityN": Cut("has a gradient of your own (tf.custom_gradient) that hands none back", "# return it from grad()"),
-    "Identity": Cut("has a gradient of your own (tf.custom_gradient) that hands none back", "# return it from grad()"),
+    "IdentityN": Cut(
+        "has a gradient of your own (tf.custom_gradient) that hands none back, or only zeros", "# return it from grad()"
+    ),
+    "Identity": Cut(
+        "has a gradient of your own (tf.custom_gradient) that hands none back, or only zeros", "# return it from grad()"
+    ),
 }
 
 

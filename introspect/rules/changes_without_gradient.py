@@ -35,6 +35,7 @@ _WORDS = {
     "constraint": "a constraint",
     "average": "an average of other variables or of earlier values",
     "statistics": "an assign of the forward pass",
+    "step": "an assign of the train step",
     "accumulate": "gradients of other variables",
     "other": "an assign whose value the graph does not explain",
     "state": "the step itself",
@@ -45,6 +46,7 @@ _CAUSES = {
     "decay": "Weight decay is applied to each variable that the optimizer is given, whatever its gradient.",
     "average": "The train step itself assigns an average: a target network, a momentum encoder.",
     "statistics": "A layer assigns a value of its own when it is called in training.",
+    "step": "The train step itself assigns a value that is made of the data.",
     "fit end": "With use_ema the optimizer keeps an average of each variable that it was built with, and fit writes it back.",
 }
 
@@ -68,9 +70,10 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def _find_kind(facts: Facts, current: TraceEvidence, index: int) -> str | None:
-    kinds = [w.kind for w in current.writes.get(index, ()) if w.kind != "initial"]
-    if kinds:
-        return kinds[0]
+    writes = [write for write in current.writes.get(index, ()) if write.kind != "initial"]
+    if writes:
+        outside = writes[0].kind == "statistics" and facts.layer_of_node(current, writes[0].node) is None
+        return "step" if outside else writes[0].kind
     return "fit end" if any(end.target == index for end in facts.capture.fit_end) else None
 
 

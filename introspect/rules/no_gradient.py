@@ -162,13 +162,15 @@ def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> t
             "self.w = self.add_weight(shape=..., trainable=True)",
         )
     where, owner = (current.trace.caller, "model") if is_own_loop(current) else ("train_step", "self")
+    optimizer = "optimizer" if owner == "model" else "self.optimizer"
     compiled = ", or the flags were set after compile (tf_keras trains by those of then)"
     return (
         f"{their} the loss by differentiable ops; the train step takes no gradient for {it}: it asks for other variables, "
-        "or runs this part of the forward pass outside of the tape"
+        "drops the gradient before the optimizer applies it, or runs this part of the forward pass outside of the tape"
         f"{compiled if facts.capture.model.keras == 'tf_keras' else ''}.",
         f"# in {where}, with the whole forward pass inside the tape:\n"
-        f"gradients = tape.gradient(loss, {owner}.trainable_variables)"
+        f"gradients = tape.gradient(loss, {owner}.trainable_variables)\n"
+        f"{optimizer}.apply_gradients(zip(gradients, {owner}.trainable_variables))"
         + _freeze(facts, indices, "where the step is not to train them, freeze them"),
     )
 

@@ -695,6 +695,21 @@ class Target(Base):
         return {"loss": loss}
 
 
+class TargetDue(Target):
+    """DQN: the target network is due by the count of the optimizer itself."""
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        wanted = y + 0.9 * self.target(x)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(self.online(x) + self.c(self.b(self.a(x))) - wanted))
+        self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+        due = tf.equal(self.optimizer.iterations % 1, 0)
+        for slow, fast in zip(self.target.weights, self.online.weights, strict=True):
+            slow.assign(tf.where(due, fast.value, slow.value))
+        return {"loss": loss}
+
+
 HAND = {"*/moving_*": "none", "*/b/*": "dense", "*/c/*": "dense", "*/norm/*": "dense"}
 CELLS: dict[str, Cell] = {
     "super": Cell(trained_by(Super)),
@@ -736,6 +751,7 @@ CELLS: dict[str, Cell] = {
     "tf.gradients": Cell(trained_by(SymbolicGradients)),
     "policy gradient": Cell(trained_by(Reinforce)),
     "target network": Cell(trained_by(Target), Asked(averaged=("target/target_*",))),
+    "target network due by the optimizer": Cell(trained_by(TargetDue), Asked(averaged=("target/target_*",))),
 }
 
 

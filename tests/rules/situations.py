@@ -249,6 +249,76 @@ def output_goes_into_a_metric_only():
 
 
 @situation
+def output_goes_into_what_the_step_returns():
+    def step(model, inputs, target):
+        with tf.GradientTape() as tape:
+            hidden = model.enc(inputs)
+            loss = tf.reduce_mean((model.head(tf.zeros([8, 5])) - target) ** 2)
+            beside = tf.reduce_mean((hidden - 1.0) ** 2)
+        variables = model.trainable_variables
+        model.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss + beside
+
+    return own(step)
+
+
+@situation
+def argmax_beside_a_sum():
+    def step(model, inputs, target):
+        with tf.GradientTape() as tape:
+            taken = tf.cast(tf.argmax(model.head(model.enc(inputs)), 1), tf.float32)
+            loss = tf.reduce_mean((taken - target[:, 0]) ** 2) + tf.reduce_sum(model.head.bias)
+        variables = model.trainable_variables
+        pairs = zip(tape.gradient(loss, variables), variables, strict=True)
+        model.optimizer.apply_gradients([(gradient, one) for gradient, one in pairs if gradient is not None])
+        return loss
+
+    return own(step)
+
+
+@situation
+def gradients_filtered_by_the_step():
+    def step(model, inputs, target):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(inputs) - target) ** 2)
+        variables = model.trainable_variables
+        pairs = zip(tape.gradient(loss, variables), variables, strict=True)
+        model.optimizer.apply_gradients([(gradient, one) for gradient, one in pairs if "head" in one.path])
+        return loss
+
+    return own(step)
+
+
+@situation
+def bias_assigned_by_the_step():
+    def step(model, inputs, target):
+        model.enc.bias.assign(tf.reduce_mean(inputs) + tf.zeros([5]))
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(inputs) - target) ** 2)
+        variables = model.trainable_variables[:1] + model.trainable_variables[2:]
+        model.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
+
+    return own(step)
+
+
+@situation
+def bias_of_a_derivative_alone():
+    def step(model, inputs, target):
+        with tf.GradientTape() as tape:
+            with tf.GradientTape() as inner:
+                inner.watch(inputs)
+                energy = model.head(model.enc(inputs))
+            loss = tf.reduce_mean((inner.gradient(energy, inputs) - target) ** 2)
+        variables = model.trainable_variables
+        pairs = zip(tape.gradient(loss, variables), variables, strict=True)
+        model.optimizer.apply_gradients([(gradient, one) for gradient, one in pairs if gradient is not None])
+        return loss
+
+    return own(step)
+
+
+@situation
 def constant_made_of_the_value():
     class Baked(keras.layers.Layer):
         def build(self, shape):

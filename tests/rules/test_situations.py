@@ -42,6 +42,23 @@ TOLD: dict[str, list[tuple[str, str]]] = {
     "output_goes_into_a_metric_only": [
         ("INT104", "does not reach the loss: it goes only into a metric or into what the step returns.")
     ],
+    "output_goes_into_what_the_step_returns": [
+        ("INT104", "does not reach the loss: it goes only into a metric or into what the step returns.")
+    ],
+    "argmax_beside_a_sum": [
+        ("INT104", "Every way from them to the loss is cut: by ArgMax"),
+    ],
+    "gradients_filtered_by_the_step": [
+        ("INT104", "drops the gradient before the optimizer applies it"),
+        ("INT104", "self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))"),
+    ],
+    "bias_assigned_by_the_step": [
+        ("INT301", "changes without a gradient, by an assign of the train step: own/enc/bias."),
+        ("INT301", "The train step itself assigns a value that is made of the data."),
+    ],
+    "bias_of_a_derivative_alone": [
+        ("INT104", "that derivative does not depend on them: what is only added falls away.")
+    ],
     "constant_made_of_the_value": [("INT104", "runs layer baked, and does not read it"), ("INT104", "(.numpy())")],
     "weight_read_by_python": [
         ("INT104", "Python that runs inside the step may read it, at EagerPyFunc (situations.py:"),
