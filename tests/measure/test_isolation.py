@@ -220,14 +220,17 @@ def test_a_graph_that_is_gone_takes_its_kernels_along() -> None:
     assert len(_KNOWN) == before
 
 
-def test_weights_share_their_memory_until_they_are_written() -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_weights_share_their_memory_until_they_are_written(at_once: bool) -> None:
     """A frozen variable of a step is not copied."""
     import tensorflow as tf
 
-    from introspect.capture.measurement.shadow import copy_variable, read_handle_value
+    from introspect.capture.measurement.bulk import Copier
+    from introspect.capture.measurement.shadow import Library, copy_variable, read_handle_value
 
     variable = tf.Variable(np.ones(1000, np.float32))
-    handle = copy_variable(variable.handle, variable)
+    with Library() as library:
+        (handle,) = Copier([variable], library).copy([variable]) or () if at_once else (copy_variable(variable),)
     same_buffer = np.asarray(memoryview(read_handle_value(handle, tf.float32)))
     own = np.asarray(memoryview(variable.value()))
     assert same_buffer.__array_interface__["data"] == own.__array_interface__["data"]
