@@ -24,7 +24,9 @@ class IntrospectCallback:
 
     After the first reading a batch costs microseconds until something changes: a flag, a compile, a trace, the
     optimizer. It is looked for before each batch and at the end of each epoch, so that a flag which a callback flips
-    without effect is told before the next step runs. An internal failure is logged once, and training goes on.
+    without effect is told before the next step runs. Of a step that runs first while it watches, TensorFlow keeps the
+    graph that its devices run, so that the reports say where each write took place (`placed`); later steps cost nothing
+    for it. An internal failure is logged once, and training goes on.
 
     Args:
         log_dir: what `tensorboard --logdir` is given; reports go to `<log_dir>/introspect` on change and at the end of

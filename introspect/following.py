@@ -70,7 +70,12 @@ class Follower:
         change = watch.find_change()
         if change is None and first:
             change = find_other_trace(watch)
-        if change is None and (due is None or (due == "interval" and watch.awaits_trace())):
+        awaits = change is None and watch.awaits_trace()
+        if awaits:
+            watch.collect()
+        else:
+            watch.keep_executed()
+        if change is None and (due is None or (due == "interval" and awaits)):
             if watch.report is not None:
                 self.teller.note(watch.report, watch, epoch)
             if not watch.prover.begun:

@@ -12,6 +12,7 @@ from introspect.capture.framework import KerasName, describe_environment
 from introspect.capture.handles import find_handles
 from introspect.capture.layers import describe_layers
 from introspect.capture.live.flags import recorded_writes
+from introspect.capture.measurement.known import place_traces
 from introspect.capture.oddities import find_odd_flags
 from introspect.capture.probe import LiveProbe
 from introspect.capture.record import Capture, CapturedOptimizer, CapturedTrace, FlagWrite, Followed, StepFailure
@@ -103,6 +104,7 @@ def assemble(reading: Reading) -> Capture:
         warnings=reading.warnings,
         followed=reading.followed,
         own_lists=find_own_lists(model),
+        placements=tuple(place_traces(zip((live.concrete for live in reading.lives), traces, strict=True))),
     )
     return capture if reading.observe is None else reading.observe(reading, rows.table, capture)
 

@@ -204,20 +204,20 @@ def test_a_graph_that_is_gone_takes_its_kernels_along() -> None:
 
     import keras
 
-    from introspect.capture.measurement.realstep import _KNOWN
+    from introspect.capture.measurement.known import KNOWN
 
     gc.collect()
-    before = len(_KNOWN)
+    before = len(KNOWN)
     model, x, y = perceptron(keras)
     model.compile("adam", "mse")
     model.fit(x, y, verbose=0)
     introspect.inspect(model, data=(x, y), measure=True)
-    assert len(_KNOWN) == before + 1
+    assert len(KNOWN) == before + 1
     model.compile("adam", "mse")
     del model
     keras.backend.clear_session()
     gc.collect()
-    assert len(_KNOWN) == before
+    assert len(KNOWN) == before
 
 
 @pytest.mark.parametrize("at_once", [False, True])

@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,8 +23,6 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 import introspect
-from introspect.capture.measurement.placement import GraphCollection
-from introspect.diagnosis import diagnose
 
 FIRST, SECOND = "CPU:0", "CPU:1"
 REAL = os.environ.get("INTROSPECT_REAL_GPU") == "1"
@@ -119,7 +117,6 @@ def run(name: str) -> dict[str, Any]:
     scenario = SCENARIOS[name]
     model, (x, y) = build(scenario), make_data()
     fit = {"batch_size": BATCH, "epochs": 1, "shuffle": False, "verbose": 0}
-    collection = GraphCollection()
     context.context().ensure_initialized()
     context.context().enable_graph_collection()
     model.fit(x, y, **fit)
@@ -132,9 +129,8 @@ def run(name: str) -> dict[str, Any]:
     again = introspect.inspect(model, measure=True)
     losses += model.fit(x, y, **fit).history["loss"]
 
-    twin = build(scenario)
-    with collection:
-        twin.fit(x, y, **fit)
+    twin, callback = build(scenario), introspect.IntrospectCallback(on_mismatch="log")
+    twin.fit(x, y, callbacks=[callback], **fit)
     other = twin.fit(x, y, **fit).history["loss"] + twin.fit(x, y, **fit).history["loss"]
     same = all(np.array_equal(a, b) for a, b in zip(model.get_weights(), twin.get_weights(), strict=True))
     return {
@@ -142,7 +138,7 @@ def run(name: str) -> dict[str, Any]:
         "derived": [row.path for row in derived.variables if any(flatten(where(row)))],
         "same": same and losses == other,
         "steady": [row.measured for row in report.variables] == [row.measured for row in again.variables],
-        "collected": agree(twin, collection, report),
+        "followed": [agree(one, report) for one in (*callback.reports, introspect.inspect(twin))],
         "findings": [finding.rule for finding in report.findings if finding.rule != "INT506"],
         "gradients": {row.path: row.gradient_device for row in report.variables},
         "crossing": next((f.message for f in report.findings if f.rule == "INT601"), None),
@@ -171,16 +167,9 @@ def compare(report: Any, executed: Executed) -> dict[str, Any]:
     return {"faults": faults, "compared": compared, "variables": len(report.variables)}
 
 
-def agree(model: Any, collection: GraphCollection, report: Any) -> bool:
+def agree(followed: Any, report: Any) -> bool:
     """Whether what a callback collects at the first step of a twin places everything as the report does."""
-    from introspect.capture import capture_model
-
-    capture = capture_model(model)
-    placement = collection.read(capture.traces[-1])
-    if placement is None:
-        return False
-    twin = diagnose(replace(capture, placements=(placement,)))
-    return [where(row) for row in twin.variables] == [where(row) for row in report.variables]
+    return [where(row) for row in followed.variables] == [where(row) for row in report.variables]
 
 
 def where(row: Any) -> Any:

@@ -11,9 +11,12 @@ from operator import attrgetter
 from typing import Any
 
 from introspect.capture.framework import KerasName, name_keras
+from introspect.capture.measurement.known import note_executed
+from introspect.capture.measurement.placement import GraphCollection
 from introspect.capture.model import runs_eagerly
 from introspect.capture.slots import count_iterations, find_optimizers, open_optimizer
-from introspect.capture.trace.step import StepFunctions, find_functions, is_function
+from introspect.capture.trace.step import StepFunctions, find_functions, is_function, list_traces
+from introspect.capture.trace.workers import spans_workers, uses_coordinator
 from introspect.proving import Prover
 from introspect.records import Report
 
@@ -60,6 +63,7 @@ class Watch:
         self._function = self._optimizer = self._current = make_reference(None)
         self._sizes: tuple[tuple[Any, int], ...] = ()
         self._traces = self._slots = self._cursor = 0
+        self._collection = GraphCollection()
         self._objects: list[Any] = []
         self._flags: list[bool] = []
         self._meant: list[bool] = []
@@ -141,6 +145,7 @@ class Watch:
     def note_fit(self) -> None:
         """At the beginning of `fit`: in tf_keras the flags that count are not the ones that the layers show."""
         self.batch, self.prover = None, Prover()
+        self.collect()
         if self.keras == "tf_keras" and (model := self._model()) is not None:
             self.entry_flags = find_entry_flags(model)
 
@@ -162,6 +167,24 @@ class Watch:
     def note_end(self) -> None:
         """At the end of `fit`."""
         self.entry_flags, self.batch, self.prover = {}, None, Prover()
+        self._collection.stop()
+
+    def collect(self) -> None:
+        """Let TensorFlow keep the graphs of what runs first from now on, where the step runs in this process.
+
+        Costs nothing at a step that has run before. Where the step raises it stays on until the next training.
+        """
+        model = self._model()
+        strategy = getattr(model, "distribute_strategy", None)
+        if not self._is_eager(model) and not spans_workers(strategy) and not uses_coordinator(strategy):
+            self._collection.start()
+
+    def keep_executed(self) -> None:
+        """Collect no more; what was kept is read with the traces that it may be of."""
+        graphs = self._collection.take()
+        if graphs:
+            traces = list_traces(self._find_functions(self._model()))
+            note_executed([live.concrete for live in traces], graphs)
 
     def _find_functions(self, model: Any | None) -> StepFunctions:
         step = self._step()

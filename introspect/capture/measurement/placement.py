@@ -30,7 +30,8 @@ Key = tuple[str, str]
 class GraphCollection:
     """Collects executed graphs from `start` to `stop`; both may be called again.
 
-    Nothing is collected (`active` stays False) while `tf.summary.trace_on(graph=True)` does the same for the user.
+    Nothing is collected (`active` stays False) while `tf.summary.trace_on(graph=True)` does the same for the user; where
+    the user begins with that in between, the graphs are left to it, and so is switching it off.
     """
 
     def __init__(self) -> None:
@@ -48,10 +49,18 @@ class GraphCollection:
         if not self.active:
             return
         self.active = False
+        if user_collects():
+            return
         try:
             self._graphs += export_graphs()
         finally:
             switch_collection(False)
+
+    def take(self) -> list[Any]:
+        """Stop, and hand out what was collected since the last time."""
+        self.stop()
+        graphs, self._graphs = self._graphs, []
+        return graphs
 
     def read(self, trace: CapturedTrace) -> CapturedPlacement | None:
         """The placement of one trace; None where it was not instantiated meanwhile."""

@@ -9,8 +9,9 @@ from typing import Any
 
 from introspect.capture.assembly import Reading
 from introspect.capture.measurement.feeding import feed_step, flatten_call
+from introspect.capture.measurement.known import KNOWN, Known
 from introspect.capture.measurement.measure import LiveStep, Measurer, require_one_process, run_for_placement
-from introspect.capture.record import Capture, CapturedPlacement, CapturedTrace, StepPlan
+from introspect.capture.record import Capture, CapturedTrace, StepPlan
 from introspect.capture.trace.batch import take_batch
 from introspect.capture.trace.guard import save_random
 from introspect.capture.variables import VariableTable
@@ -31,17 +32,6 @@ class Feed:
 
 Planner = Callable[[Capture, CapturedTrace], StepPlan]
 """Makes the plan of a measurement from the evidence of a trace."""
-
-
-@dataclass
-class _Known:
-    """What was built for a trace."""
-
-    measurer: Measurer | None = None
-    placement: CapturedPlacement | None = None
-
-
-_KNOWN: weakref.WeakKeyDictionary[Any, _Known] = weakref.WeakKeyDictionary()
 
 
 def run_step(reading: Reading, table: VariableTable, capture: Capture, plan: Planner, feed: Feed) -> Capture:
@@ -73,22 +63,23 @@ def measure_trace(
     steps = vars(reading.model).get("_steps_per_execution") if reading.model is not None else None
     live = LiveStep(reading.current, trace, table, strategy, steps)
     require_one_process(live)
-    known = _KNOWN.setdefault(reading.current, _Known())
+    known = KNOWN.setdefault(reading.current, Known())
     if known.placement is None:
         inputs, _ = feed_live(reading, live, feed)
         known.placement = run_for_placement(live, inputs, plan.written)
     inputs, given = feed_live(reading, live, feed)
     measure = prepare(known, live, plan).measure(live, inputs, given)
-    placements = () if known.placement is None else (replace(known.placement, trace=trace.id),)
+    others = tuple(placement for placement in capture.placements if placement.trace != trace.id)
+    own = () if known.placement is None else (replace(known.placement, trace=trace.id),)
     return replace(
         capture,
         measure=measure,
-        placements=placements,
+        placements=(*others, *own),
         timings=(*capture.timings, ("measure", measure.seconds)),
     )
 
 
-def prepare(known: _Known, live: LiveStep, plan: StepPlan) -> Measurer:
+def prepare(known: Known, live: LiveStep, plan: StepPlan) -> Measurer:
     """The measurer of a trace, made anew where the plan is another one."""
     if known.measurer is None or known.measurer.plan != plan:
         if known.measurer is not None:
