@@ -14,6 +14,7 @@ from introspect.capture.framework import KerasName, name_keras, require_backend
 from introspect.capture.record import Capture, StepFailure
 from introspect.capture.slots import open_optimizer
 from introspect.capture.trace.current import look_up
+from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.isolation import find_unknown_variables, list_built
 from introspect.capture.trace.step import is_function, trace_number
@@ -73,7 +74,7 @@ def capture_function(
     ):
         reading.kept = kept
         started = time.perf_counter()
-        with scope():
+        with scope(), keep_flags(model, keras) if model is not None else nullcontext():
             trace_function(reading, step, args, given)
         reading.timings.append(("trace", time.perf_counter() - started))
         return assemble(reading)

@@ -12,6 +12,7 @@ from introspect.capture.framework import KerasName, name_keras, require_model
 from introspect.capture.record import Capture, SavedFile
 from introspect.capture.slots import find_optimizers
 from introspect.capture.trace.current import find_current
+from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.inputs import read_spec
 from introspect.capture.trace.isolation import Attempt, Feed, trace_isolated
@@ -70,7 +71,9 @@ def capture_model(
         reading.books = read_books(optimizers)
         reading.kept = stack.enter_context(preserve(model, optimizers=optimizers))
         started = time.perf_counter()
-        enter_attempt(reading, trace_isolated(model, keras, spec, bool(reading.lives), batch_size, eager))
+        with keep_flags(model, keras):
+            attempt = trace_isolated(model, keras, spec, bool(reading.lives), batch_size, eager)
+        enter_attempt(reading, attempt)
         reading.timings.append(("trace", time.perf_counter() - started))
         return replace(assemble(reading), saved=saved)
 
