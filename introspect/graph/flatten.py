@@ -153,6 +153,8 @@ class _Flattener:
             self.inline_while(site, names, arguments, depth)
         elif call.kind == "branch":
             self.inline_branches(site, names, arguments, depth)
+        elif call.kind == "dataset":
+            self.inline_dataset(site, names[0], arguments, depth)
         else:
             frame = self.frame_for(site, "call")
             body = self.graph.body(names[0])
@@ -214,6 +216,25 @@ class _Flattener:
         changing = [i for i, same in enumerate(fixed) if not same]
         self.back.extend((node, int(inner[body.returns[i]])) for node, i in zip(firsts, changing, strict=True))
         self.hand_back(site, carried)
+
+    def inline_dataset(self, site: _Site, name: str, arguments: Ints, depth: int) -> None:
+        """A loop over a data set, as AutoGraph makes it of `for batch in dataset`.
+
+        The op takes the set, the loop's variables and what the function captured; the function has the set's elements
+        in place of the set, and returns the variables, then what a scan yields. An element is told by the set's port.
+        """
+        body = self.graph.body(name)
+        states = len(site.body.def_of(site.node).attr["Tstate"].list.type)
+        captured = arguments[1 + states :]
+        elements = len(body.arguments) - states - len(captured)
+        firsts = [self.nodes + i for i in range(states)]
+        carried = [self.merge(site, [int(port), -1]) for port in arguments[1 : 1 + states]]
+        given = np.asarray([*carried, *[arguments[0]] * elements, *captured], dtype=np.int32)
+        inner = self.inline(body, given, self.frame_for(site, "while-body"), depth)
+        returned = [int(inner[port]) for port in body.returns]
+        self.back.extend(zip(firsts, returned[:states], strict=True))
+        yielded = returned[states:]
+        self.hand_back(site, [self.merge(site, yielded)] if yielded else carried)
 
     def merge(self, site: _Site, ports: list[int]) -> int:
         """Append a node that yields any of the ports."""

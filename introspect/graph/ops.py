@@ -18,7 +18,7 @@ Effect = Literal["read", "assign", "update", "scatter", "apply", "sparse-apply",
 class Call:
     """An op that runs functions of the library: which attributes name them, and how its inputs reach them."""
 
-    kind: Literal["call", "branch", "while"]
+    kind: Literal["call", "branch", "while", "dataset"]
     attributes: tuple[str, ...]
     skip_inputs: int = 0
     """Leading inputs that are not arguments: a branch's predicate."""
@@ -35,6 +35,8 @@ CALLS: dict[str, Call] = {
     "StatelessCase": Call("branch", ("branches",), skip_inputs=1),
     "While": Call("while", ("cond", "body")),
     "StatelessWhile": Call("while", ("cond", "body")),
+    "ReduceDataset": Call("dataset", ("f",)),
+    "ScanDataset": Call("dataset", ("f",)),
 }
 
 _READS = ("ReadVariableOp", "ResourceGather", "ResourceGatherNd", "ReadVariableXlaSplitND")
