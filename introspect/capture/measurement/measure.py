@@ -117,10 +117,11 @@ class Measurer:
         self._outputs = len(step.functions[0].signature.output_arg)
         self._library = Library()
         self._library.add(step.functions)
-        self._copier = Copier(list(find_copies(live.table, plan.written).values()), self._library)
-        written = find_copies(live.table, [(point.variable, 0) for point in plan.points])
-        self._compared = [place for place in plan.written if place in written]
-        self._differ = Differ([written[place] for place in self._compared], self._library)
+        copies = find_copies(live.table, plan.written)
+        self._copier = Copier(list(copies.values()), self._library)
+        points = {(point.variable, 0) for point in plan.points}
+        self._compared = [place for place in copies if place in points]
+        self._differ = Differ([copies[place] for place in self._compared], self._library)
 
     def measure(self, live: LiveStep, inputs: Sequence[Any], given: bool) -> CapturedMeasure:
         """Run one step on copies of what it writes.
