@@ -39,6 +39,8 @@ KINDS = (
     "activity",
     "shared norm",
 )
+QUICK = ("dense", "batchnorm", "dropout", "own", "shared", "stopped", "unused", "tied")
+"""Kinds that trace quickly, so that more histories are played in the same time."""
 OPTIMIZERS = (
     "SGD",
     "Momentum",
@@ -202,9 +204,10 @@ def draw_plan(seed: int) -> Plan:
         compile_arguments["run_eagerly"] = True
     if dice.random() < 0.2:
         compile_arguments["metrics"] = ["mae"]
+    kinds, most = (KINDS, 4) if dice.random() < 0.5 else (QUICK, 2)
     return Plan(
         parts=tuple(
-            Part(dice.choice(KINDS), dice.random() < 0.3, dice.random() < 0.25) for _ in range(dice.randint(1, 4))
+            Part(dice.choice(kinds), dice.random() < 0.3, dice.random() < 0.25) for _ in range(dice.randint(1, most))
         ),
         optimizer=dice.choice(OPTIMIZERS),
         setting=dice.choice(("plain", "plain", *SETTINGS)),
