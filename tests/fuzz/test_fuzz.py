@@ -47,9 +47,10 @@ def test_many() -> None:
         plan = draw_plan(seed)
         faults = find_faults(plan)
         if faults:
+            print(f"\nseed {seed}: {faults[:3]}; smaller:", flush=True)
             small = shrink(plan, lambda other: bool(find_faults(other)))
             failed.append(small)
-            print(f"\nseed {seed}: {small}\n  " + "\n  ".join(find_faults(small)[:6]), flush=True)
+            print(f"seed {seed}: {small}\n  " + "\n  ".join(find_faults(small)[:6]), flush=True)
     assert failed == []
 
 
