@@ -49,7 +49,10 @@ def feed_iterator(batch: Any, spec: Any) -> list[Any]:
     import tensorflow as tf
 
     try:
-        iterator = iter(tf.data.Dataset.from_tensors(fit_batch(batch, spec)))
+        # With autotuning each iterator has a thread, and waits for it when it is freed: up to seconds.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        iterator = iter(tf.data.Dataset.from_tensors(fit_batch(batch, spec)).with_options(options))
     except (TypeError, ValueError) as error:
         raise misfit(error) from error
     return list(tf.nest.flatten(iterator, expand_composites=True))
