@@ -23,9 +23,10 @@ def find_fit_end(
     """
     if optimizer is None:
         return (), None
-    trained = list_trained(model, keras) if any(uses_average(part) for part in open_optimizer(optimizer)) else []
+    looked_up = find_places(optimizer) is not None or any(uses_average(part) for part in open_optimizer(optimizer))
+    trained = list_trained(model, keras) if looked_up else []
     writes: list[FitEndWrite] = []
-    failure: StepFailure | None = None
+    failure = check_places(optimizer, trained, table)
     for part, variables in split_parts(optimizer, trained):
         if uses_average(part):
             writes += pair_averages(part, variables, table) if keras == "keras" else find_averages(part, trained, table)
@@ -35,6 +36,29 @@ def find_fit_end(
 
 def uses_average(optimizer: Any) -> bool:
     return bool(vars(optimizer).get("use_ema"))
+
+
+def find_places(optimizer: Any) -> dict[Any, int] | None:
+    """Which of MultiOptimizer's parts has which variable; None for any other optimizer. Seen on Keras 3.15."""
+    inner = vars(optimizer).get("inner_optimizer")
+    if inner is not None:
+        return find_places(inner)
+    found: dict[Any, int] = vars(optimizer).get("_var_to_optimizer_idx") or {}  # it has none before it is built
+    return found if "_inner_optimizers" in vars(optimizer) else None
+
+
+def check_places(optimizer: Any, trained: list[Any], table: VariableTable) -> StepFailure | None:
+    """MultiOptimizer looks up each weight that it is handed, though none of its parts keeps averages."""
+    inner = vars(optimizer).get("inner_optimizer")
+    if inner is not None:
+        return check_places(inner, trained, table)
+    places = find_places(optimizer)
+    unknown = [v for v in trained if optimizer._var_key(v) not in places] if places else []
+    rows = tuple(index for variable in unknown if (index := table.find(variable)) is not None)
+    if not rows:
+        return None
+    said = f"{type(optimizer).__name__} has no optimizer for {table.rows[rows[0]].path}"
+    return StepFailure("fit-end", said, rows, optimizer.name)
 
 
 def list_trained(model: Any, keras: KerasName) -> list[Any]:
@@ -61,7 +85,7 @@ def split_parts(optimizer: Any, trained: list[Any]) -> Iterator[tuple[Any, list[
     if parts is None:
         yield optimizer, trained
         return
-    places = vars(optimizer).get("_var_to_optimizer_idx") or {}
+    places = find_places(optimizer) or {}
     for number, part in enumerate(parts):
         yield part, [variable for variable in trained if places.get(optimizer._var_key(variable)) == number]
 

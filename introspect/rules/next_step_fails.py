@@ -2,14 +2,15 @@
 
 What it does
     Traces, in isolation, the step that the next `fit` would trace, and tells what it would raise; and what the end of
-    `fit` would, where it writes averages back.
+    `fit` would, where it hands the weights to the optimizer.
 
 Why it matters
     It comes after the data has been loaded and the first batch read, or when a long training has just ended.
 
 Cause
     The data or the model changed since the last trace, so that the step must be traced again, and that fails; or the
-    averages that the optimizer keeps (`use_ema`) no longer fit the variables that train.
+    averages that the optimizer keeps (`use_ema`) no longer fit the variables that train, or `MultiOptimizer` does not
+    know one of them.
 
 Fix
     Mend what the message names; after a change of flags, compile again with a new optimizer instance:
@@ -34,8 +35,8 @@ from introspect.rules._wording import RECOMPILE
 _NOTES = {"retrace": "when the step is traced for this data", "fit-end": "at its end"}
 _CAUSES = {
     "retrace": "The data or the model changed since the last trace, so that the step must be traced again, and that fails.",
-    "fit-end": "The averages that the optimizer keeps (use_ema) belong to the variables that trained when it was built; they "
-    "no longer fit those that train now.",
+    "fit-end": "What the optimizer keeps (averages, with use_ema; which of several has which variable) belongs to the "
+    "variables that trained when it was built; it does not fit those that train now.",
 }
 _FIXES = {
     "retrace": "# mend what the message names, then compile again",

@@ -122,6 +122,24 @@ def test_a_retrace_that_fails_for_another_reason() -> None:
         model.fit(np.zeros((8, 7), "float32"), y, verbose=0)
 
 
+@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has it since 3.15")
+def test_several_optimizers_that_do_not_know_a_variable_end_the_fit() -> None:
+    """At the end of fit MultiOptimizer looks up each trainable weight, averages or not."""
+    model = mlp(keras, hid=False)
+    x, y = zoo.arrays()
+    model.compile(keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.Adam())), "mse")
+    assert capture_model(model, (x, y)).failure is None
+    model.fit(x, y, verbose=0)
+    assert capture_model(model, (x, y)).failure is None
+    model.get_layer("hid").trainable = True
+    capture = capture_model(model, (x, y))
+    assert failing(capture) == {"m/hid/kernel", "m/hid/bias"}
+    assert capture.failure is not None
+    assert capture.failure.kind == "fit-end"
+    with pytest.raises(KeyError):
+        model.fit(x, y, verbose=0)
+
+
 def test_load_and_unfreeze(tmp_path: Any) -> None:
     model = mlp(keras, hid=False)
     model.compile("adam", "mse")
