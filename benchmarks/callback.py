@@ -82,11 +82,9 @@ def compare(first: Callable[[], list[float]], second: Callable[[], list[float]])
     first(), second()
     started = time.perf_counter()
     while len(pairs) < FEWEST_PAIRS or (len(pairs) < MOST_PAIRS and time.perf_counter() - started < SECONDS):
-        if len(pairs) % 2:
-            other = min(second())
-            pairs.append((min(first()), other))
-        else:
-            pairs.append((min(first()), min(second())))
+        turned = len(pairs) % 2 == 1
+        one, two = (min(run()) for run in ((second, first) if turned else (first, second)))
+        pairs.append((two, one) if turned else (one, two))
     ratio = statistics.median(other / alone for alone, other in pairs)
     return ratio, 1000 * statistics.median(alone for alone, _ in pairs) / BATCHES
 

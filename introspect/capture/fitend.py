@@ -23,7 +23,8 @@ def find_fit_end(
     """
     if optimizer is None:
         return (), None
-    looked_up = find_places(optimizer) is not None or any(uses_average(part) for part in open_optimizer(optimizer))
+    optimizer = unwrap(optimizer)
+    looked_up = "_inner_optimizers" in vars(optimizer) or any(uses_average(part) for part in open_optimizer(optimizer))
     trained = list_trained(model, keras) if looked_up else []
     writes: list[FitEndWrite] = []
     failure = check_places(optimizer, trained, table)
@@ -38,20 +39,20 @@ def uses_average(optimizer: Any) -> bool:
     return bool(vars(optimizer).get("use_ema"))
 
 
-def find_places(optimizer: Any) -> dict[Any, int] | None:
-    """Which of MultiOptimizer's parts has which variable; None for any other optimizer. Seen on Keras 3.15."""
-    inner = vars(optimizer).get("inner_optimizer")
-    if inner is not None:
-        return find_places(inner)
-    found: dict[Any, int] = vars(optimizer).get("_var_to_optimizer_idx") or {}  # it has none before it is built
-    return found if "_inner_optimizers" in vars(optimizer) else None
+def unwrap(optimizer: Any) -> Any:
+    """The optimizer below Keras 3's loss scaling, which hands the weights on to it."""
+    while (inner := vars(optimizer).get("inner_optimizer")) is not None:
+        optimizer = inner
+    return optimizer
+
+
+def find_places(optimizer: Any) -> dict[Any, int]:
+    """Which of MultiOptimizer's parts has which variable; none before it is built, or of another. Seen on Keras 3.15."""
+    return vars(optimizer).get("_var_to_optimizer_idx") or {}
 
 
 def check_places(optimizer: Any, trained: list[Any], table: VariableTable) -> StepFailure | None:
     """MultiOptimizer looks up each weight that it is handed, though none of its parts keeps averages."""
-    inner = vars(optimizer).get("inner_optimizer")
-    if inner is not None:
-        return check_places(inner, trained, table)
     places = find_places(optimizer)
     unknown = [v for v in trained if optimizer._var_key(v) not in places] if places else []
     rows = tuple(index for variable in unknown if (index := table.find(variable)) is not None)
@@ -76,16 +77,12 @@ def list_trained(model: Any, keras: KerasName) -> list[Any]:
 
 
 def split_parts(optimizer: Any, trained: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
-    """(optimizer, the weights it gets) below wrappers, as Keras hands them on."""
-    inner = vars(optimizer).get("inner_optimizer")
-    if inner is not None:
-        yield from split_parts(inner, trained)
-        return
+    """(optimizer, the weights it gets), as Keras hands them on."""
     parts = vars(optimizer).get("_inner_optimizers")
     if parts is None:
         yield optimizer, trained
         return
-    places = find_places(optimizer) or {}
+    places = find_places(optimizer)
     for number, part in enumerate(parts):
         yield part, [variable for variable in trained if places.get(optimizer._var_key(variable)) == number]
 

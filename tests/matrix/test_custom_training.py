@@ -684,6 +684,10 @@ class Target(Base):
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.square(self.online(x) + self.c(self.b(self.a(x))) - wanted))
         self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+        self.follow()
+        return {"loss": loss}
+
+    def follow(self) -> None:
         self.steps.assign_add(1)
 
         def copy() -> bool:
@@ -692,22 +696,15 @@ class Target(Base):
             return True
 
         tf.cond(self.steps.value % 1 == 0, copy, lambda: False)
-        return {"loss": loss}
 
 
 class TargetDue(Target):
     """DQN: the target network is due by the count of the optimizer itself."""
 
-    def train_step(self, data: Any) -> Any:
-        x, y = data
-        wanted = y + 0.9 * self.target(x)
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.square(self.online(x) + self.c(self.b(self.a(x))) - wanted))
-        self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+    def follow(self) -> None:
         due = tf.equal(self.optimizer.iterations % 1, 0)
         for slow, fast in zip(self.target.weights, self.online.weights, strict=True):
             slow.assign(tf.where(due, fast.value, slow.value))
-        return {"loss": loss}
 
 
 HAND = {"*/moving_*": "none", "*/b/*": "dense", "*/c/*": "dense", "*/norm/*": "dense"}

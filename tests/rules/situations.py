@@ -223,6 +223,14 @@ def own(step):
     return model
 
 
+def apply_found(model, tape, loss):
+    """An update by the gradients that there are."""
+    variables = model.trainable_variables
+    pairs = zip(tape.gradient(loss, variables), variables, strict=True)
+    model.optimizer.apply_gradients([(gradient, one) for gradient, one in pairs if gradient is not None])
+    return loss
+
+
 @situation
 def part_of_the_forward_pass_outside_the_tape():
     def step(model, inputs, target):
@@ -268,10 +276,7 @@ def argmax_beside_a_sum():
         with tf.GradientTape() as tape:
             taken = tf.cast(tf.argmax(model.head(model.enc(inputs)), 1), tf.float32)
             loss = tf.reduce_mean((taken - target[:, 0]) ** 2) + tf.reduce_sum(model.head.bias)
-        variables = model.trainable_variables
-        pairs = zip(tape.gradient(loss, variables), variables, strict=True)
-        model.optimizer.apply_gradients([(gradient, one) for gradient, one in pairs if gradient is not None])
-        return loss
+        return apply_found(model, tape, loss)
 
     return own(step)
 
@@ -310,10 +315,7 @@ def bias_of_a_derivative_alone():
                 inner.watch(inputs)
                 energy = model.head(model.enc(inputs))
             loss = tf.reduce_mean((inner.gradient(energy, inputs) - target) ** 2)
-        variables = model.trainable_variables
-        pairs = zip(tape.gradient(loss, variables), variables, strict=True)
-        model.optimizer.apply_gradients([(gradient, one) for gradient, one in pairs if gradient is not None])
-        return loss
+        return apply_found(model, tape, loss)
 
     return own(step)
 

@@ -167,7 +167,7 @@ class Watch:
     def note_end(self) -> None:
         """At the end of `fit`."""
         self.entry_flags, self.batch, self.prover = {}, None, Prover()
-        self._collection.stop()
+        self.keep_executed()
 
     def collect(self) -> None:
         """Let TensorFlow keep the graphs of what runs first from now on, where the step runs in this process.

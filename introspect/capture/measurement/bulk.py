@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from introspect.capture.measurement.instrument import DOUBLE, add_node
-from introspect.capture.measurement.shadow import Library, unique_suffix
+from introspect.capture.measurement.shadow import Library, run_function, unique_suffix
 from introspect.capture.measurement.statistics import SAFE, Statistics
 
 RESOURCE = 20
@@ -75,13 +75,12 @@ class Copier:
     def copy(self, variables: Sequence[Any]) -> list[Any] | None:
         """Handles of the copies, freed when nobody holds them; None where a variable is not initialized."""
         import tensorflow as tf
-        from tensorflow.python.eager import context
 
         handles = [variable.handle for variable in variables]
         if not handles:
             return []
         try:
-            return list(context.context().call_function(self._name.encode(), handles, len(handles)))
+            return run_function(self._name, handles, len(handles))
         except tf.errors.FailedPreconditionError:
             return None
 
@@ -129,12 +128,9 @@ class Differ:
 
         Missing: what is no float, and what needs a closer look (nothing changed, very small, very large, not finite).
         """
-        from tensorflow.python.eager import context
-
         if not self._groups:
             return {}
-        handles = [*before, *after]
-        results = context.context().call_function(self._name.encode(), handles, len(self._groups))
+        results = run_function(self._name, [*before, *after], len(self._groups))
         found = {}
         for group, result in zip(self._groups, results, strict=True):
             for place, (own, changed) in zip(group.places, result.numpy().reshape(-1, 2).tolist(), strict=True):

@@ -178,17 +178,27 @@ def unique_suffix() -> str:
     return f"_introspect_{next(_NUMBERS)}"
 
 
-def call_by_name(name: str, inputs: Sequence[Any], outputs: int) -> list[Any]:
+def run_function(name: str, inputs: Sequence[Any], outputs: int) -> list[Any]:
     """Run a registered function as TensorFlow runs any other, with the options of this thread. Seen on 2.19 to 2.21.
+
+    Raises:
+        tf.errors.OpError: the run failed.
+    """
+    from tensorflow.python.eager import context
+
+    return list(context.context().call_function(name.encode(), list(inputs), outputs) or ())
+
+
+def call_by_name(name: str, inputs: Sequence[Any], outputs: int) -> list[Any]:
+    """Run a registered step.
 
     Raises:
         StepError: the run failed.
     """
     import tensorflow as tf
-    from tensorflow.python.eager import context
 
     try:
-        return list(context.context().call_function(name.encode(), list(inputs), outputs) or ())
+        return run_function(name, inputs, outputs)
     except tf.errors.OpError as error:
         reason = explain(str(error.message))
         raise StepError(f"the step failed on a copy: {reason}; pass a batch that it can take, data=(x, y)") from error
