@@ -158,7 +158,7 @@ class FitEndWrite:
 class StepFailure:
     """The next step will raise."""
 
-    kind: Literal["unknown-variable", "retrace", "fit-end"]
+    kind: Literal["unknown-variable", "late-optimizer", "retrace", "fit-end"]
     message: str
     """What Keras says, first line."""
     variables: tuple[int, ...] = ()

@@ -10,7 +10,7 @@ Why it matters
 Cause
     The data or the model changed since the last trace, so that the step must be traced again, and that fails; or the
     averages that the optimizer keeps (`use_ema`) no longer fit the variables that train, or `MultiOptimizer` does not
-    know one of them.
+    know one of them; or an optimizer that was assigned after the first trace has its variables still to make.
 
 Fix
     Mend what the message names; after a change of flags, compile again with a new optimizer instance:
@@ -32,14 +32,18 @@ from introspect.rules._base import Rule
 from introspect.rules._code import is_own_loop
 from introspect.rules._wording import RECOMPILE
 
-_NOTES = {"retrace": "when the step is traced for this data", "fit-end": "at its end"}
+_RETRACE = "when the step is traced for this data"
+_NOTES = {"retrace": _RETRACE, "late-optimizer": _RETRACE, "fit-end": "at its end"}
 _CAUSES = {
     "retrace": "The data or the model changed since the last trace, so that the step must be traced again, and that fails.",
+    "late-optimizer": "The optimizer was assigned after the step's first trace and has its variables still to make; "
+    "TensorFlow lets a step make variables in its first call alone.",
     "fit-end": "What the optimizer keeps (averages, with use_ema; which of several has which variable) belongs to the "
     "variables that trained when it was built; it does not fit those that train now.",
 }
 _FIXES = {
     "retrace": "# mend what the message names, then compile again",
+    "late-optimizer": "introspect.recompile(model)",
     "fit-end": RECOMPILE,
 }
 

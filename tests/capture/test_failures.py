@@ -11,6 +11,7 @@ tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
 tf_keras = pytest.importorskip("tf_keras")
 
+import introspect  # noqa: E402
 from introspect.capture import capture_model, framework, read_capture, write_capture  # noqa: E402
 from introspect.capture.record import Capture  # noqa: E402
 from introspect.errors import (  # noqa: E402
@@ -120,6 +121,74 @@ def test_a_retrace_that_fails_for_another_reason() -> None:
     assert [(trace.id, trace.current) for trace in capture.traces] == [("fit/1", True)]
     with pytest.raises(Exception, match="incompatible"):
         model.fit(np.zeros((8, 7), "float32"), y, verbose=0)
+
+
+def assign_late(package: Any, first: str, late: str, **compiled: Any) -> tuple[Any, Any, Any]:
+    """A model that has trained, then got another optimizer; data of its signature, and of another."""
+    model = mlp(package)
+    model.compile(first, "mse", metrics=["mae"], **compiled)
+    x, y = zoo.arrays()
+    data = tf.data.Dataset.from_tensor_slices((x[:8], y[:8])).batch(8, drop_remainder=True)
+    model.fit(data, verbose=0)
+    model.optimizer = package.optimizers.get(late)
+    return model, data, data.unbatch().batch(4)
+
+
+@PACKAGES
+@pytest.mark.parametrize("compiled", [{}, {"steps_per_execution": 2}])
+def test_an_optimizer_assigned_after_the_first_trace(package: Any, compiled: Any) -> None:
+    """A retrace would make its slots, which tf.function refuses."""
+    model, old, new = assign_late(package, "adam", "adam", **compiled)
+    assert capture_model(model, old).failure is None
+    capture = capture_model(model, new)
+    assert capture.failure is not None
+    assert capture.failure.kind == "late-optimizer"
+    assert [trace.current for trace in capture.traces] == [False, True]
+    with pytest.raises(ValueError, match="singleton"):
+        model.fit(new, verbose=0)
+    model.fit(old, verbose=0)
+    introspect.recompile(model)
+    assert capture_model(model, new).failure is None
+    model.fit(new, verbose=0)
+
+
+def test_a_legacy_optimizer_assigned_after_the_first_trace() -> None:
+    model, _, new = assign_late(tf_keras, "adam", "sgd")
+    model.optimizer = tf_keras.optimizers.legacy.Adam()
+    failure = capture_model(model, new).failure
+    assert failure is not None
+    assert failure.kind == "late-optimizer"
+    with pytest.raises(ValueError, match="singleton"):
+        model.fit(new, verbose=0)
+
+
+def test_an_optimizer_assigned_after_a_batch_by_itself() -> None:
+    """`train_on_batch` traces the inner function, which the trace for `fit` calls."""
+    model = mlp(keras)
+    model.compile("adam", "mse")
+    x, y = zoo.arrays()
+    model.train_on_batch(x[:8], y[:8])
+    model.optimizer = keras.optimizers.Adam()
+    data = tf.data.Dataset.from_tensor_slices((x[:8], y[:8])).batch(4)
+    failure = capture_model(model, data).failure
+    assert failure is not None
+    assert failure.kind == "late-optimizer"
+    with pytest.raises(ValueError, match="singleton"):
+        model.fit(data, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("package", "late"),
+    [(keras, "built"), (keras, "sgd"), (keras, "eager"), (tf_keras, "built"), (tf_keras, "jit"), (tf_keras, "eager")],
+)
+def test_a_late_optimizer_that_makes_nothing_in_the_trace(package: Any, late: str) -> None:
+    """Built before, with nothing to make, or, in tf_keras, made in a function of its own that each trace makes anew."""
+    compiled = {"jit": {"jit_compile": True}, "eager": {"run_eagerly": True}}.get(late, {})
+    model, _, new = assign_late(package, "adam", "sgd" if late == "sgd" else "adam", **compiled)
+    if late == "built":
+        model.optimizer.build(model.trainable_variables)
+    assert capture_model(model, new).failure is None
+    model.fit(new, verbose=0)
 
 
 @pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has it since 3.15")

@@ -16,6 +16,7 @@ from introspect.capture.trace.detach import COPY_MARK
 from introspect.capture.trace.eagerness import noted
 from introspect.capture.trace.followed import follow_step
 from introspect.capture.trace.invented import invent_specs
+from introspect.capture.trace.late import find_late_optimizer
 from introspect.capture.trace.snapshot import take_snapshot
 from introspect.capture.trace.tracing import has_custom_step, is_distributed, trace_twin
 from introspect.capture.trace.twin import Twin, forget_built, twin_model
@@ -28,7 +29,8 @@ class Attempt:
     """A trace of the next step in isolation, or why there will be none.
 
     Where an optimizer does not know the variables that the flags let train, `failure` is set and the trace is of the
-    step with a fresh optimizer: what a recompiled model would do, so that the rest of the report can be written.
+    step with a fresh optimizer: what a recompiled model would do, so that the rest of the report can be written. So is
+    it where an optimizer comes too late to make its variables.
     """
 
     twin: Twin
@@ -93,6 +95,8 @@ def trace_isolated(
         raise NotBuiltError(
             f"model {model.name!r} makes variables when it is first called; call it once on a batch, model(x), first"
         )
+    if traced_before and eager is None and attempt.failure is None and attempt.concrete is not None:
+        attempt.failure = find_late_optimizer(model, attempt.twin)
     return attempt
 
 

@@ -6,7 +6,9 @@ from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from introspect.capture.framework import KerasName
+from introspect.capture.trace.detach import COPY_MARK
 from introspect.capture.trace.inputs import empty_dataset
+from introspect.capture.trace.late import has_started
 from introspect.capture.trace.step import find_functions
 from introspect.capture.trace.twin import Twin
 from introspect.capture.trace.workers import stay_alone, uses_coordinator
@@ -48,10 +50,13 @@ def enter_strategy(model: Any, keras: KerasName) -> Any:
 def prebuild_optimizer(model: Any, keras: KerasName) -> None:
     """Build the twin's optimizer before the trace where Keras' own `train_step` would build it just so within.
 
-    A trace that creates variables is thrown away and made a second time; without slots to create, one trace does.
+    A trace that creates variables is thrown away and made a second time; without slots to create, one trace does. In a
+    step that has had its first call this would hide that none may be created there.
     """
     optimizer = getattr(model, "optimizer", None)
     if keras != "keras" or has_custom_step(model) or optimizer is None or optimizer.built:
+        return
+    if has_started(vars(model)[COPY_MARK], keras):
         return
     variables = model.trainable_weights
     whole = all(layer.built for layer in model._flatten_layers())  # else the trace makes more variables

@@ -1,0 +1,51 @@
+"""An optimizer that would make its variables in a trace that is not its tf.function's first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from introspect.capture.framework import KerasName
+from introspect.capture.record import StepFailure
+from introspect.capture.slots import list_variables
+from introspect.capture.trace.step import find_functions
+from introspect.capture.trace.twin import Twin
+from introspect.capture.variables import list_copies, unwrap_variable
+
+SAID = "ValueError: tf.function only supports singleton tf.Variables created on the first call"
+
+
+def find_late_optimizer(model: Any, twin: Twin) -> StepFailure | None:
+    """What the retrace raises where the twin's trace has made an optimizer's variables, and the model's own may not.
+
+    Only what a tf.function itself notes counts: variables made outside of the trace, in an init_scope, it allows.
+    """
+    pairs = zip(list_functions(model, twin.keras), list_functions(twin.model, twin.keras), strict=True)
+    made = {id(variable) for own, copy in pairs if is_started(own) for variable in list_made(copy)}
+    for real, copy in twin.optimizers:
+        if any(
+            id(part) in made for variable in list_variables(copy) for part in list_copies(unwrap_variable(variable))
+        ):
+            return StepFailure("late-optimizer", f"{SAID}; {type(real).__name__} has variables still to make")
+    return None
+
+
+def list_functions(model: Any, keras: KerasName) -> tuple[Any | None, Any | None]:
+    functions = find_functions(model, keras)
+    return functions.outer, functions.inner
+
+
+def is_started(function: Any | None) -> bool:
+    """Whether a tf.function has had its first call. Seen on TensorFlow 2.19 to 2.21."""
+    return function is not None and getattr(function, "_variable_creation_config", None) is not None
+
+
+def has_started(model: Any, keras: KerasName) -> bool:
+    """Whether the model's step has had its first call."""
+    return any(is_started(function) for function in list_functions(model, keras))
+
+
+def list_made(function: Any | None) -> Iterator[Any]:
+    """The variables that a tf.function made in its first call. Seen on TensorFlow 2.19 to 2.21."""
+    found = (reference() for reference in getattr(function, "_created_variables", None) or ())
+    return (variable for variable in found if variable is not None)
