@@ -91,7 +91,7 @@ def _pass_back(edges: Edges, own: bytearray, goes: bytearray) -> None:
 
 
 class ForwardScan:
-    """One pass over the program after another, until no loop and no memory carries anything new.
+    """One pass over the program, then again what loops and memory carry on, until they carry nothing new.
 
     Attributes:
         tags: [ports] bits GRADIENT … RAW.
@@ -120,13 +120,16 @@ class ForwardScan:
         self.tags = bytearray(flow.ports)
         self.origin = [NOBODY] * flow.ports
         self.memory: dict[Place, int] = {}
-        self.trained: set[Place] = set()
+        self.read_by: dict[Place, dict[int, int | None]] = {}
         self.writes: dict[tuple[int, Place], tuple[int, int, bool]] = {}
         self.base = self._base_tags(marked)
         self.marked = marked
         self.goes = goes
+        self.apart = bytearray(flow.nodes)
         self.reductions = {int(n) for n in select_nodes(flow, REDUCTIONS) if not marked[int(n)]}
         self.sizes = frozenset(select_nodes(flow, SIZES).tolist())
+        for node in (*resources.accesses, *self.sizes):
+            self.apart[node] = 1
         self.sums = frozenset(select_nodes(flow, SUMS).tolist())
 
     def _base_tags(self, marked: bytearray) -> bytearray:
@@ -146,24 +149,16 @@ class ForwardScan:
         return base
 
     def run(self) -> None:
-        """Scan until nothing changes; two or three passes as a rule."""
-        back = [port for _, port in self.flow.back_edges if port >= 0]
-        for _ in range(MOST_PASSES):
-            before = (dict(self.memory), [self.tags[p] for p in back], set(self.trained))
-            self._stale = False
-            self._pass()
-            after = (self.memory, [self.tags[p] for p in back], self.trained)
-            if not (self._stale or back) or before == after:
-                return
-
-    _stale = False
+        """Scan once from begin to end, then again what loops and memory carry on."""
+        self._pass()
+        self._settle()
+        self._order_writes()
 
     def _pass(self) -> None:
+        # The hot loop: what `_evaluate` does for one node, on flat arrays.
         tags, origin, base = self.tags, self.origin, self.base
         start, flat, made = self.edges.inputs.start, self.edges.inputs.flat, self.edges.outputs.start
-        accesses, sizes, marked = self.resources.accesses, self.sizes, self.marked
-        self.trained = set()
-        self._read_early: set[Place] = set()
+        apart, marked = self.apart, self.marked
         first = here = 0
         for node in range(self.flow.nodes):
             tag, source = base[node], NOBODY
@@ -175,10 +170,8 @@ class ForwardScan:
                     if other != source and other != NOBODY:
                         source = other if source == NOBODY else SEVERAL
             first = last
-            if node in accesses:
-                tag, source = self._use(accesses[node], tag, source)
-            elif node in sizes:
-                tag, source = 0, NOBODY
+            if apart[node]:
+                tag, source = self._use(node, tag, source)
             elif marked[node]:
                 source = NOBODY  # a gradient is made of all values at once, and is nobody's content
                 tag &= ~(INNER | RAW)
@@ -188,6 +181,66 @@ class ForwardScan:
                 tags[here] = tag
                 origin[here] = source
                 here += 1
+
+    def _settle(self) -> None:
+        """Again the nodes below what changed behind them, in their order, until nothing changes."""
+        dirty = self._find_outdated()
+        for _ in range(MOST_PASSES):
+            node = dirty.find(1)
+            if node < 0:
+                return
+            while node >= 0:
+                dirty[node] = 0
+                self._again(node, dirty)
+                node = dirty.find(1, node + 1)
+
+    def _find_outdated(self) -> bytearray:
+        """[nodes] 1 where a loop hands back, or memory holds, what the first pass did not see yet."""
+        dirty = bytearray(self.flow.nodes)
+        back = [port for _, port in self.flow.back_edges if port >= 0]
+        for port in back:
+            self._touch(port, dirty)
+        early = any(None in seen.values() and self.memory.get(place) for place, seen in self.read_by.items())
+        if early or back:
+            for place in self.read_by:
+                self._ask_again(place, dirty)
+        return dirty
+
+    def _again(self, node: int, dirty: bytearray) -> None:
+        tag, source = self._evaluate(node)
+        for port in self.edges.outputs[node]:
+            if self.tags[port] != tag or self.origin[port] != source:
+                self.tags[port], self.origin[port] = tag, source
+                self._touch(port, dirty)
+        access = self.resources.accesses.get(node)
+        if access is not None and access.effect not in ("read", "touch"):
+            for place in access.places:
+                self._ask_again(place, dirty)
+
+    def _ask_again(self, place: Place, dirty: bytearray) -> None:
+        held = self.memory.get(place, 0)
+        for node, seen in self.read_by.get(place, {}).items():
+            if held != (seen or 0):
+                dirty[node] = 1
+
+    def _touch(self, port: int, dirty: bytearray) -> None:
+        for node in self.edges.readers[port]:
+            dirty[node] = 1
+
+    def _evaluate(self, node: int) -> tuple[int, int]:
+        """(tags, origin) of what a node yields."""
+        tag, source = self.base[node], NOBODY
+        for port in self.edges.inputs[node]:
+            if port >= 0:
+                tag |= self.tags[port]
+                other = self.origin[port]
+                if other not in (source, NOBODY):
+                    source = other if source == NOBODY else SEVERAL
+        if self.apart[node]:
+            return self._use(node, tag, source)
+        if self.marked[node]:
+            return tag & ~(INNER | RAW), NOBODY
+        return self._go_on(node, tag, source) if tag & (GRADIENT | NORM | RAW) else tag, source
 
     def _go_on(self, node: int, tag: int, source: int) -> int:
         """What becomes of gradients outside of the tape.
@@ -233,40 +286,47 @@ class ForwardScan:
         named = (one for one in producers if one >= 0 and self.flow.op_type(one) != MERGE)  # a loop is named as a whole
         return len({self.rank_of(one) for one in named} - {None}) <= 1
 
-    def _use(self, access: Access, tag: int, source: int) -> tuple[int, int]:
-        if access.effect == "touch":
-            return 0, NOBODY
+    def _use(self, node: int, tag: int, source: int) -> tuple[int, int]:
+        access = self.resources.accesses.get(node)
+        if access is None or access.effect == "touch":
+            return 0, NOBODY  # sizes
         if access.effect == "read":
-            return self._read(access.places[0], tag & ~SHAPED, source)
+            return self._read(node, access.places[0], tag & ~SHAPED, source)
         return self._write(access, source)
 
-    def _read(self, place: Place, tag: int, source: int) -> tuple[int, int]:
+    def _read(self, node: int, place: Place, tag: int, source: int) -> tuple[int, int]:
         variable = place[0]
         if variable in self.cut:
             return tag, variable if source in (NOBODY, variable) else SEVERAL
-        held = self.memory.get(place)
-        if held is None:
-            self._read_early.add(place)
-            held = 0
+        held = self._recall(node, place)
         if variable in self.hyper:
             return tag | (held & ~SHAPED), source
         return tag | held, variable if source in (NOBODY, variable) else SEVERAL
+
+    def _recall(self, node: int, place: Place) -> int:
+        """What memory holds there; the node is asked again when it holds more."""
+        held = self.memory.get(place)
+        self.read_by.setdefault(place, {})[node] = held
+        return held or 0
 
     def _write(self, access: Access, source: int) -> tuple[int, int]:
         tag = 0
         for port in access.values:
             tag |= self.tags[port]
         for place in access.places[1:]:
-            tag |= self.memory.get(place, 0)
+            tag |= self._recall(access.node, place)
         for place in access.places:
-            self.writes[access.node, place] = (tag, source, place in self.trained)
-            held = self.memory.get(place, 0)
+            self.writes[access.node, place] = (tag, source, False)
             kept = tag & ~(AVERAGE | INNER | RAW)
             if source != NOBODY and not tag & (GRADIENT | DATA) and place[0] in self.hyper:
                 kept |= AVERAGE
-            if held | kept != held and place in self._read_early:
-                self._stale = True
-            self.memory[place] = held | kept
-            if tag & GRADIENT:
-                self.trained.add(place)
+            self.memory[place] = self.memory.get(place, 0) | kept
         return tag, source
+
+    def _order_writes(self) -> None:
+        """Learn of each write whether a gradient was written there before."""
+        trained: set[Place] = set()
+        for (node, place), (tag, source, _) in sorted(self.writes.items()):
+            self.writes[node, place] = (tag, source, place in trained)
+            if tag & GRADIENT:
+                trained.add(place)
