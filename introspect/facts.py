@@ -179,7 +179,7 @@ class Facts:
     @cached_property
     def _called(self) -> frozenset[str]:
         bodies = self.current.flow.bodies if self.current is not None else ()
-        found = {self.scopes.layer_of(name) for body in bodies for name in body.names()}
+        found = {self.scopes.layer_of(name) for body in bodies for name in body.names}
         return frozenset(layer.path for path in found for layer in self.tree.ancestors(path))
 
     @staticmethod

@@ -72,11 +72,12 @@ class _Drawing:
         """Ops of the forward pass whose values go into the backward pass."""
         evidence = self.evidence
         goes = np.frombuffer(evidence.goes, dtype=np.uint8)
-        makers = np.unique(evidence.flow.port_node[(goes & TO_BACKWARD) != 0])
-        makers = makers[makers >= 0]
-        forward = makers[np.frombuffer(evidence.marked, dtype=np.uint8)[makers] == 0]
-        alone = ~np.isin(forward, list(evidence.resources.handles))
-        return np.asarray(forward[alone], dtype=np.int32)
+        makers = evidence.flow.port_node[(goes & TO_BACKWARD) != 0]
+        forward = np.zeros(evidence.flow.nodes, dtype=bool)
+        forward[makers[makers >= 0]] = True
+        forward[list(evidence.resources.handles)] = False
+        forward &= np.frombuffer(evidence.marked, dtype=np.uint8) == 0
+        return np.flatnonzero(forward).astype(np.int32)
 
     def _pass(self, node: int, op: int, layer: str | None, made: Iterable[int]) -> None:
         edges, passes = self.evidence.edges, self.finder.passes

@@ -47,7 +47,7 @@ class TapeMarks:
         scopes, known = self.scopes, self.known
         tables = []
         for body in flow.bodies:
-            flags = [name.startswith(scopes) or (bool(known) and (body.name, name) in known) for name in body.names()]
+            flags = [name.startswith(scopes) or (bool(known) and (body.name, name) in known) for name in body.names]
             tables.append(np.asarray(flags, dtype=bool)[body.source])
         whole = np.asarray([frame.by_tape for frame in flow.frames])
         marked = whole[flow.frame] | flow.spread(tables)

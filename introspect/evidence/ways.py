@@ -121,7 +121,10 @@ class WayFinder:
         maker = np.where(flow.input_port >= 0, flow.port_node[flow.input_port], -1)
         from_tape = (maker >= 0) & own[maker]
         reader = np.repeat(np.arange(flow.nodes), np.diff(flow.input_start))[from_tape]
-        return any(map(self._is_forward, np.unique(reader[~own[reader]]).tolist()))
+        forward = np.zeros(flow.nodes, dtype=bool)
+        makers = flow.port_node[(np.frombuffer(self.evidence.goes, dtype=np.uint8) & FORWARD) == FORWARD]
+        forward[makers[makers >= 0]] = True
+        return bool(np.any(forward[reader] & ~own[reader]))
 
     def _is_forward(self, node: int) -> bool:
         """Whether the loss is made of what a node yields; what a custom gradient computes goes into the backward pass alone."""

@@ -105,10 +105,10 @@ class Dataflow:
 
     def names(self, nodes: Ints) -> list[str]:
         """Names of many nodes in their functions, without a look-up for each."""
-        defs = [body.defs for body in self.bodies]
+        names = [body.names for body in self.bodies]
         which = self._body_of_frame[self.frame[nodes]]
         source = self.spread([body.source for body in self.bodies], nodes)
-        return [str(defs[body][place].name) for body, place in zip(which.tolist(), source.tolist(), strict=True)]
+        return [names[body][place] for body, place in zip(which.tolist(), source.tolist(), strict=True)]
 
     def spread(self, tables: Sequence[NDArray[Any]], nodes: Ints | slice = ALL) -> NDArray[Any]:
         """What each node has in its function's table; `tables` has an array [nodes of the body] for each of `bodies`."""

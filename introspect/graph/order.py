@@ -15,7 +15,9 @@ def sort_nodes(start: Ints, before: Ints) -> Ints | None:
     TensorFlow's own is right but for a few nodes. Of a circle one edge is left out.
     """
     owner = np.repeat(np.arange(start.shape[0] - 1, dtype=np.int32), np.diff(start))
-    late = np.unique(owner[before >= owner])
+    waits = np.zeros(start.shape[0] - 1, dtype=bool)
+    waits[owner[before >= owner]] = True
+    late = np.flatnonzero(waits)
     if not late.size:
         return None
     return np.asarray(_pull_forward(start.tolist(), before.tolist(), late.tolist()), dtype=np.int32)

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from introspect.errors import GraphError
 from introspect.graph.check import refuse_damage
+from introspect.graph.messages import NodeMessages, split_graph
 from introspect.graph.order import sort_nodes
 
 Ints = NDArray[np.int32]
 
 MISSING = -2
-AT_ONCE = 1024
-"""How many messages are read together: field by field takes half of node by node, and all at once much memory."""
 
 
 class FunctionBody:
@@ -34,6 +33,7 @@ class FunctionBody:
         name: name in the library; "" for the graph itself.
         arguments: names of the arguments; the graph itself has none (its placeholders are nodes).
         defs: the NodeDef messages, as they stand in the file.
+        names: their names.
         source: int32 [nodes], index into `defs`: several nodes may stand for one IdentityN.
         op_types: names of op types; `op` ([nodes], int32) holds indices into it.
         input_start, input_port: int32, the ports that node i reads are input_port[input_start[i]:input_start[i+1]].
@@ -46,7 +46,7 @@ class FunctionBody:
 
     return_names: Sequence[str] = ()
 
-    def __init__(self, name: str, arguments: Sequence[str], defs: Sequence[Any], returns: Iterable[str]) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], defs: NodeMessages, returns: Iterable[str]) -> None:
         """`returns`: references as GraphDefs write them: `arg`, `node:1`, `node:out:0`.
 
         Raises:
@@ -56,6 +56,7 @@ class FunctionBody:
         self.arguments = list(arguments)
         self.defs = defs
         table = _read_messages(defs)
+        self.names = table.names
         returned = [table.references[reference] for reference in returns]
         self.op_types = list(table.op_types)
         ports = _Ports(self, table)
@@ -72,15 +73,11 @@ class FunctionBody:
 
     def name_of(self, node: int) -> str:
         """Name of a node in the GraphDef."""
-        return str(self.defs[int(self.source[node])].name)
+        return str(self.names[self.source[node]])
 
     def def_of(self, node: int) -> Any:
         """The NodeDef of a node."""
         return self.defs[int(self.source[node])]
-
-    def names(self) -> Iterator[str]:
-        """Names of all nodes in the GraphDef, as they stand in the file."""
-        return chain.from_iterable([node.name for node in block] for block in _cut_blocks(self.defs))
 
     def _number(self, table: _Messages, ports: _Ports, order: Ints, start: Ints, reads: Ints) -> None:
         """Number the nodes: an op each, but for the parts of an IdentityN."""
@@ -111,6 +108,7 @@ class _Messages:
     """The NodeDefs of one function as numbers; each text once.
 
     Attributes:
+        names: of all, in the order of the file.
         nodes: by name, the place in the file.
         op_types: by name, its number.
         ops: op type of each.
@@ -119,6 +117,7 @@ class _Messages:
         references: by text, its number.
     """
 
+    names: list[str]
     nodes: dict[str, int]
     op_types: defaultdict[str, int]
     ops: array[int]
@@ -127,20 +126,17 @@ class _Messages:
     references: defaultdict[str, int]
 
 
-def _cut_blocks(defs: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (defs[start : start + AT_ONCE] for start in range(0, len(defs), AT_ONCE))
-
-
-def _read_messages(defs: Sequence[Any]) -> _Messages:
-    table = _Messages({}, _number_texts(), array("i"), array("i"), array("i"), _number_texts())
-    for block in _cut_blocks(defs):
-        names = [node.name for node in block]
-        table.nodes.update(zip(names, range(len(table.ops), len(table.ops) + len(names)), strict=True))
+def _read_messages(defs: NodeMessages) -> _Messages:
+    table = _Messages([], {}, _number_texts(), array("i"), array("i"), array("i"), _number_texts())
+    for block in defs.heads():
+        # Field by field takes half of node by node.
+        table.names += [node.name for node in block]
         table.ops.extend(map(table.op_types.__getitem__, [node.op for node in block]))
         fields = [node.input for node in block]
         inputs = [field[:] for field in fields]
         table.counts.extend(map(len, inputs))
         table.inputs.extend(map(table.references.__getitem__, chain.from_iterable(inputs)))
+    table.nodes.update(zip(table.names, count()))
     return table
 
 
@@ -234,29 +230,6 @@ def _arrange(start: Ints, flat: Ints, order: Ints | None) -> tuple[Ints, Ints, I
     return order, sorted_start, flat[place]
 
 
-class _Joined(Sequence[Any]):
-    """Two sequences of NodeDefs as one: to copy the messages of a large step into a list takes memory."""
-
-    def __init__(self, first: list[Any], second: Sequence[Any]) -> None:
-        self.first, self.second = first, second
-
-    def __len__(self) -> int:
-        return len(self.first) + len(self.second)
-
-    @overload
-    def __getitem__(self, place: int) -> Any: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Any]: ...
-
-    def __getitem__(self, place: int | slice) -> Any:
-        made = len(self.first)
-        if isinstance(place, int):
-            return self.first[place] if place < made else self.second[place - made]
-        start, stop, _ = place.indices(len(self))
-        return [*self.first[start:stop], *self.second[max(start - made, 0) : max(stop - made, 0)]]
-
-
 class ParsedGraph:
     """A GraphDef: its own nodes and the functions of its library, each read when it is first asked for."""
 
@@ -264,16 +237,10 @@ class ParsedGraph:
         self, graph: bytes, outputs: Iterable[str] = (), step: str = "", arguments: Sequence[str] = ()
     ) -> None:
         """`step`, `arguments` as in `CapturedTrace`; `outputs` (names of tensors) where there is no `step`."""
-        from tensorboard.compat.proto import graph_pb2
-
-        try:
-            self._message = graph_pb2.GraphDef.FromString(graph)
-        except Exception as error:
-            raise GraphError(f"the captured graph cannot be parsed: {error}; capture it again") from error
-        self._library = {function.signature.name: function for function in self._message.library.function}
+        nodes, functions = split_graph(graph)
+        self._library = {function.name: function for function in functions}
         self._bodies: dict[str, FunctionBody] = {}
         with refuse_damage("the step's own nodes"):
-            nodes = self._message.node
             self.main = self._read_step(step, arguments) if step else FunctionBody("", (), nodes, outputs)
 
     @property
@@ -301,12 +268,9 @@ class ParsedGraph:
         from tensorboard.compat.proto import node_def_pb2
 
         function = self._library.pop(step)
-        names = [argument.name for argument in function.signature.input_arg]
-        made = [node_def_pb2.NodeDef(name=name, op="Placeholder") for name in names]
-        returns = [function.ret[output.name] for output in function.signature.output_arg]
-        body = FunctionBody("", (), _Joined(made, function.node_def), returns)
-        for node, name in zip(made, arguments, strict=True):
-            node.name = name
+        made = [node_def_pb2.NodeDef(name=name, op="Placeholder").SerializeToString() for name in function.arguments]
+        body = FunctionBody("", (), function.nodes.behind(made), function.returns)
+        body.names[: len(made)] = arguments
         return body
 
     def _read(self, name: str) -> FunctionBody:
@@ -314,8 +278,6 @@ class ParsedGraph:
         if function is None:
             raise GraphError(f"function {name!r} is called and not in the graph's library; capture it again")
         with refuse_damage(f"function {name!r}"):
-            arguments = [argument.name for argument in function.signature.input_arg]
-            names = [argument.name for argument in function.signature.output_arg]
-            body = FunctionBody(name, arguments, function.node_def, [function.ret[output] for output in names])
-            body.return_names = names
+            body = FunctionBody(name, function.arguments, function.nodes, function.returns)
+            body.return_names = function.return_names
         return body
