@@ -317,6 +317,28 @@ REDUCED = Step(
 )
 """Output i of an IdentityN depends on input i alone: u is written from the data, not from a gradient."""
 
+DELAYED = Step(
+    _FORWARD
+    + """
+    old = Placeholder() dtype=resource
+    older = Placeholder() dtype=resource
+    oldest = Placeholder() dtype=resource
+    last = ReadVariableOp(oldest)
+    update = AssignSubVariableOp(w, last)
+    second = ReadVariableOp(older)
+    third_kept = AssignVariableOp(oldest, second, ^last)
+    first = ReadVariableOp(old)
+    second_kept = AssignVariableOp(older, first, ^second)
+    first_kept = AssignVariableOp(old, gradient_tape/matmul, ^first)
+    """,
+    {
+        "w": ("dense", {"gradient"}),
+        **{name: ("none", {"accumulate"}) for name in ("old", "older", "oldest")},
+    },
+    dict.fromkeys(("old", "older", "oldest"), "optimizer"),
+)
+"""A gradient of three steps ago: each memory is read before it is written."""
+
 STEPS: dict[str, Step] = {
     "plain": PLAIN,
     "frozen": FROZEN,
@@ -330,4 +352,5 @@ STEPS: dict[str, Step] = {
     "loop": LOOP,
     "called": CALLED,
     "reduced": REDUCED,
+    "delayed": DELAYED,
 }

@@ -1,0 +1,89 @@
+"""A graph cut into its messages is the graph that protobuf reads whole."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorboard.compat.proto import graph_pb2
+
+from introspect.errors import GraphError
+from introspect.graph.messages import AT_ONCE, NodeMessages, split_graph
+from introspect.graph.text import parse_text
+from tests.evidence.steps import STEPS
+
+TEXTS = {name: step.text for name, step in STEPS.items()} | {
+    "long": "\n".join(f"n{i} = Const()" for i in range(2 * AT_ONCE + 1)),
+    "empty": "",
+    "functions": "c = While(a) cond=@f body=@g\ndef f(x) -> y=n:o:0, z=x\n  n = Const() value=3\ndef g()\n  m = NoOp(^n)",
+}
+
+
+def list_heads(nodes: NodeMessages) -> list[tuple[str, str, list[str]]]:
+    """(name, op, inputs) of all nodes."""
+    return [(node.name, node.op, list(node.input)) for block in nodes.heads() for node in block]
+
+
+def read_heads(nodes: list[graph_pb2.GraphDef]) -> list[tuple[str, str, list[str]]]:
+    """The same of messages that were parsed whole."""
+    return [(node.name, node.op, list(node.input)) for node in nodes]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_cut(name: str) -> None:
+    """Each node, its fields, and each function's signature and returns."""
+    graph = parse_text(TEXTS[name])
+    whole = graph_pb2.GraphDef.FromString(graph)
+    nodes, functions = split_graph(graph)
+    assert list_heads(nodes) == read_heads(whole.node)
+    assert [nodes[i] for i in range(len(nodes))] == list(whole.node)
+    assert [function.name for function in functions] == [one.signature.name for one in whole.library.function]
+    for function, one in zip(functions, whole.library.function, strict=True):
+        assert [function.nodes[i] for i in range(len(function.nodes))] == list(one.node_def)
+        assert dict(zip(function.return_names, function.returns, strict=True)) == dict(one.ret)
+        assert function.arguments == [argument.name for argument in one.signature.input_arg]
+        del one.node_def[:]
+        assert function.definition == one
+
+
+def test_nodes_before_others() -> None:
+    """Nodes that are put in front count from 0."""
+    nodes, _ = split_graph(parse_text("b = Const()\nc = Neg(b)"))
+    joined = nodes.behind([parse_text("a = Const()")[2:]])
+    assert [joined[i].name for i in range(len(joined))] == ["a", "b", "c"]
+    assert [name for name, _, _ in list_heads(joined)] == ["a", "b", "c"]
+
+
+def cut_graph(graph: bytes) -> list[list[tuple[str, str, list[str]]]] | None:
+    """Nodes of the graph and of its functions; None where it is refused."""
+    try:
+        nodes, functions = split_graph(graph)
+        return [list_heads(nodes), *(list_heads(function.nodes) for function in functions)]
+    except GraphError:
+        return None
+
+
+def read_graph(graph: bytes) -> list[list[tuple[str, str, list[str]]]] | None:
+    """The same, parsed whole."""
+    try:
+        whole = graph_pb2.GraphDef.FromString(graph)
+    except DecodeError:
+        return None
+    return [read_heads(whole.node), *(read_heads(one.node_def) for one in whole.library.function)]
+
+
+@given(name=st.sampled_from(sorted(TEXTS)), cut=st.floats(0, 1), noise=st.binary(min_size=1, max_size=4))
+def test_damage(name: str, cut: float, noise: bytes) -> None:
+    """Bytes that are no graph are refused; what protobuf reads whole is read alike, and nothing good is refused."""
+    graph = parse_text(TEXTS[name])
+    place = int(cut * len(graph))
+    damaged = graph[:place] + noise + graph[place:]
+    whole, found = read_graph(damaged), cut_graph(damaged)
+    assert whole is None or found == whole
+
+
+def test_refusal_says_why() -> None:
+    """One line that names the graph."""
+    with pytest.raises(GraphError, match="the captured graph cannot be parsed"):
+        split_graph(b"\xff\xfe no graph")
