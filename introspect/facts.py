@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from introspect.capture.record import Capture, CapturedVariable, Probe
+from introspect.capture.record import Capture, CapturedVariable, FlagWrite, Probe
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.flowchart import draw_flow
 from introspect.evidence.gradients import sources_of
@@ -15,7 +15,7 @@ from introspect.evidence.scopes import LayerScopes
 from introspect.evidence.ways import Way, WayFinder
 from introspect.evidence.writes import counts
 from introspect.expectation import LayerTree
-from introspect.history import FlagHistory, find_history
+from introspect.history import FlagHistory, find_history, find_step_flags
 from introspect.records import EvidenceStep, Flow, Location, VariableReport
 
 
@@ -140,6 +140,11 @@ class Facts:
             if variable.role == "model" and variable.compiled is not None and variable.compiled != row.expected:
                 changed.append((index, variable.compiled))
         return current is not None and bool(changed) and all(current.updates(i) == then for i, then in changed)
+
+    def own_optimizer(self, indices: Sequence[int]) -> str | None:
+        """Class of the user's own optimizer that was built with all of these variables; None where there is none."""
+        found = (one for one in self.capture.optimizers if one.own and set(indices) <= set(one.tracks))
+        return next((one.class_name for one in found), None)
 
     def asks_otherwise(self, index: int) -> bool:
         """Whether Keras' own train_step, traced now, goes by another list than the flags: an overridden property."""
@@ -269,6 +274,10 @@ class Facts:
             return Flow()
         cuts = frozenset(node for index in self.without_gradient for node in self.way_to_loss(index).cuts)
         return draw_flow(self.current, self._finder, self.scopes, cuts)
+
+    def step_flags(self, indices: Sequence[int], frozen: bool) -> tuple[FlagWrite, ...]:
+        """What the step itself sets of these variables' flags, where that decides and not what they say now."""
+        return find_step_flags(self.capture, self.tree, indices, frozen)
 
     def flag_history(self, indices: Sequence[int], frozen: bool) -> FlagHistory | None:
         """Where the flags were written and the step was made, if `trace_flags` recorded it."""

@@ -11,6 +11,7 @@ from introspect.expectation import LayerTree
 from introspect.records import EvidenceStep
 
 MOST_NAMES = 2
+MOST_PLACES = 4
 BEFORE = -1
 """The order of what happened before the recording began."""
 
@@ -77,6 +78,28 @@ def find_history(capture: Capture, tree: LayerTree, indices: Sequence[int], froz
     held = capture.source == "compiled" or capture.model.keras == "tf_keras"
     writes = tuple(replace(write, target=_shorten(tree, write.target)) for write in last.values())
     return FlagHistory(writes, compiled, traced if traced and traced.order < first else None, held)
+
+
+def find_step_flags(capture: Capture, tree: LayerTree, indices: Sequence[int], frozen: bool) -> tuple[FlagWrite, ...]:
+    """What the step itself sets of the flags that rule these variables, where that decides and not what they say between.
+
+    It does where it sets another value than they have: `frozen` says which. What is left as it was is not told.
+    """
+    targets, now, found = _list_targets(capture, tree, indices), dict[str, bool | None](), dict[object, FlagWrite]()
+    for write in capture.step_flags:
+        if write.kind == "trainable" and write.target in targets and now.get(write.target, not frozen) != write.value:
+            now[write.target] = write.value
+            found.setdefault((write.target, write.value, write.location), write)
+    return tuple(replace(write, target=_shorten(tree, write.target)) for write in found.values())
+
+
+def tell_step_flags(writes: Sequence[FlagWrite]) -> str:
+    """ "discriminator.trainable at gan.py:30 (True) and gan.py:32 (False)"."""
+    told = [f"{_name_places([write]).removeprefix(' at ') or 'some line'} ({write.value})" for write in writes]
+    names = " and ".join(
+        f"{target}.trainable" for target in list(dict.fromkeys(write.target for write in writes))[:MOST_NAMES]
+    )
+    return f"{names} at {', '.join(told[:MOST_PLACES])}"
 
 
 def _shorten(tree: LayerTree, target: str) -> str:

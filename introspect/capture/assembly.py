@@ -11,7 +11,7 @@ from introspect.capture.fitend import find_fit_end
 from introspect.capture.framework import KerasName, describe_environment
 from introspect.capture.handles import find_handles
 from introspect.capture.layers import describe_layers
-from introspect.capture.live.flags import recorded_writes
+from introspect.capture.live.flags import Event, name_events, recorded_writes
 from introspect.capture.measurement.known import place_traces
 from introspect.capture.oddities import find_odd_flags
 from introspect.capture.probe import LiveProbe
@@ -66,6 +66,8 @@ class Reading:
     timings: list[tuple[str, float]] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
     followed: Followed | None = None
+    step_flags: list[Event] = field(default_factory=list)
+    """What the step set while introspect traced it."""
     observe: Observer | None = None
     """Adds to the capture what only the live step can tell."""
 
@@ -101,6 +103,7 @@ def assemble(reading: Reading) -> Capture:
         handles=find_handles(rows.tree),
         odd_flags=find_odd_flags({rows.tree.paths[id(layer)]: layer for layer in rows.tree.layers}),
         flag_writes=read_flag_writes(reading, rows, traces),
+        step_flags=name_events(reading.step_flags, model, rows.tree.paths, rows.table.name_rows(), {}),
         warnings=reading.warnings,
         followed=reading.followed,
         own_lists=find_own_lists(model),

@@ -98,6 +98,8 @@ class CapturedOptimizer:
     """How many variables it was built with that are none of the model's."""
     held: bool = True
     """Whether the model holds it, or the caller named it; False for one that only the graph knows."""
+    own: bool = False
+    """Whether its class is the user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +344,8 @@ class Capture:
     fit_end: tuple[FitEndWrite, ...] = ()
     saved: SavedFile | None = None
     flag_writes: tuple[FlagWrite, ...] = ()
+    step_flags: tuple[FlagWrite, ...] = ()
+    """Flags that the step itself sets while it is traced, in order; known only where introspect traced it."""
     data_given: bool = False
     timings: tuple[tuple[str, float], ...] = ()
     probes: tuple[Probe | None, ...] = ()

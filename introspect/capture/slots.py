@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from introspect.capture.frames import rank_module
 from introspect.capture.framework import descends
 from introspect.capture.record import CapturedOptimizer, CapturedSlot
 from introspect.capture.variables import VariableTable, find_face, is_variable, read_number
@@ -130,6 +131,7 @@ def describe_optimizer(
         slots=find_slots(copy, table),
         current=current,
         settings=read_settings(real),
+        own=rank_module(str(type(real).__module__)) > 0,
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from introspect.capture.record import FlagWrite
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
+from introspect.history import tell_step_flags
 from introspect.records import EvidenceStep
 from introspect.rules._code import is_own_loop, write_anew
 from introspect.rules._groups import are_several, bare_layers, group_layers, list_groups
@@ -143,3 +145,28 @@ def _list(facts: Facts, indices: Sequence[int]) -> str:
     if not groups:
         return "nothing" if not indices else count(len(indices), "variable")
     return list_groups(groups)
+
+
+def explain_step_flags(writes: Sequence[FlagWrite]) -> str:
+    """Why the flags of now do not count where the step sets them itself."""
+    return (
+        f"The step itself sets {tell_step_flags(writes)} whenever it is traced, and goes by that, whatever the flags say "
+        "before and after. Compiling again changes nothing."
+    )
+
+
+def mend_step_flags(trains: bool) -> str:
+    """Advice that leaves the flags saying what the step does."""
+    return (
+        f"# at the end of the step, leave the flags saying what it does: .trainable = {trains}\n"
+        "# or, leave the flags alone there, and take gradients for lists of variables that were made once"
+    )
+
+
+def show_step_flags(writes: Sequence[FlagWrite]) -> tuple[EvidenceStep, ...]:
+    """Where the step sets them."""
+    return tuple(
+        EvidenceStep(f"the step sets {write.target}.trainable to {write.value} here", location=write.location)
+        for write in writes
+        if write.location is not None
+    )

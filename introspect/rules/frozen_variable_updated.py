@@ -36,10 +36,13 @@ from introspect.rules._stale import (
     compare_flags,
     explain_kept,
     explain_stale,
+    explain_step_flags,
     mend_kept,
     mend_stale,
+    mend_step_flags,
     name_kept,
     show_origin,
+    show_step_flags,
     warn_of_retrace,
 )
 from introspect.rules._steps import write_steps
@@ -58,13 +61,14 @@ def check(facts: Facts) -> Iterator[Finding]:
     current = facts.current
     if current is None:
         return
-    groups: dict[tuple[str, bool], list[int]] = {}
+    groups: dict[tuple[str, bool, bool], list[int]] = {}
     for index, variable, row in facts.pairs():
         if variable.role == "model" and not row.expected:
             kind = _find_kind(facts, current, index)
             if kind is not None:
-                groups.setdefault((kind, facts.asks_otherwise(index)), []).append(index)
-    for (kind, _), indices in groups.items():
+                itself = bool(facts.step_flags([index], frozen=True))
+                groups.setdefault((kind, facts.asks_otherwise(index), itself), []).append(index)
+    for (kind, *_), indices in groups.items():
         yield _report(facts, current, kind, indices)
 
 
@@ -108,6 +112,8 @@ def _explain(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]
         return explain_kept(kept, "flags were set")
     if facts.asks_otherwise(indices[0]):
         return explain_lists(facts, indices, held=True)
+    if flags := facts.step_flags(indices, frozen=True):
+        return explain_step_flags(flags)
     if not _is_stale(facts, current):
         return _explain_own(facts, current, indices)
     said = (
@@ -168,6 +174,8 @@ def _mend(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -
         return mend_kept(kept)
     if facts.asks_otherwise(indices[0]):
         return mend_lists(facts)
+    if facts.step_flags(indices, frozen=True):
+        return mend_step_flags(True)
     if _is_stale(facts, current):
         return mend_stale(facts, current, indices)
     if not facts.capture.model.custom_train_step:
@@ -184,7 +192,9 @@ def _mend(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -
 
 
 def _evidence(facts: Facts, current: TraceEvidence, indices: list[int]) -> Iterator[EvidenceStep]:
-    if _is_stale(facts, current) and not facts.asks_otherwise(indices[0]):
+    if flags := facts.step_flags(indices, frozen=True):
+        yield from show_step_flags(flags)
+    elif _is_stale(facts, current) and not facts.asks_otherwise(indices[0]):
         yield compare_flags(facts, current)
         yield from show_origin(facts, current, indices, frozen=True)
     else:

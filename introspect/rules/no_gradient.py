@@ -161,12 +161,21 @@ def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> t
             "# make the weight trainable, and freeze it by the flag of its layer:\n"
             "self.w = self.add_weight(shape=..., trainable=True)",
         )
+    own = facts.own_optimizer(indices)
+    if own is not None and not facts.capture.model.custom_train_step:
+        return (
+            f"{their} the loss by differentiable ops, and Keras' train_step hands {agree(len(indices), 'its gradient', 'their gradients')} "
+            f"to {own}, your own optimizer, which was built with {it} and does not write {it}.",
+            f"# in {own}.update_step, write each variable that it is handed"
+            + _freeze(facts, indices, f"where {own} is meant to leave {it} out, freeze {it}"),
+        )
     where, owner = (current.trace.caller, "model") if is_own_loop(current) else ("train_step", "self")
     optimizer = "optimizer" if owner == "model" else "self.optimizer"
     compiled = ", or the flags were set after compile (tf_keras trains by those of then)"
     return (
         f"{their} the loss by differentiable ops; the train step takes no gradient for {it}: it asks for other variables, "
         "drops the gradient before the optimizer applies it, or runs this part of the forward pass outside of the tape"
+        f"{f'; or {own}, your own optimizer, does not write {it}' if own else ''}"
         f"{compiled if facts.capture.model.keras == 'tf_keras' else ''}.",
         f"# in {where}, with the whole forward pass inside the tape:\n"
         f"gradients = tape.gradient(loss, {owner}.trainable_variables)\n"

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
+from introspect.remedies import OR
 from introspect.rules._base import Rule
 from introspect.rules._code import is_own_loop
 from introspect.rules._groups import name_layers
@@ -34,12 +35,15 @@ from introspect.rules._stale import (
     compare_flags,
     explain_kept,
     explain_stale,
+    explain_step_flags,
     mend_kept,
     mend_stale,
+    mend_step_flags,
     name_kept_tape,
     name_origin,
     optimizers_know,
     show_origin,
+    show_step_flags,
     warn_of_retrace,
 )
 from introspect.rules._steps import op_step
@@ -51,16 +55,22 @@ def check(facts: Facts) -> Iterator[Finding]:
     current = facts.current
     if current is None:
         return
-    left_out, newer = list(facts.left_out), list(facts.newer)
-    if left_out:
+    newer = list(facts.newer)
+    for left_out in _split(facts):
         yield _report(facts, current, left_out, _explain(facts, current, left_out))
     if newer:
         yield _report(facts, current, newer, _explain_newer(facts, current, newer), certain=False)
 
 
+def _split(facts: Facts) -> Iterator[list[int]]:
+    """Those that were frozen when the step was traced, and those that the step itself freezes."""
+    itself = [index for index in facts.left_out if facts.step_flags([index], frozen=False)]
+    yield from (part for part in ([i for i in facts.left_out if i not in itself], itself) if part)
+
+
 def _report(facts: Facts, current: TraceEvidence, left_out: list[int], cause: str, certain: bool = True) -> Finding:
     paths = facts.paths_of(left_out)
-    own = facts.capture.model.custom_train_step
+    own = facts.capture.model.custom_train_step or facts.own_optimizer(left_out) is not None
     kept = name_kept_tape(current, left_out)
     return Finding(
         rule=RULE.id,
@@ -71,9 +81,18 @@ def _report(facts: Facts, current: TraceEvidence, left_out: list[int], cause: st
         layers=facts.layers_of(left_out),
         message=f"{_count(facts, left_out)}: {name_some(paths)}.",
         cause=cause,
-        fix=mend_stale(facts, current, left_out) if kept is None else mend_kept(kept),
+        fix=_mend(facts, current, left_out) if kept is None else mend_kept(kept),
         evidence=(compare_flags(facts, current), *_evidence(facts, current, left_out)),
     )
+
+
+def _mend(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
+    itself = facts.step_flags(left_out, frozen=False)
+    if itself:
+        return mend_step_flags(False)
+    own = facts.own_optimizer(left_out)
+    doubt = f"\n{OR}where that does not help: write each variable that {own}.update_step is handed" if own else ""
+    return mend_stale(facts, current, left_out) + doubt
 
 
 def _count(facts: Facts, left_out: list[int]) -> str:
@@ -91,6 +110,8 @@ def _explain(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
     kept = name_kept_tape(current, left_out)
     if kept is not None:
         return explain_kept(kept, "flags were set")
+    if flags := facts.step_flags(left_out, frozen=False):
+        return explain_step_flags(flags)
     if _goes_its_own_way(facts, current, left_out):
         them = agree(len(left_out), "it", "them")
         return (
@@ -99,6 +120,8 @@ def _explain(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
             f"or a list; or {agree(len(left_out), 'it was', 'they were')} frozen then. Either is read again only "
             "after the next compile."
         )
+    if (own := facts.own_optimizer(left_out)) is not None and not facts.tell_flag_history(left_out, frozen=False):
+        return _blame_optimizer(current, own, left_out)
     said = [
         explain_stale(facts, current, left_out, frozen=False),
         warn_of_retrace(facts, current, left_out, frozen=False),
@@ -106,6 +129,14 @@ def _explain(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
     if _is_own_step(facts, current):
         said.append("(Or the model's own train_step takes no gradient for them.)")
     return " ".join(part for part in said if part)
+
+
+def _blame_optimizer(current: TraceEvidence, own: str, left_out: list[int]) -> str:
+    it = agree(len(left_out), "it", "them")
+    return (
+        f"{own}, your own optimizer, was built with {it}: either it does not write {it}, or {agree(len(left_out), 'it was', 'they were')} "
+        f"frozen when the step was traced{name_origin(current)}. Flags are read again only after the next compile."
+    )
 
 
 def _is_own_step(facts: Facts, current: TraceEvidence) -> bool:
@@ -129,7 +160,8 @@ def _explain_newer(facts: Facts, current: TraceEvidence, newer: list[int]) -> st
 
 
 def _evidence(facts: Facts, current: TraceEvidence, left_out: list[int]) -> Iterator[EvidenceStep]:
-    yield from show_origin(facts, current, left_out, frozen=False)
+    flags = facts.step_flags(left_out, frozen=False)
+    yield from show_step_flags(flags) if flags else show_origin(facts, current, left_out, frozen=False)
     for index in left_out[:1]:
         reads = current.reads.get(index, ())
         if reads:

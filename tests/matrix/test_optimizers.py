@@ -104,3 +104,30 @@ def test_averages_that_nobody_keeps() -> None:
     assert "INT202" in outcome.rules
     model.compile(keras.optimizers.SGD(0.05), "mse")
     assert ask(model, make_data(), Asked(arrived={"*": "dense"})).faults == []
+
+
+class Partial(keras.optimizers.SGD):
+    """Writes what has the ranks that it is told."""
+
+    ranks: tuple[int, ...] = (1, 2)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if len(variable.shape) in self.ranks:
+            super().update_step(gradient, variable, learning_rate)
+
+
+@pytest.mark.parametrize("leaves_out", [True, False])
+def test_an_optimizer_of_ones_own_that_leaves_variables_out(leaves_out: bool) -> None:
+    """Keras hands it every gradient; what it does not write is told as its doing."""
+    keras.backend.clear_session()
+    model, data = dense_model(), make_data()
+    optimizer = Partial(0.05)
+    optimizer.ranks = (2,) if leaves_out else (1, 2)
+    model.compile(optimizer, "mse")
+    for rule in ("INT104", "INT103"):
+        outcome = ask(model, data, Asked(rules=(rule,), arrived={"*/bias": "none"}) if leaves_out else Asked())
+        assert outcome.faults == []
+        assert outcome.report is not None
+        causes = [finding.cause for finding in outcome.report.findings]
+        assert len(causes) == leaves_out
+        assert all("Partial, your own optimizer" in cause for cause in causes)

@@ -13,7 +13,8 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Literal
@@ -57,6 +58,8 @@ class Patch:
 
 
 _events: deque[Event] = deque(maxlen=MOST)
+_apart: list[list[Event]] = []
+"""Where events go meanwhile; the last one counts."""
 _orders = itertools.count()
 _patches: list[Patch] = []
 _listeners = 0
@@ -85,6 +88,23 @@ def stop_recording() -> None:
         _listeners -= 1
         if not _listeners:
             uninstall()
+
+
+@contextmanager
+def record_apart() -> Iterator[list[Event]]:
+    """Record what a trace of introspect's own sets, beside the user's record; nothing where nothing can be patched."""
+    found: list[Event] = []
+    try:
+        start_recording()
+    except VersionError:
+        yield found
+        return
+    _apart.append(found)
+    try:
+        yield found
+    finally:
+        _apart.pop()
+        stop_recording()
 
 
 def forget_dead() -> None:
@@ -211,7 +231,7 @@ def record(kind: Kind, target: Any, frame: FrameType, value: bool | None = None,
         reference = weakref.ref(target)
     except TypeError:
         return
-    _events.append(Event(kind, reference, value, effective, next(_orders), locate(frame)))
+    (_apart[-1] if _apart else _events).append(Event(kind, reference, value, effective, next(_orders), locate(frame)))
 
 
 def locate(frame: FrameType | None) -> Location | None:
@@ -235,7 +255,18 @@ def recorded_writes(
     Args:
         layers, variables, traces: path or id of each by the identity of the object.
     """
-    return tuple(write for event in tuple(_events) if (write := name_event(event, model, layers, variables, traces)))
+    return name_events(tuple(_events), model, layers, variables, traces)
+
+
+def name_events(
+    events: Iterable[Event],
+    model: Any,
+    layers: Mapping[int, str],
+    variables: Mapping[int, str],
+    traces: Mapping[int, str],
+) -> tuple[FlagWrite, ...]:
+    """The same of these events."""
+    return tuple(write for event in events if (write := name_event(event, model, layers, variables, traces)))
 
 
 def name_event(
@@ -244,6 +275,7 @@ def name_event(
     target = event.target()
     if target is None:
         return None
+    target = vars(target).get(COPY_MARK, target) if hasattr(target, "__dict__") else target
     if event.kind == "compile":
         name = "" if target is model else None
     elif event.kind == "trace":

@@ -18,9 +18,9 @@ from introspect.capture.slots import find_optimizers
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.inputs import read_spec
 from introspect.capture.trace.invented import invent_specs
-from introspect.capture.trace.step import find_functions, list_traces
+from introspect.capture.trace.stepflags import read_specs
 from introspect.capture.trace.traces import LiveTrace
-from introspect.capture.trace.tracing import is_distributed, trace_twin
+from introspect.capture.trace.tracing import trace_twin
 from introspect.capture.trace.twin import Twin, twin_model
 from introspect.capture.trace.workers import stay_alone
 from introspect.errors import IntrospectError, StepError
@@ -124,15 +124,3 @@ def compile_twin(
     if keras == "tf_keras" and any(isinstance(action, Recompile | Compile | Hold) for action in actions):
         twin.model.__dict__["_compiled_trainable_state"] = twin.model._get_trainable_state()
     return warnings, twin
-
-
-def read_specs(model: Any, keras: KerasName) -> Iterator[Any]:
-    """The batch types that the existing traces were made for, the latest first; none under a distribution strategy."""
-    if is_distributed(model.distribute_strategy):
-        return
-    for live in reversed(list_traces(find_functions(model, keras))):
-        positional = live.concrete.structured_input_signature[0]
-        spec = positional[0] if positional else None
-        spec = getattr(spec, "element_spec", getattr(spec, "_element_spec", spec))
-        if spec is not None:
-            yield spec
