@@ -9,9 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from introspect.capture.record import Capture
-from introspect.diagnosis import diagnose
+from introspect.diagnosis import diagnose, diagnose_surely
 from introspect.errors import IntrospectError
 from introspect.records import Report
+from introspect.remedies import Recompile
 from introspect.rules import RULES, Rule
 
 if TYPE_CHECKING:
@@ -189,12 +190,13 @@ class Wanted:
 
 def finish(model: Any, capture: Capture, rules: Sequence[Rule], wanted: Wanted) -> Report:
     """The report of a capture, with what was asked for beside it."""
-    report = checked(diagnose(capture, rules))
+    from introspect.capture.renewal.trial import capture_trial
+
+    make = partial(capture_trial, model, data=wanted.data, batch_size=wanted.batch_size)
+    report = checked(diagnose_surely(capture, rules, partial(make, (Recompile(),))))
     if wanted.try_fixes:
         from introspect import fixes
-        from introspect.capture.renewal.trial import capture_trial
 
-        make = partial(capture_trial, model, data=wanted.data, batch_size=wanted.batch_size)
         report = fixes.try_fixes(report, make)
     return report
 

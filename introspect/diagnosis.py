@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from introspect.capture.record import Capture
+from introspect.capture.record import Anew, Capture
 from introspect.collector import collector_paused
+from introspect.errors import IntrospectError
 from introspect.evidence.collect import collect_trace
 from introspect.facts import Facts
 from introspect.records import SEVERITIES, Finding, Report, VariableReport
 from introspect.report.build import build_report, build_rows
 from introspect.rules import RULES, Rule
+from introspect.rules._doubt import is_doubtful
 
 
 def diagnose(capture: Capture, rules: Sequence[Rule] = RULES) -> Report:
@@ -23,6 +25,43 @@ def diagnose(capture: Capture, rules: Sequence[Rule] = RULES) -> Report:
     """
     with collector_paused():
         return _diagnose(capture, rules)[1]
+
+
+def diagnose_surely(capture: Capture, rules: Sequence[Rule], renew: Callable[[], Capture]) -> Report:
+    """The same, with a second step asked where a trace goes against the flags and only a new one would tell why.
+
+    Args:
+        capture: of a model's step.
+        renew: gives the capture of a step that is traced now; costs one trace, and is called at most once.
+    """
+    with collector_paused():
+        facts, report = _diagnose(capture, rules)
+    if not is_doubtful(facts):
+        return report
+    started = time.perf_counter()
+    try:
+        later = renew()
+    except IntrospectError:  # it cannot be traced now: the report leaves both causes open
+        return report
+    with collector_paused():
+        anew = _compare(capture, _diagnose(later, ())[0])
+        timings = (*capture.timings, ("second step", time.perf_counter() - started))
+        return _diagnose(replace(capture, anew=anew, timings=timings), rules)[1]
+
+
+def _compare(capture: Capture, later: Facts) -> Anew:
+    """What the second step does, by the variables of the first capture."""
+    places = {variable.path: index for index, variable in enumerate(capture.variables) if variable.role == "model"}
+    current, trains, writes = later.current, set(), set()
+    for index, variable in enumerate(later.capture.variables):
+        place = places.get(variable.path) if variable.role == "model" else None
+        if current is None or place is None:
+            continue
+        if current.updates(index):
+            trains.add(place)
+        if any(write.kind != "initial" for write in current.writes.get(index, ())):
+            writes.add(place)
+    return Anew(frozenset(trains), frozenset(writes))
 
 
 def _diagnose(capture: Capture, rules: Sequence[Rule]) -> tuple[Facts, Report]:

@@ -95,9 +95,14 @@ class Facts:
         handed_over = any(index in optimizer.tracks for optimizer in self.capture.optimizers)
         if way.suspects and (handed_over or self.capture.model.keras == "tf_keras"):
             return replace(way, kind="cut", cuts=way.suspects[-1:], touched=False)
+        if not way.touched and handed_over and not self._losses and self._is_summed_before(way):
+            return replace(way, kind="unrecorded")
         if not way.touched and handed_over:
             return replace(way, kind="unclear" if self._losses else "unused", ends=way.path[-1:])
         return way
+
+    def _is_summed_before(self, way: Way) -> bool:
+        return self._finder is not None and self._finder.is_summed_before(way)
 
     def other_cuts(self, way: Way) -> tuple[int, ...]:
         """Nodes that cut ways beside those that `way.cuts` cut."""
@@ -157,7 +162,21 @@ class Facts:
         if self.current is None or not (self.current.trace.source == "compiled" or self.flags_of_compile):
             return ()
         watched = (index for index in self.without_gradient if self.capture.variables[index].watched)
-        return tuple(i for i in watched if not self.asks_otherwise(i) and self.way_to_loss(i).open)
+        anew = self.capture.anew
+        left = (i for i in watched if not self.asks_otherwise(i) and self.way_to_loss(i).open)
+        return tuple(i for i in left if anew is None or i in anew.trains or self.step_flags([i], frozen=False))
+
+    def written_anew(self, indices: Sequence[int]) -> bool | None:
+        """Whether a step traced now writes these variables too; None where it was not asked."""
+        anew = self.capture.anew
+        return None if anew is None else not anew.writes.isdisjoint(indices)
+
+    def name_assigner(self, current: TraceEvidence, index: int) -> str | None:
+        """The layer whose own ops make a variable smaller or larger, where no optimizer was built with it."""
+        if any(index in optimizer.tracks for optimizer in self.capture.optimizers):
+            return None
+        nodes = (write.node for write in current.writes.get(index, ()) if write.kind == "decay")
+        return next((path for node in nodes if (path := self.layer_of_node(current, node)) is not None), None)
 
     @cached_property
     def newer(self) -> tuple[int, ...]:
@@ -232,9 +251,13 @@ class Facts:
 
     @cached_property
     def expected_below(self) -> Counter[str]:
-        """By layer path: how many variables it and its layers hold that the flags let train."""
-        wanted = (index for index, variable, row in self.pairs() if variable.role == "model" and row.expected)
-        return Counter(path for index in wanted for path in self.layers_around(index))
+        """By layer path: how many variables it and its layers hold that the flags let train, shared ones included."""
+        wanted = (variable for _, variable, row in self.pairs() if variable.role == "model" and row.expected)
+        return Counter(path for variable in wanted for path in self._list_holders(variable))
+
+    def _list_holders(self, variable: CapturedVariable) -> set[str]:
+        owners = variable.owners or (variable.layer,)
+        return {layer.path for owner in owners for layer in self.tree.ancestors(owner)}
 
     def locate(self, evidence: TraceEvidence, function: str, node: str) -> Location | None:
         """The user's file and line that made an op, where that is known."""

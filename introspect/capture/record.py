@@ -327,6 +327,19 @@ class Followed:
 
 
 @dataclass(frozen=True)
+class Anew:
+    """What a step that is traced now, with the flags as they are, does to the model's variables.
+
+    Attributes:
+        trains: those that it writes with their gradient.
+        writes: all that it writes, counts and seeds aside.
+    """
+
+    trains: frozenset[int]
+    writes: frozenset[int]
+
+
+@dataclass(frozen=True)
 class Capture:
     """All facts of one model at one moment."""
 
@@ -367,3 +380,5 @@ class Capture:
     """Of the current trace, where the step runs eagerly and could not be traced for all batches."""
     own_lists: tuple[str, ...] = ()
     """`trainable_variables`, `trainable_weights`: those that the model's class overrides."""
+    anew: Anew | None = None
+    """Of a second step, where the traces that exist do not tell an old flag from what the user's code does."""

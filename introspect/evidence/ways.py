@@ -16,7 +16,7 @@ from introspect.evidence.slopes import FAR, Slope, Terrain
 if TYPE_CHECKING:
     from introspect.evidence.collect import TraceEvidence
 
-WayKind = Literal["open", "cut", "unused", "unread", "unclear"]
+WayKind = Literal["open", "cut", "unused", "unread", "unclear", "unrecorded"]
 
 MOST_OTHERS = 2
 FORWARD = TO_BACKWARD | TO_OUTPUT
@@ -29,7 +29,8 @@ class Way:
 
     open: a differentiable way exists, so only the train step keeps the gradient away. cut: each way is cut, and
     `cuts` are the nodes of a smallest set whose removal opens one. unused: its value does not reach the loss.
-    unread: no op of the forward pass reads it.
+    unread: no op of the forward pass reads it. unrecorded: a differentiable way leads to what is added to the loss, and
+    no tape has followed it.
     """
 
     kind: WayKind
@@ -142,9 +143,32 @@ class WayFinder:
             slope = self._to_touched if touched else self._to_loss
             best = min(reads, key=lambda node: slope.cost[node])
             if slope.cost[best] < FAR:
-                return self._describe(best, slope, touched)
+                way = self._describe(best, slope, touched)
+                return self._find_summed(reads, len(way.cuts)) or way
         nodes = self.terrain.walk(reads)
         return Way("unused", path=tuple(sorted(nodes)), ends=self._find_ends(nodes))
+
+    def _find_summed(self, reads: list[int], most: int) -> Way | None:
+        """A way with fewer than `most` cuts to a sum that the loss may be, beside those that the tape met."""
+        if self.losses or not most:
+            return None
+        best = min(reads, key=lambda node: self._to_loss.cost[node])
+        if self._to_loss.cost[best] >= most:
+            return None
+        way = self._describe(best, self._to_loss, False)
+        return way if self.is_summed_before(way) else None
+
+    def is_summed_before(self, way: Way) -> bool:
+        """Whether what an untouched way ends in stood there before the first gradient was computed.
+
+        A tape keeps nothing of a sum; a sum that was made later is none that it differentiated.
+        """
+        return bool(way.path) and way.path[-1] < self._first_marked
+
+    @cached_property
+    def _first_marked(self) -> int:
+        found = np.flatnonzero(self._marked)
+        return int(found[0]) if found.size else 0
 
     def find_others(self, way: Way) -> tuple[int, ...]:
         """Further cuts, on ways that do not pass those of `way`."""
@@ -172,7 +196,25 @@ class WayFinder:
             return False
         if self.is_used_for_shape(way) or any(inner[reader] for reader in self._list_readers(way.ends)):
             return True
-        return any(inner[reader] and not carries[self.flow.op[reader]] for reader in self._list_readers(way.path))
+        if any(inner[reader] and not carries[self.flow.op[reader]] for reader in self._list_readers(way.path)):
+            return True
+        return any(map(self._is_passed, self._list_feeders(way)))
+
+    def _list_feeders(self, way: Way) -> Iterator[int]:
+        """Forward ops whose value goes nowhere but into what an unused value comes by: a product that a bias is added to."""
+        edges, path, marked = self.evidence.edges, set(way.path), self.evidence.marked
+        for port in (port for node in way.path for port in edges.inputs[node] if port >= 0):
+            before = edges.producer[port]
+            if before < 0 or before in path or marked[before]:
+                continue
+            if all(reader in path or marked[reader] for reader in self._list_readers((before,))):
+                yield before
+
+    def _is_passed(self, node: int) -> bool:
+        """Whether an inner tape reads what the op reads, as the gradient of a product does; its seed may be a constant."""
+        edges, inner = self.evidence.edges, self._of_inner
+        ports = [port for port in edges.inputs[node] if port >= 0]
+        return any(inner[reader] for port in ports for reader in edges.readers[port])
 
     def _list_readers(self, nodes: Iterable[int]) -> Iterator[int]:
         edges = self.evidence.edges

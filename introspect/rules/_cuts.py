@@ -24,6 +24,10 @@ class Cut:
 _INDEX = Cut(
     "yields indices, and these have no gradient", "# weigh by softmax instead of choosing, or:\n" + STRAIGHT_THROUGH
 )
+_DRAWN = Cut(
+    "draws samples, and these have no gradient",
+    "# let the loss hold the log probability of what was drawn, or draw by the Gumbel-softmax trick",
+)
 _FLAT = Cut("makes steps, and these have no slope", "# keep the gradient of what was rounded:\n" + STRAIGHT_THROUGH)
 _TRUTH = Cut(
     "yields True or False, and these have no gradient", "# use a smooth gate (tf.sigmoid), or:\n" + STRAIGHT_THROUGH
@@ -42,7 +46,8 @@ CUTS: dict[str, Cut] = {
     "StopGradient": Cut("lets no gradient through by design", "# remove tf.stop_gradient, if it is not meant"),
     "PreventGradient": Cut("forbids a gradient", "# remove it"),
     **dict.fromkeys(("ArgMax", "ArgMin", "TopKV2", "TopK", "LowerBound", "UpperBound", "Where", "Bucketize"), _INDEX),
-    **dict.fromkeys(("Multinomial", "StatelessMultinomial", "Unique", "UniqueV2", "MaxPoolWithArgmax"), _INDEX),
+    **dict.fromkeys(("Multinomial", "StatelessMultinomial"), _DRAWN),
+    **dict.fromkeys(("Unique", "UniqueV2", "MaxPoolWithArgmax"), _INDEX),
     **dict.fromkeys(("Round", "Rint", "Floor", "Ceil", "FloorDiv", "Trunc"), _FLAT),
     **dict.fromkeys(("Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual", "IsNan", "IsFinite"), _TRUTH),
     **dict.fromkeys(("LogicalAnd", "LogicalOr", "LogicalNot", "All", "Any", "InTopKV2", "ApproximateEqual"), _TRUTH),

@@ -10,7 +10,7 @@ from introspect.graph.ops import PYTHON_OPS
 from introspect.graph.walk import select_nodes
 from introspect.rules._groups import shorten
 from introspect.rules._places import name_op
-from introspect.rules._wording import agree
+from introspect.rules._wording import agree, name_some
 
 
 def explain_unread(facts: Facts, current: TraceEvidence, indices: Sequence[int]) -> tuple[str, str]:
@@ -21,12 +21,28 @@ def explain_unread(facts: Facts, current: TraceEvidence, indices: Sequence[int])
         return _explain_called(facts, current, layer, it)
     outer = facts.outermost_uncalled(layer)
     fix = "# call it on the way from the inputs to the loss, or remove it"
+    beside = _list_read_beside(facts, current, layer)
+    if beside:
+        left = name_some(facts.paths_of(indices))
+        told = (
+            f"Layer {shorten(facts, layer)} is not called: the step takes {name_some(beside)} from it, and not {left}."
+        )
+        return told, "# use it there too, or make the layer without it (use_bias=False)"
     if not outer:
         return f"The training step does not read {it}.", fix
     told = f"The training step runs nothing of layer {shorten(facts, outer)}: it is not called"
     if outer != layer or facts.tree.by_path[outer].parent not in (None, getattr(facts.tree.root, "path", None)):
         told += ", or a call() takes another branch (a Python if, or a random number, is decided once, when the step is traced)"
     return f"{told}.", fix
+
+
+def _list_read_beside(facts: Facts, current: TraceEvidence, layer: str) -> list[str]:
+    """Variables of a layer that the forward pass reads though the layer is not called."""
+    return [
+        one.path
+        for index, one in enumerate(facts.capture.variables)
+        if one.role == "model" and layer in one.owners and index in current.forward
+    ]
 
 
 def _explain_called(facts: Facts, current: TraceEvidence, layer: str, it: str) -> tuple[str, str]:

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from introspect.capture.record import CapturedVariable
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.writes import counts
 from introspect.facts import Facts
@@ -44,31 +43,34 @@ def check(facts: Facts) -> Iterator[Finding]:
     current = facts.current
     if current is None:
         return
-    groups: dict[str, list[int]] = {}
+    groups: dict[tuple[str, bool | None], list[int]] = {}
     for index, variable, row in facts.pairs():
         if (
             variable.role == "model"
             and not row.expected
             and facts.in_frozen_layer(index)
-            and _moves(current, index, variable)
+            and moves(facts, current, index)
         ):
-            groups.setdefault(_name_writer(facts, current, index), []).append(index)
-    for kind, moved in groups.items():
+            key = name_writer(facts, current, index), facts.written_anew([index])
+            groups.setdefault(key, []).append(index)
+    for (kind, _), moved in groups.items():
         yield _report(facts, current, moved, kind)
 
 
-def _name_writer(facts: Facts, current: TraceEvidence, index: int) -> str:
+def name_writer(facts: Facts, current: TraceEvidence, index: int) -> str:
     """Class of the layer that writes the variable, which need not be the one that owns it."""
     path = facts.layer_of_node(current, current.writes[index][0].node) or facts.capture.variables[index].layer
     layer = facts.tree.by_path.get(path or "")
     return layer.class_name if layer is not None else "the layer"
 
 
-def _moves(current: TraceEvidence, index: int, variable: CapturedVariable) -> bool:
-    """Whether it changes with what the layer sees; seeds and whole numbers count, and never do."""
+def moves(facts: Facts, current: TraceEvidence, index: int) -> bool:
+    """Whether it changes with what the layer sees, or as the layer's call has it; seeds and whole numbers count, and never do."""
     kinds = {write.kind for write in current.writes.get(index, ())}
-    told = {"statistics", "other"} if counts(variable) else {"statistics", "other", "state"}
-    return bool(kinds & told) and not kinds & {"gradient", "decay", "constraint"}
+    told = {"statistics", "other"} if counts(facts.capture.variables[index]) else {"statistics", "other", "state"}
+    if kinds & {"gradient", "constraint"}:
+        return False
+    return facts.name_assigner(current, index) is not None if "decay" in kinds else bool(kinds & told)
 
 
 def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -> Finding:
@@ -91,7 +93,7 @@ def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -
         cause=cause,
         fix=fix,
         evidence=(
-            *show_origin(facts, current, moved, frozen=True),
+            *(() if facts.written_anew(moved) else show_origin(facts, current, moved, frozen=True)),
             *(s for index in moved[:3] for s in write_steps(facts, current, index, current.writes[index][:1])),
         ),
     )
@@ -103,7 +105,9 @@ def _explain(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) 
     kept = name_kept(current, [write.node for index in moved for write in current.writes[index]])
     if asks and kept is not None:
         return explain_kept(kept, "flags were set"), mend_kept(kept)
-    if facts.flags_of_compile or (compiled and (asks or _contradicts_elsewhere(facts, current))):
+    anew = facts.written_anew(moved)
+    old = compiled and (anew is False or (anew is None and (asks or _contradicts_elsewhere(facts, current))))
+    if facts.flags_of_compile or old:
         return stale, mend_stale(facts, current, moved)
     if asks:
         return (
@@ -112,14 +116,21 @@ def _explain(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) 
             "make that tf.function anew after freezing, or call the layer outside of it",
         )
     accused = _accuse(facts, current, moved, kind)
-    if compiled:
-        return f"{stale} Or {accused}.", f"{mend_stale(facts, current, moved)}\n# or, if it does so still:\n{_ASK}"
-    fix = _CALL if kind == "SpectralNormalization" else _ASK
+    if compiled and anew is None:
+        return (
+            f"{stale} Or {accused}.",
+            f"{mend_stale(facts, current, moved)}\n# or, if it does so still:\n{_ask(facts, moved)}",
+        )
+    fix = _CALL if kind == "SpectralNormalization" else _ask(facts, moved)
     return f"A step traced now does it too: {accused}.", fix
 
 
 _CALL = "# in a call() of your own, where the layer is not to change:\nself.layer(x, training=False)"
-_ASK = "# in call(), before assigning:\nif training and self.trainable:\n    self.mean.assign(...)"
+
+
+def _ask(facts: Facts, moved: list[int]) -> str:
+    name = facts.capture.variables[moved[0]].path.rpartition("/")[2].removesuffix(":0")
+    return f"# in call(), before assigning:\nif training and self.trainable:\n    self.{name}.assign(...)"
 
 
 def _contradicts_elsewhere(facts: Facts, current: TraceEvidence) -> bool:

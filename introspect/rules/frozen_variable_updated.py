@@ -61,13 +61,14 @@ def check(facts: Facts) -> Iterator[Finding]:
     current = facts.current
     if current is None:
         return
-    groups: dict[tuple[str, bool, bool], list[int]] = {}
+    groups: dict[tuple[str, bool, bool, bool | None], list[int]] = {}
     for index, variable, row in facts.pairs():
         if variable.role == "model" and not row.expected:
             kind = _find_kind(facts, current, index)
             if kind is not None:
                 itself = bool(facts.step_flags([index], frozen=True))
-                groups.setdefault((kind, facts.asks_otherwise(index), itself), []).append(index)
+                key = kind, facts.asks_otherwise(index), itself, facts.written_anew([index])
+                groups.setdefault(key, []).append(index)
     for (kind, *_), indices in groups.items():
         yield _report(facts, current, kind, indices)
 
@@ -78,6 +79,8 @@ def _find_kind(facts: Facts, current: TraceEvidence, index: int) -> str | None:
         return "gradient"
     if not facts.is_meant_frozen(index):
         return None
+    if "decay" in kinds and facts.in_frozen_layer(index) and facts.name_assigner(current, index) is not None:
+        return None  # INT102 names the layer
     for kind in ("decay", "constraint"):
         if kind in kinds:
             return kind
@@ -114,7 +117,7 @@ def _explain(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]
         return explain_lists(facts, indices, held=True)
     if flags := facts.step_flags(indices, frozen=True):
         return explain_step_flags(flags)
-    if not _is_stale(facts, current):
+    if not _is_stale(facts, current, indices):
         return _explain_own(facts, current, indices)
     said = (
         explain_stale(facts, current, indices, frozen=True),
@@ -125,8 +128,10 @@ def _explain(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]
     return " ".join(part for part in said if part)
 
 
-def _is_stale(facts: Facts, current: TraceEvidence) -> bool:
-    return current.trace.source == "compiled" or facts.flags_of_compile
+def _is_stale(facts: Facts, current: TraceEvidence, indices: list[int]) -> bool:
+    if facts.flags_of_compile:
+        return True
+    return current.trace.source == "compiled" and not facts.written_anew(indices)
 
 
 def _name_kept(current: TraceEvidence, indices: list[int]) -> str | None:
@@ -176,7 +181,7 @@ def _mend(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -
         return mend_lists(facts)
     if facts.step_flags(indices, frozen=True):
         return mend_step_flags(True)
-    if _is_stale(facts, current):
+    if _is_stale(facts, current, indices):
         return mend_stale(facts, current, indices)
     if not facts.capture.model.custom_train_step:
         return RECOMPILE
@@ -194,7 +199,7 @@ def _mend(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -
 def _evidence(facts: Facts, current: TraceEvidence, indices: list[int]) -> Iterator[EvidenceStep]:
     if flags := facts.step_flags(indices, frozen=True):
         yield from show_step_flags(flags)
-    elif _is_stale(facts, current) and not facts.asks_otherwise(indices[0]):
+    elif _is_stale(facts, current, indices) and not facts.asks_otherwise(indices[0]):
         yield compare_flags(facts, current)
         yield from show_origin(facts, current, indices, frozen=True)
     else:

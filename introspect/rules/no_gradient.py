@@ -38,7 +38,7 @@ from introspect.rules._places import name_op, note_cut, show_cut
 from introspect.rules._stale import explain_kept, mend_kept, name_kept_tape
 from introspect.rules._steps import op_step
 from introspect.rules._unread import explain_unread, list_python
-from introspect.rules._wording import agree, count, join, name_some
+from introspect.rules._wording import agree, count, join, name_some, place
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -92,6 +92,8 @@ def _explain(facts: Facts, current: TraceEvidence, way: Way, indices: list[int])
         return _explain_cut(facts, current, way, indices)
     if way.kind == "unused":
         return _explain_unused(facts, current, way, indices)
+    if way.kind == "unrecorded":
+        return _explain_unrecorded(facts, current, way, indices)
     if way.kind == "unread":
         cause, fix = explain_unread(facts, current, indices)
         return cause, fix + _freeze(facts, indices, "freeze it")
@@ -136,11 +138,29 @@ def _explain_unused(facts: Facts, current: TraceEvidence, way: Way, indices: lis
         )
     else:
         told = f"What {what} computes from {it} does not reach the loss: nothing uses the result."
+    lost = next((at for node in reversed(way.ends) if (at := _place_of(facts, current, node))), "") if not out else ""
+    use = f"# use what is computed at {lost} on the way to the loss, or " if lost else "# "
     return (
         told,
-        "# give this output a loss: compile(loss=...), add_loss"
+        f"{use}give this output a loss: compile(loss=...), add_loss"
         + _freeze(facts, indices, "freeze the layers that only it uses"),
     )
+
+
+def _explain_unrecorded(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:
+    it, caller = agree(len(indices), "it", "them"), current.trace.caller if is_own_loop(current) else "train_step"
+    read, joined = (_place_of(facts, current, node) for node in (way.path[0], way.path[-1]))
+    made, added = f" at {read}" if read else "", f" at {joined}" if joined else ""
+    return (
+        f"What is computed from {it}{made} goes into a sum{added} by differentiable ops, and no tape has followed it there: "
+        "it is computed outside of the GradientTape, or that sum is not what the tape differentiates.",
+        f"# in {caller}, inside the tape: compute{' what stands' if made else ' it'}{made}, and give that sum to "
+        f"tape.gradient{_freeze(facts, indices, 'where the step is not to train them, freeze them')}",
+    )
+
+
+def _place_of(facts: Facts, current: TraceEvidence, node: int) -> str:
+    return place(facts.locate_written(current, current.flow.function(node), current.flow.name(node)))
 
 
 def _goes_out(current: TraceEvidence, node: int) -> bool:

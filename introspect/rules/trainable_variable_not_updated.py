@@ -70,7 +70,8 @@ def _split(facts: Facts) -> Iterator[list[int]]:
 
 def _report(facts: Facts, current: TraceEvidence, left_out: list[int], cause: str, certain: bool = True) -> Finding:
     paths = facts.paths_of(left_out)
-    own = facts.capture.model.custom_train_step or facts.own_optimizer(left_out) is not None
+    unsure = facts.capture.model.custom_train_step or facts.own_optimizer(left_out) is not None
+    own = unsure and facts.capture.anew is None
     kept = name_kept_tape(current, left_out)
     return Finding(
         rule=RULE.id,
@@ -126,7 +127,7 @@ def _explain(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
         explain_stale(facts, current, left_out, frozen=False),
         warn_of_retrace(facts, current, left_out, frozen=False),
     ]
-    if _is_own_step(facts, current):
+    if _is_own_step(facts, current) and facts.capture.anew is None:
         said.append("(Or the model's own train_step takes no gradient for them.)")
     return " ".join(part for part in said if part)
 

@@ -24,8 +24,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from introspect.evidence.collect import TraceEvidence
+from introspect.evidence.scan import TO_BACKWARD
 from introspect.facts import Facts
 from introspect.records import Finding, Severity
+from introspect.remedies import OR
 from introspect.rules._base import Rule
 from introspect.rules._code import MOST_LINES, is_own_loop, write_items
 from introspect.rules._groups import shorten
@@ -93,6 +95,8 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
     )
     used = f" (used at {where})" if where else ""
     tf_keras = facts.capture.model.keras == "tf_keras"
+    if not layers and node is not None and _stands_in_loss(facts, current, node):
+        return _explain_loss(facts, still, used)
     if not layers:
         return _explain_bare(facts, still, used)
     named = f"{agree(len(layers), 'layer', 'layers')} {name_some([shorten(facts, layer) for layer in layers])}"
@@ -112,10 +116,50 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
         if tf_keras
         else ("lists, tuples, dicts and sets", "an item put into a list later")
     )
+    wrapped = _name_lambda(facts, current, node)
+    held = write_held([layer.rpartition("/")[2] for layer in layers], "calls")
+    if wrapped is not None:
+        return (
+            f"The variables belong to {named}, which the function of Lambda layer {wrapped} calls{used}: Keras does not look "
+            "into functions.",
+            f"# call the layer, or the model that it is of, directly, as a layer of the model and not in a Lambda\n{OR}{held.removeprefix('# ')}",
+        )
     return (
         f"The variables belong to {named}{used}, which Keras does not see: it looks in the attributes of layers, and in "
         f"{seen} assigned to them. Not seen: {unseen}, a class attribute, a helper object, a layer made in call().",
-        write_held([layer.rpartition("/")[2] for layer in layers], "calls"),
+        held,
+    )
+
+
+def _name_lambda(facts: Facts, current: TraceEvidence, node: int | None) -> str | None:
+    """The Lambda layer that an op stands in."""
+    path = None if node is None else facts.layer_of_node(current, node)
+    layer = facts.tree.by_path.get(path or "")
+    return shorten(facts, layer.path) if layer is not None and layer.class_name == "Lambda" else None
+
+
+def _stands_in_loss(facts: Facts, current: TraceEvidence, node: int) -> bool:
+    """Whether an op is of the loss given to compile: of no layer, in a step of Keras' own over a model without a call() of its own."""
+    root = facts.tree.root
+    if facts.capture.model.custom_train_step or is_own_loop(current) or root is None:
+        return False
+    if root.class_name not in ("Functional", "Sequential") or facts.layer_of_node(current, node) is not None:
+        return False
+    if not any(current.goes[port] & TO_BACKWARD for port in current.edges.outputs[node]):
+        return False  # a metric's
+    return not facts.is_replayed(current, current.flow.function(node), current.flow.name(node))
+
+
+def _explain_loss(facts: Facts, still: list[int], used: str) -> tuple[str, str]:
+    """Variables that the loss uses: centers of classes, learned weights of several losses."""
+    name = facts.paths_of(still)[0].rpartition("/")[2].removesuffix(":0")
+    word = re.sub(r"\W|^(?=\d)", "_", name)
+    return (
+        f"{name_some(facts.paths_of(still))}{used} {agree(len(still), 'is', 'are')} held by the loss, which has no weights that "
+        "Keras trains: it trains those of the model's layers alone.",
+        "# let a layer of the model hold it, and add the loss where it is called:\n"
+        f"self.{word} = self.add_weight(shape=..., initializer=...)  # in build()\n"
+        f"self.add_loss(loss(targets, outputs, self.{word}))  # in call(), with the targets as a further input",
     )
 
 

@@ -35,7 +35,7 @@ TOLD: dict[str, list[tuple[str, str]]] = {
         ("INT102", "A step traced now does it too: RunningMean assigns at situations.py:"),
         ("INT102", "if training and self.trainable:"),
     ],
-    "own_statistics_frozen_late": [("INT102", "Or RunningMean assigns at situations.py:")],
+    "own_statistics_frozen_late": [("INT102", "A step traced now does it too: RunningMean assigns at situations.py:")],
     "frozen_for_another_model": [("INT101", " while layer shared was trainable")],
     "discriminator_frozen_for_the_gan": [("INT101", "If that is meant for a model that contains it, as in a GAN")],
     "part_of_the_forward_pass_outside_the_tape": [("INT104", "runs this part of the forward pass outside of the tape")],

@@ -249,23 +249,24 @@ def try_optimizers(model: Any, trace: Callable[[Twin], Any]) -> Attempt:
         built = list_built(model)
         if not built:
             raise
-        unknown = find_unknown_variables(model.trainable_weights, built)
+        known = {id(real): read_known(real) for real in built}
         fresh = twin_model(model, "fresh")
         try:
             with forget_built(built):
                 concrete = trace(fresh)
-                blamed = name_blamed(built, fresh)
+                used = find_used(built, fresh)
         except Exception:
             raise error from None
+        blamed = str(used[0].name) if used else None
+        unknown = pick_unknown(model.trainable_weights, (known[id(real)] for real in used or built))
         failure = StepFailure("unknown-variable", explain_error(error), optimizer=blamed, location=locate_error(error))
         return Attempt(fresh, concrete, failure, unknown)
 
 
-def name_blamed(forgotten: list[Any], fresh: Twin) -> str | None:
-    """The first of the optimizers, none of them built, that the trace built."""
+def find_used(forgotten: list[Any], fresh: Twin) -> list[Any]:
+    """Those of the optimizers, none of them built, that the trace built; a model inside may hold one that it does not use."""
     copies = {id(real): copy for real, copy in fresh.optimizers}
-    used = (real for real in forgotten if is_built(real) or is_built(copies.get(id(real), real)))
-    return next((str(real.name) for real in used), None)
+    return [real for real in forgotten if is_built(real) or is_built(copies.get(id(real), real))]
 
 
 def list_built(*roots: Any) -> list[Any]:
@@ -278,10 +279,20 @@ def list_built(*roots: Any) -> list[Any]:
 
 def find_unknown_variables(trained: Iterable[Any], optimizers: Iterable[Any]) -> tuple[Any, ...]:
     """Variables that the flags let train and that no built optimizer knows; else those it knows and that are frozen."""
+    return pick_unknown(trained, map(read_known, optimizers))
+
+
+def read_known(optimizer: Any) -> dict[Any, Any]:
+    """The variables that an optimizer was built with, by identity; those of tf_keras by its own keys."""
+    variables = vars(optimizer).get("_trainable_variables") or ()
+    return {id(variable): variable for variable in variables} | dict.fromkeys(vars(optimizer).get("_index_dict") or {})
+
+
+def pick_unknown(trained: Iterable[Any], books: Iterable[dict[Any, Any]]) -> tuple[Any, ...]:
+    """The same by what optimizers know."""
     known: dict[Any, Any] = {}
-    for real in optimizers:
-        known.update((id(variable), variable) for variable in vars(real).get("_trainable_variables") or ())
-        known.update(dict.fromkeys(vars(real).get("_index_dict") or {}))
+    for book in books:
+        known |= book
     trained = list(trained)
     unknown = [v for v in trained if id(v) not in known and getattr(v, "_unique_id", None) not in known]
     wanted = {id(variable) for variable in trained}

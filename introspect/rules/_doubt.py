@@ -1,0 +1,32 @@
+"""Whether only a step traced now would tell why a trace goes against the flags."""
+
+from __future__ import annotations
+
+from introspect.evidence.collect import TraceEvidence
+from introspect.facts import Facts
+from introspect.rules.frozen_layer_statistics_updated import ASK_THEIR_FLAG, moves, name_writer
+
+
+def is_doubtful(facts: Facts) -> bool:
+    """Whether an older trace does otherwise than the flags say, and code of the user's may be why as well as their age."""
+    current = facts.current
+    if current is None or current.trace.source != "compiled" or facts.flags_of_compile:
+        return False
+    own = facts.capture.model.custom_train_step
+    left_out = (index for index in facts.left_out if not facts.step_flags([index], frozen=False))
+    if any(own or facts.own_optimizer([index]) is not None for index in left_out):
+        return True
+    return any(
+        _is_doubtful(facts, current, index)
+        for index, variable, row in facts.pairs()
+        if variable.role == "model" and not row.expected
+    )
+
+
+def _is_doubtful(facts: Facts, current: TraceEvidence, index: int) -> bool:
+    """The same of one frozen variable: who trains it, or which layer changes it."""
+    if current.updates(index):
+        return facts.capture.model.custom_train_step and not facts.step_flags([index], frozen=True)
+    if not facts.in_frozen_layer(index) or not moves(facts, current, index):
+        return False
+    return name_writer(facts, current, index) not in ASK_THEIR_FLAG

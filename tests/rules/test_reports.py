@@ -1,0 +1,312 @@
+"""Steps as people report them: what is said of each is held against one real step, and so is its healthy twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.oracle import PLAIN, Asked, ask
+
+pytestmark = pytest.mark.tf
+
+layers = keras.layers
+x = np.random.default_rng(0).random((8, 4), dtype="float32")
+y = np.random.default_rng(1).random((8, 1), dtype="float32")
+
+
+def batches() -> Any:
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One report: how the model is made, what the oracle may allow, and what must be said."""
+
+    build: Callable[[], Any]
+    rule: str
+    said: tuple[str, ...]
+    never: tuple[str, ...] = ()
+    asked: Asked = PLAIN
+
+
+class Step(keras.Model):
+    """A model of two nets whose step is given."""
+
+    def __init__(self, step: Callable[..., Any]) -> None:
+        super().__init__(name="own")
+        self.actor = layers.Dense(2, name="actor")
+        self.critic = layers.Dense(1, name="critic")
+        self.step = step
+
+    def call(self, inputs: Any) -> Any:
+        return self.actor(inputs), self.critic(inputs)
+
+    def train_step(self, data: Any) -> Any:
+        return {"loss": self.step(self, *data)}
+
+
+def apply(model: Any, tape: Any, loss: Any, variables: Any = None) -> Any:
+    variables = model.trainable_variables if variables is None else variables
+    model.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+    return loss
+
+
+def own(step: Callable[..., Any], fitted: bool = False, frozen: str | None = None) -> Any:
+    model = Step(step)
+    model(x)
+    if frozen is not None:
+        model.get_layer(frozen).trainable = False
+    model.compile("sgd")
+    if fitted:
+        model.fit(batches(), verbose=0)
+    return model
+
+
+def train_actor_alone(model: Any, inputs: Any, target: Any) -> Any:
+    """Distillation: the critic only says what the actor learns from."""
+    taught = model.critic(inputs)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((model.actor(inputs) - taught) ** 2)
+    return apply(model, tape, loss, model.actor.trainable_variables)
+
+
+def train_by_cut_list(model: Any, inputs: Any, target: Any) -> Any:
+    """zip ends with the shorter list."""
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((model.actor(inputs) - target) ** 2) + tf.reduce_mean(
+            (model.critic(inputs) - target) ** 2
+        )
+    gradients = tape.gradient(loss, [*model.actor.trainable_variables, *model.critic.trainable_variables])
+    model.optimizer.apply_gradients(zip(gradients, model.actor.trainable_variables, strict=False))
+    return loss
+
+
+def policy(inside: bool, detached: bool = False) -> Callable[..., Any]:
+    """PPO: the advantage is detached, the critic learns by a sum; its value is computed inside of the tape, or before."""
+
+    def step(model: Any, inputs: Any, target: Any) -> Any:
+        before = model.critic(inputs)
+        with tf.GradientTape() as tape:
+            value = model.critic(inputs) if inside else before
+            value = tf.stop_gradient(value) if detached else value
+            chosen = tf.nn.log_softmax(model.actor(inputs))[:, :1]
+            gain = tf.stop_gradient(target - value)
+            loss = -tf.reduce_mean(chosen * gain) + tf.reduce_mean((target - value) ** 2)
+        return apply(model, tape, loss)
+
+    return step
+
+
+def sampled(model: Any, inputs: Any, target: Any) -> Any:
+    """REINFORCE without the log probability of what was drawn."""
+    with tf.GradientTape() as tape:
+        drawn = tf.cast(tf.random.categorical(model.actor(inputs), 1), tf.float32)
+        loss = tf.reduce_mean((drawn - target) ** 2) + tf.reduce_mean((model.critic(inputs) - target) ** 2)
+    return apply(model, tape, loss)
+
+
+class Penalized(keras.Model):
+    """A critic that only the penalty of its slope trains; all shapes are known."""
+
+    def __init__(self, whole: bool) -> None:
+        super().__init__(name="penalized")
+        parts = [layers.Dense(5, activation="tanh", name="hid"), layers.Dense(1, name="out")]
+        self.critic = keras.Sequential([keras.Input((4,)), *parts], name="critic")
+        self.whole = whole
+
+    def call(self, inputs: Any) -> Any:
+        return self.critic(inputs)
+
+    def train_step(self, data: Any) -> Any:
+        inputs = data[0] + tf.zeros((8, 4))
+        with tf.GradientTape() as tape:
+            with tf.GradientTape() as inner:
+                inner.watch(inputs)
+                score = self.critic(inputs)
+            loss = tf.reduce_mean((tf.norm(inner.gradient(score, inputs), axis=1) - 1.0) ** 2)
+            if self.whole:
+                loss += tf.reduce_mean(score**2)
+        return {"loss": apply(self, tape, loss)}
+
+
+def penalized(whole: bool) -> Any:
+    model = Penalized(whole)
+    model(x)
+    model.compile("sgd")
+    return model
+
+
+class Shrunk(layers.Layer):
+    """Makes its kernel smaller at each call, frozen or not; or asks its flag."""
+
+    def __init__(self, asks: bool) -> None:
+        super().__init__(name="shrunk")
+        self.asks = asks
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight(shape=(shape[-1], 3), name="kernel")
+
+    def call(self, inputs: Any) -> Any:
+        if self.trainable or not self.asks:
+            self.kernel.assign(self.kernel * 0.9)
+        return inputs @ self.kernel
+
+
+def shrunk(asks: bool) -> Any:
+    """Fitted trainable, then frozen and compiled and fitted again."""
+    model = keras.Sequential([keras.Input((4,)), Shrunk(asks), layers.Dense(1, name="out")], name="m")
+    model.layers[0].trainable = False
+    model.compile("sgd", "mse")
+    model.fit(batches(), verbose=0)
+    return model
+
+
+class Scaled(layers.Wrapper):
+    """Takes the kernel of the layer inside by itself, and its bias or not."""
+
+    def __init__(self, layer: Any, whole: bool) -> None:
+        super().__init__(layer, name="scaled")
+        self.whole = whole
+
+    def build(self, shape: Any) -> None:
+        self.layer.build(shape)
+        self.direction = self.layer.kernel
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        out = inputs @ tf.nn.l2_normalize(tf.convert_to_tensor(self.direction), 0)
+        return out + tf.convert_to_tensor(self.layer.bias) if self.whole else out
+
+
+def scaled(whole: bool) -> Any:
+    model = keras.Sequential([keras.Input((4,)), Scaled(layers.Dense(1, name="inner"), whole)], name="m")
+    model.compile("sgd", "mse")
+    return model
+
+
+def wrapped(in_lambda: bool) -> Any:
+    base = keras.Sequential([keras.Input((4,)), layers.Dense(3, activation="tanh", name="inside")], name="base")
+    inputs = keras.Input((4,))
+    hidden = layers.Lambda(lambda h: base(h), name="features")(inputs) if in_lambda else base(inputs)
+    model = keras.Model(inputs, layers.Dense(1, name="out")(hidden), name="m")
+    model.compile("sgd", "mse")
+    model.__dict__["aside"] = lambda: base.trainable_variables
+    return model
+
+
+def aside(model: Any) -> list[Any]:
+    """What only the loss or a Lambda holds."""
+    return list(model.__dict__["aside"]())
+
+
+def weighed(by_loss: bool) -> Any:
+    """The weight of a loss that is learned with it."""
+    sigma = tf.Variable(0.1, name="log_sigma")
+
+    def loss(target: Any, output: Any) -> Any:
+        scale = sigma if by_loss else tf.stop_gradient(tf.constant(0.1))
+        return tf.exp(-scale) * tf.reduce_mean((target - output) ** 2) + scale
+
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(1, name="out")], name="m")
+    model.compile("sgd", loss)
+    model.__dict__["aside"] = lambda: [sigma] if by_loss else []
+    return model
+
+
+def gan(flag: bool) -> Any:
+    """The discriminator has an optimizer of its own, and its flag is set back after the generator's step."""
+    judge = keras.Sequential([keras.Input((4,)), layers.Dense(1, name="score")], name="judge")
+    judge.compile("adam", "mse")
+    maker = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="draw")], name="maker")
+    inputs = keras.Input((4,))
+    both = keras.Model(inputs, judge(maker(inputs)), name="both")
+    judge.fit(batches(), verbose=0)
+    judge.trainable = False
+    both.compile("adam", "mse")
+    both.train_on_batch(x, y)
+    judge.trainable = flag
+    return both
+
+
+OUTSIDE = "no tape has followed it there"
+OLD = ("was traced", "while layer")
+FAULTS: dict[str, Case] = {
+    "teacher left trainable": Case(
+        lambda: own(train_actor_alone, fitted=True),
+        "INT104",
+        ("the train step takes no gradient for them", 'model.get_layer("critic").trainable = False'),
+        OLD,
+    ),
+    "variables lost by zip": Case(
+        lambda: own(train_by_cut_list, fitted=True), "INT104", ("the train step takes no gradient for them",), OLD
+    ),
+    "value computed before the tape": Case(
+        lambda: own(policy(inside=False)), "INT104", (OUTSIDE, "test_reports.py:"), ("StopGradient",)
+    ),
+    "value detached": Case(
+        lambda: own(policy(inside=True, detached=True)), "INT104", ("by StopGradient",), ("; then by StopGradient",)
+    ),
+    "sample without probability": Case(
+        lambda: own(sampled), "INT104", ("draws samples", "log probability"), ("weigh by softmax",)
+    ),
+    "bias of a slope": Case(lambda: penalized(False), "INT104", ("what is only added falls away",), ("nothing uses",)),
+    "kernel made smaller by its frozen layer": Case(
+        lambda: shrunk(False),
+        "INT102",
+        ("A step traced now does it too: Shrunk assigns at test_reports.py:", "self.kernel.assign(...)"),
+        ("weight decay", *OLD),
+    ),
+    "bias that a wrapper leaves": Case(
+        lambda: scaled(False), "INT104", ("inner/kernel from it, and not",), (".trainable = False",)
+    ),
+    "model in a Lambda": Case(
+        lambda: wrapped(True),
+        "INT105",
+        ("which the function of Lambda layer features calls",),
+        asked=Asked(extra=aside),
+    ),
+    "weight of a loss": Case(
+        lambda: weighed(True), "INT105", ("is held by the loss", "self.add_loss("), asked=Asked(extra=aside)
+    ),
+    "flag set back for the discriminator": Case(
+        lambda: gan(True), "INT201", ("does not know 2 trainable variables of layer judge",), asked=Asked(raises=True)
+    ),
+}
+HEALTHY: dict[str, Callable[[], Any]] = {
+    "teacher frozen": lambda: own(train_actor_alone, fitted=True, frozen="critic"),
+    "value inside the tape": lambda: own(policy(inside=True)),
+    "penalty and score": lambda: penalized(True),
+    "kernel kept by its frozen layer": lambda: shrunk(True),
+    "bias that a wrapper adds": lambda: scaled(True),
+    "model called as a layer": lambda: wrapped(False),
+    "constant weight of a loss": lambda: weighed(False),
+    "discriminator frozen": lambda: gan(False),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_is_told(name: str) -> None:
+    case = FAULTS[name]
+    keras.backend.clear_session()
+    outcome = ask(case.build(), batches(), case.asked)
+    assert outcome.faults == []
+    assert outcome.report is not None
+    texts = [f"{f.message}\n{f.cause}\n{f.fix}" for f in outcome.report.findings if f.rule == case.rule]
+    assert len(texts) == 1, str(outcome.report)
+    assert [phrase for phrase in case.said if phrase not in texts[0]] == []
+    assert [phrase for phrase in case.never if phrase in texts[0]] == []
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_twin_is_silent(name: str) -> None:
+    keras.backend.clear_session()
+    outcome = ask(HEALTHY[name](), batches(), PLAIN)
+    assert outcome.faults == []
+    assert outcome.report is not None
+    assert outcome.report.ok
