@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from growth import make_capture
+from growth import make_capture, make_graph
 from timing import show
 
 VARIABLES = 100_000
@@ -19,7 +19,7 @@ def main() -> None:
     from introspect.report.serde import read_report, write_report
     from introspect.report.writer import append_report
 
-    report = diagnose(make_capture(600, False))
+    report = diagnose(make_capture(600, "descent", make_graph(600, "descent")))
     rows = tuple(replace(report.variables[0], path=f"block{i // 8}/layer{i % 8}/kernel") for i in range(VARIABLES))
     report = replace(report, variables=rows)
     started = time.perf_counter()
