@@ -68,7 +68,7 @@ def read_graph(graph: bytes) -> list[list[tuple[str, str, list[str]]]] | None:
     """The same, parsed whole."""
     try:
         whole = graph_pb2.GraphDef.FromString(graph)
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):
         return None
     return [read_heads(whole.node), *(read_heads(one.node_def) for one in whole.library.function)]
 
