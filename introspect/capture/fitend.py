@@ -54,6 +54,9 @@ def find_places(optimizer: Any) -> dict[Any, int]:
 def check_places(optimizer: Any, trained: list[Any], table: VariableTable) -> StepFailure | None:
     """MultiOptimizer looks up each weight that it is handed, though none of its parts keeps averages."""
     places = find_places(optimizer)
+    if "_inner_optimizers" in vars(optimizer) and trained and not places:
+        lost = "holds no variables: the step never applied a gradient with it"
+        return StepFailure("unused-optimizer", f"{type(optimizer).__name__} {lost}", (), optimizer.name)
     unknown = [v for v in trained if optimizer._var_key(v) not in places] if places else []
     rows = tuple(index for variable in unknown if (index := table.find(variable)) is not None)
     if not rows:
@@ -109,20 +112,27 @@ def find_averages(optimizer: Any, trained: list[Any], table: VariableTable) -> l
 
 
 def check_averages(optimizer: Any, trained: list[Any], keras: KerasName, table: VariableTable) -> StepFailure | None:
-    """An optimizer that the step never uses keeps no averages; tf_keras' must know each weight that it is handed, and
-    looks for none where it is handed none."""
+    """Whether an average is missed.
+
+    An optimizer that the step never uses keeps none. tf_keras' must know each weight that it is handed, and looks for none
+    where it is handed none; Keras 3 keeps none of what overwrites itself (the scales of float8), and stumbles over that.
+    """
     if keras == "tf_keras" and not trained:
         return None
     tracked = list_tracked(optimizer, table)
     if "_model_variables_moving_average" not in vars(optimizer):
         lost = "keeps no averages: the step never applied a gradient with it"
-        return StepFailure("fit-end", f"{type(optimizer).__name__} {lost}", (), optimizer.name)
-    places = [index for variable in trained if (index := table.find(variable)) is not None]
-    unknown = tuple(index for index in places if index not in tracked) if keras == "tf_keras" else ()
+        return StepFailure("unused-optimizer", f"{type(optimizer).__name__} {lost}", (), optimizer.name)
+    if keras == "tf_keras":
+        lacking = [variable for variable in trained if table.find(variable) not in tracked]
+    else:
+        averages = vars(optimizer)["_model_variables_moving_average"]
+        lacking = [variable for variable, average in zip(trained, averages, strict=False) if average is None]
+    unknown = tuple(index for variable in lacking if (index := table.find(variable)) is not None)
     if not unknown:
         return None
     said = f"{type(optimizer).__name__} keeps no average of {table.rows[unknown[0]].path}"
-    return StepFailure("fit-end", said, unknown, optimizer.name)
+    return StepFailure("fit-end" if keras == "tf_keras" else "no-average", said, unknown, optimizer.name)
 
 
 def check_shapes(writes: list[FitEndWrite], table: VariableTable) -> StepFailure | None:

@@ -160,12 +160,17 @@ class FitEndWrite:
 class StepFailure:
     """The next step will raise."""
 
-    kind: Literal["unknown-variable", "late-optimizer", "retrace", "fit-end"]
+    kind: Literal["unknown-variable", "late-optimizer", "retrace", "fit-end", "no-average", "unused-optimizer"]
     message: str
     """What Keras says, first line."""
     variables: tuple[int, ...] = ()
     optimizer: str | None = None
     location: Location | None = None
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all steps of `fit` run first."""
+        return self.kind in ("fit-end", "no-average", "unused-optimizer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from introspect.rules._wording import RECOMPILE, agree, count, name_some
 def check(facts: Facts) -> Iterator[Finding]:
     """At most one finding."""
     wrong = [end for end in facts.capture.fit_end if end.averaged != end.target]
-    fails = facts.capture.failure is not None and facts.capture.failure.kind == "fit-end"
+    fails = facts.capture.failure is not None and facts.capture.failure.at_end
     if not wrong or fails:
         return
     variables = facts.capture.variables

@@ -33,18 +33,30 @@ from introspect.rules._code import is_own_loop
 from introspect.rules._wording import RECOMPILE
 
 _RETRACE = "when the step is traced for this data"
-_NOTES = {"retrace": _RETRACE, "late-optimizer": _RETRACE, "fit-end": "at its end"}
+_NOTES = {
+    "retrace": _RETRACE,
+    "late-optimizer": _RETRACE,
+    "fit-end": "at its end",
+    "no-average": "at its end",
+    "unused-optimizer": "at its end",
+}
 _CAUSES = {
     "retrace": "The data or the model changed since the last trace, so that the step must be traced again, and that fails.",
     "late-optimizer": "The optimizer was assigned after the step's first trace and has its variables still to make; "
     "TensorFlow lets a step make variables in its first call alone.",
     "fit-end": "What the optimizer keeps (averages, with use_ema; which of several has which variable) belongs to the "
     "variables that trained when it was built; it does not fit those that train now.",
+    "no-average": "With use_ema, fit ends by putting each weight's average in its place, and Keras keeps none of weights that "
+    "their gradient overwrites, such as the scales of float8.",
+    "unused-optimizer": "The step does not use the optimizer that the model was compiled with, and fit asks it all the same "
+    "when it ends.",
 }
 _FIXES = {
     "retrace": "# mend what the message names, then compile again",
     "late-optimizer": "introspect.recompile(model)",
     "fit-end": RECOMPILE,
+    "no-average": "model.optimizer.use_ema = False",
+    "unused-optimizer": "model.optimizer = {keras}.optimizers.SGD()  # one that keeps nothing: the step uses none",
 }
 
 
@@ -62,7 +74,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         layers=facts.layers_of(failure.variables),
         message=f"The next {_name_next(facts)} raises {_NOTES[failure.kind]}: {failure.message.rstrip('.')}.",
         cause=_CAUSES[failure.kind],
-        fix=_FIXES[failure.kind],
+        fix=_FIXES[failure.kind].replace("{keras}", facts.capture.model.keras),
         evidence=(EvidenceStep(note="raised here", location=failure.location),) if failure.location else (),
     )
 

@@ -209,6 +209,65 @@ def test_several_optimizers_that_do_not_know_a_variable_end_the_fit() -> None:
         model.fit(x, y, verbose=0)
 
 
+def test_float8_has_no_averages() -> None:
+    """Keras keeps no average of what its gradient overwrites, and puts one there all the same when fit ends."""
+    model = mlp(keras)
+    model.compile(keras.optimizers.SGD(0.1, use_ema=True), "mse")
+    model.quantize("float8")
+    capture = capture_model(model)
+    assert capture.failure is not None
+    assert (capture.failure.kind, "m/hid/inputs_scale" in failing(capture)) == ("no-average", True)
+    with pytest.raises(ValueError, match="None"):
+        model.fit(*zoo.arrays(), verbose=0)
+    model.optimizer.use_ema = False
+    assert capture_model(model).failure is None
+    model.fit(*zoo.arrays(), verbose=0)
+
+
+def by_hand(package: Any) -> Any:
+    """A model whose step uses no optimizer."""
+
+    class ByHand(package.Model):  # type: ignore[misc]
+        def train_step(self, data: Any) -> dict[str, Any]:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self(data[0]) - data[1]) ** 2)
+            for variable, gradient in zip(
+                self.trainable_variables, tape.gradient(loss, self.trainable_variables), strict=True
+            ):
+                variable.assign_sub(0.1 * gradient)
+            return {"loss": loss}
+
+    inputs = package.Input((4,))
+    return ByHand(inputs, package.layers.Dense(1)(inputs))
+
+
+def several() -> Any:
+    """An optimizer made of others."""
+    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.Adam()))
+
+
+UNUSED = {
+    "averages": (keras, lambda: keras.optimizers.SGD(use_ema=True)),
+    "averages of tf_keras": (tf_keras, lambda: tf_keras.optimizers.SGD(use_ema=True)),
+    **({"several": (keras, several)} if hasattr(keras.optimizers, "MultiOptimizer") else {}),
+}
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_an_optimizer_that_the_step_does_not_use_ends_the_fit(name: str) -> None:
+    package, make = UNUSED[name]
+    model = by_hand(package)
+    model.compile(make())
+    capture = capture_model(model, zoo.arrays())
+    assert capture.failure is not None
+    assert capture.failure.kind == "unused-optimizer"
+    with pytest.raises(AttributeError):
+        model.fit(*zoo.arrays(), verbose=0)
+    model.optimizer = package.optimizers.SGD()
+    assert capture_model(model, zoo.arrays()).failure is None
+    model.fit(*zoo.arrays(), verbose=0)
+
+
 def test_load_and_unfreeze(tmp_path: Any) -> None:
     model = mlp(keras, hid=False)
     model.compile("adam", "mse")

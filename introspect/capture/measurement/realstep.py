@@ -57,7 +57,7 @@ def measure_trace(
     Raises:
         IntrospectError: it cannot be run on copies, or not on this batch.
     """
-    if capture.failure is not None and capture.failure.kind != "fit-end":
+    if capture.failure is not None and not capture.failure.at_end:
         raise DataError("the next step fails, so there is none to measure; mend it first")
     strategy = getattr(reading.model, "distribute_strategy", None)
     steps = vars(reading.model).get("_steps_per_execution") if reading.model is not None else None
