@@ -63,13 +63,29 @@ def scan_back(flow: Dataflow, edges: Edges, marked: bytearray, ends: Iterable[in
     own = bytearray(TO_BACKWARD if mark else 0 for mark in marked)
     for node in select_nodes(flow, PYTHON_OPS).tolist():
         own[node] |= TO_PYTHON
-    back = [port for _, port in flow.back_edges]
+    tests = find_tests(flow)
+    back = [*(port for _, port in flow.back_edges), *tests]
     for _ in range(MOST_PASSES):
         before = [goes[port] for port in back]
         _pass_back(edges, own, goes)
+        for test, merges in tests.items():
+            for node in merges:
+                goes[test] |= goes[edges.outputs[node][0]]
         if before == [goes[port] for port in back]:
             break
     return goes
+
+
+def find_tests(flow: Dataflow) -> dict[int, list[int]]:
+    """By the port that decides a loop: the merges of what the loop carries, which a tape differentiates by all that the
+    condition takes."""
+    tests = {(f.parent, f.call): f.predicate for f in flow.frames if f.kind == "while-cond" and f.predicate >= 0}
+    found: dict[int, list[int]] = {}
+    for node, _ in flow.back_edges if tests else ():
+        port = tests.get((int(flow.frame[node]), int(flow.local[node])), -1)
+        if port >= 0:
+            found.setdefault(port, []).append(node)
+    return found
 
 
 def _pass_back(edges: Edges, own: bytearray, goes: bytearray) -> None:

@@ -111,10 +111,10 @@ class Terrain:
 
     @cached_property
     def _predicates(self) -> dict[tuple[int, int], set[int]]:
-        """By (frame, node of its body) of a branching op: the node that decides."""
+        """By (frame, node of its body) of a branch or a loop: the node that decides."""
         found: dict[tuple[int, int], set[int]] = {}
         for frame in self.flow.frames:
-            if frame.kind == "branch" and frame.predicate >= 0:
+            if frame.kind in ("branch", "while-cond") and frame.predicate >= 0:
                 node = self.evidence.edges.producer[frame.predicate]
                 found.setdefault((frame.parent, frame.call), set()).add(node)
         return found

@@ -211,11 +211,17 @@ class _Flattener:
             int(arguments[i]) if same else self.merge(site, [int(arguments[i]), -1]) for i, same in enumerate(fixed)
         ]
         state = np.asarray(carried, dtype=np.int32)
-        self.inline(self.graph.body(names[0]), state, self.frame_for(site, "while-cond"), depth)
+        self.inline_test(site, names[0], state, depth)
         inner = self.inline(body, state, self.frame_for(site, "while-body"), depth)
         changing = [i for i, same in enumerate(fixed) if not same]
         self.back.extend((node, int(inner[body.returns[i]])) for node, i in zip(firsts, changing, strict=True))
         self.hand_back(site, carried)
+
+    def inline_test(self, site: _Site, name: str, state: Ints, depth: int) -> None:
+        """A loop's condition; its frame alone has what decides, for the functions below it decide nothing."""
+        number, body = len(self.frames), self.graph.body(name)
+        inner = self.inline(body, state, self.frame_for(site, "while-cond"), depth)
+        self.frames[number] = replace(self.frames[number], predicate=int(inner[body.returns[0]]))
 
     def inline_dataset(self, site: _Site, name: str, arguments: Ints, depth: int) -> None:
         """A loop over a data set, as AutoGraph makes it of `for batch in dataset`.
@@ -234,13 +240,18 @@ class _Flattener:
         returned = [int(inner[port]) for port in body.returns]
         self.back.extend(zip(firsts, returned[:states], strict=True))
         yielded = returned[states:]
-        self.hand_back(site, [self.merge(site, yielded)] if yielded else carried)
+        left = [self.merge(site, yielded)] if yielded else carried
+        self.hand_back(site, [self.leave(site, port) for port in left])
 
-    def merge(self, site: _Site, ports: list[int]) -> int:
+    def leave(self, site: _Site, port: int) -> int:
+        """Append the loop's own op once more, by which a value leaves it: no gradient goes in there."""
+        return self.merge(site, [port], site.body.op_types[site.body.op[site.node]])
+
+    def merge(self, site: _Site, ports: list[int], op: str = MERGE) -> int:
         """Append a node that yields any of the ports."""
         self.parts.append(
             (
-                np.asarray([self.code(MERGE)], dtype=np.int32),
+                np.asarray([self.code(op)], dtype=np.int32),
                 np.asarray([site.frame], dtype=np.int32),
                 np.asarray([site.node], dtype=np.int32),
                 np.asarray([len(ports)], dtype=np.int32),

@@ -116,7 +116,7 @@ ELEMENTWISE = frozenset(
         "Where", "Sign", "Abs", "ReadVariableOp", "Reshape", "StopGradient", "NoOp", "ClipByValue", "Fill", "BroadcastTo",
         "ZerosLike", "OnesLike", "Xdivy", "Xlogy", "FloorMod", "FloorDiv", "Less", "LessEqual", "Greater", "GreaterEqual",
         "Equal", "NotEqual", "LogicalAnd", "LogicalOr", "LogicalNot", "Tanh", "Cos", "Floor", "PreventGradient", "Sigmoid",
-        "ExpandDims", "Squeeze", "Pack", "StridedSlice",
+        "ExpandDims", "Squeeze", "Pack", "StridedSlice", "ReduceDataset", "ScanDataset",
     }
 )  # fmt: skip
 """Ops of hyperparameter arithmetic: what weight decay, averages and schedules are made of."""

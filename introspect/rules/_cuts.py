@@ -40,6 +40,10 @@ _ASSIGN = Cut(
     "stores the value in a variable, and what is read back carries no gradient of it",
     "# use the value that was assigned, not the variable, on the way to the loss",
 )
+_DATASET = Cut(
+    "runs a loop over a data set, into which no gradient goes",
+    "# put the tape inside of the loop, or loop over batches in Python or by tf.range",
+)
 _OTHER = Cut("has no gradient in TensorFlow", "# use an op that has one, or give it one with tf.custom_gradient")
 
 CUTS: dict[str, Cut] = {
@@ -57,6 +61,7 @@ CUTS: dict[str, Cut] = {
         "# let tf.py_function give back floats that were computed by TensorFlow's ops, or:\n" + STRAIGHT_THROUGH,
     ),
     **dict.fromkeys(("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"), _ASSIGN),
+    **dict.fromkeys(("ReduceDataset", "ScanDataset"), _DATASET),
     "Cast": Cut(
         "casts to a type that has no gradient", "# keep floats on the way to the loss, or:\n" + STRAIGHT_THROUGH
     ),
