@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from introspect.capture.frames import rank_module
 from introspect.capture.layers import LayerTree
 
+BOOKS = frozenset({"_layers", "_operations", "_nodes", "_metrics", "_tracker", "_functional", "_inbound_nodes"})
 MOST_NESTED = 2
 """Lists in lists that are looked through."""
 
 
 def find_handles(tree: LayerTree) -> tuple[tuple[str, str], ...]:
-    """(layer path, `.attribute`, `.blocks[0]`, `.parts["a"]`) for each layer that a public attribute of its parent holds."""
+    """(layer path, `.attribute`, `.blocks[0]`, `.parts["a"]`) for each layer that an attribute of its parent holds."""
     parents = {tree.paths[id(layer)]: layer for layer in tree.layers}
     held: dict[str, dict[int, str]] = {}
     found = []
@@ -28,10 +30,38 @@ def find_handles(tree: LayerTree) -> tuple[tuple[str, str], ...]:
 
 
 def list_held(parent: Any) -> Iterator[tuple[int, str]]:
-    """(identity, how it is reached) of what the attributes of a layer hold; the first that is named comes last."""
-    for name, value in reversed(list(vars(parent).items())):
-        if name.isidentifier() and not name.startswith("_") and not hasattr(type(parent), name):
+    """(identity, how it is reached) of what the attributes of a layer hold; the best comes last.
+
+    Public attributes are best, the first that is named before others; then the properties that Keras gives its own
+    (`mha.value_dense`), then private attributes.
+    """
+    kind = type(parent)
+    named = [(name, value) for name, value in reversed(list(vars(parent).items())) if name.isidentifier()]
+    named = [(name, value) for name, value in named if not hasattr(kind, name) and not is_book(name)]
+    private = [(name, value) for name, value in named if name.startswith("_")]
+    for name, value in private:
+        yield from list_items(value, f".{name}", MOST_NESTED)
+    for name, value in private:
+        if (
+            hasattr(value, "trainable")
+            and is_given(kind, name.lstrip("_"))
+            and getattr(parent, name.lstrip("_")) is value
+        ):
+            yield id(value), f".{name.lstrip('_')}"
+    for name, value in named:
+        if not name.startswith("_"):
             yield from list_items(value, f".{name}", MOST_NESTED)
+
+
+def is_book(name: str) -> bool:
+    """Whether Keras or TensorFlow keeps its own lists there. Seen on Keras 3.13 to 3.15, tf_keras 2.19 to 2.21."""
+    return name in BOOKS or name.startswith("_self_")
+
+
+def is_given(kind: type, name: str) -> bool:
+    """Whether a class of Keras' own has such a property; one of the user's is not read, for it may do anything."""
+    owner = next((base for base in kind.__mro__ if name in vars(base)), None)
+    return owner is not None and not rank_module(owner.__module__) and isinstance(vars(owner)[name], property)
 
 
 def list_items(value: Any, reached: str, depth: int) -> Iterator[tuple[int, str]]:

@@ -118,8 +118,10 @@ def held(kind: str) -> Any:
                 self.blocks = [[self.cut, inner]]
             elif kind == "dict":
                 self.parts = {"a b": inner}
-            else:
+            elif kind == "private":
                 self._first = inner
+            else:
+                self.deep = [[[inner]]]
             self.apply = [inner.__call__]
 
         def call(self, h: Any) -> Any:
@@ -133,6 +135,7 @@ HELD = {
     "attribute": ".first",
     "list": ".blocks[0][1]",
     "dict": ".parts['a b']",
+    "private": "._first",
 }
 
 
@@ -152,8 +155,34 @@ def test_a_layer_that_no_call_finds_is_reached_by_attributes(kind: str) -> None:
     assert report.variable("encoder/outer/kernel").updated == "yes"
 
 
-def test_a_layer_that_nothing_public_holds_is_named_by_its_path() -> None:
-    finding = inspect(held("private"))
+def attend(package: Any) -> Any:
+    """Only the scores of an attention go on, so that its values are not used."""
+    x = package.layers.Input((4, 3))
+    _, scores = package.layers.MultiHeadAttention(2, 2, name="mha")(x, x, return_attention_scores=True)
+    model = package.Model(x, package.layers.Dense(1, name="head")(package.layers.Flatten()(scores)))
+    model.compile("adam", "mse")
+    return model
+
+
+@pytest.mark.parametrize(("package", "reached"), [("keras", ".value_dense"), ("tf_keras", "._value_dense")])
+def test_a_part_of_an_attention_is_reached(package: str, reached: str) -> None:
+    """By the property that Keras 3 gives, by the attribute where there is none."""
+    k = pytest.importorskip(package)
+    model, batch = attend(k), (np.ones((4, 4, 3)), np.ones((4, 1)))
+    model.fit(*batch, verbose=0)
+    (finding,) = introspect.inspect(model, try_fixes=True).findings
+    (trial,) = finding.trials
+    assert trial.verified
+    assert f'model.get_layer("mha"){reached}.trainable = False\n' in trial.code
+    exec(trial.code, {"model": model, "introspect": introspect})
+    model.fit(*batch, verbose=0)
+    report = introspect.inspect(model)
+    assert report.ok
+    assert [row.updated for row in report.variables if "/query/" in row.path] == ["yes", "yes"]
+
+
+def test_a_layer_that_no_attribute_holds_is_named_by_its_path() -> None:
+    finding = inspect(held("deep"))
     assert "layer.trainable = False  # encoder/inner\n" in finding.fix
     (trial,) = finding.trials
     assert trial.note.startswith("encoder/inner frozen")
