@@ -44,9 +44,11 @@ def diagnose_surely(capture: Capture, rules: Sequence[Rule], renew: Callable[[],
     except IntrospectError:  # it cannot be traced now: the report leaves both causes open
         return report
     with collector_paused():
-        anew = _compare(capture, _diagnose(later, ())[0])
+        # The flags of tf_keras' compile explain the rest: what the step sets itself is all that is asked.
+        anew = None if facts.flags_of_compile else _compare(capture, _diagnose(later, ())[0])
         timings = (*capture.timings, ("second step", time.perf_counter() - started))
-        return _diagnose(replace(capture, anew=anew, timings=timings), rules)[1]
+        sure = replace(capture, anew=anew, step_flags=later.step_flags, timings=timings)
+        return _diagnose(sure, rules)[1]
 
 
 def _compare(capture: Capture, later: Facts) -> Anew:

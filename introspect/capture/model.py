@@ -9,7 +9,7 @@ from typing import Any
 
 from introspect.capture.assembly import Observer, Reading, assemble, pair_optimizers
 from introspect.capture.framework import KerasName, name_keras, require_model
-from introspect.capture.live.flags import Event, record_apart
+from introspect.capture.live.flags import record_apart
 from introspect.capture.record import Capture, SavedFile
 from introspect.capture.slots import find_optimizers
 from introspect.capture.trace.current import find_current
@@ -18,7 +18,6 @@ from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.inputs import read_spec
 from introspect.capture.trace.isolation import Attempt, Feed, trace_isolated
 from introspect.capture.trace.step import StepFunctions, find_functions, list_traces
-from introspect.capture.trace.stepflags import may_set_flags, trace_again
 from introspect.capture.trace.traces import LiveTrace, number_graph
 from introspect.capture.trace.tracing import enter_strategy, has_custom_step, make_iterator
 from introspect.capture.trace.workers import retype_iterator, uses_coordinator
@@ -66,7 +65,6 @@ def capture_model(
         reading.summary = replace(reading.summary, file=saved.path)
     reading.timings.append(("find", time.perf_counter() - started))
     if reading.current is not None:
-        reading.step_flags = watch_step(model, keras, spec) if may_set_flags(model) else []
         return replace(assemble(reading), saved=saved)
     eager = Feed(data, batch_size, runs_functions_eagerly()) if reading.source == "eager" else None
     with ExitStack() as stack:
@@ -79,13 +77,6 @@ def capture_model(
         enter_attempt(reading, attempt)
         reading.timings.append(("trace", time.perf_counter() - started))
         return replace(assemble(reading), saved=saved)
-
-
-def watch_step(model: Any, keras: KerasName, spec: Any | None) -> list[Event]:
-    """The flags that the user's step sets itself, by a trace made for that alone."""
-    with preserve(model, optimizers=list_optimizers()), keep_flags(model, keras), record_apart() as found:
-        trace_again(model, keras, spec)
-    return found
 
 
 def read_traces(model: Any, keras: KerasName, spec: Any | None) -> Reading:

@@ -10,9 +10,9 @@ from introspect.rules.frozen_layer_statistics_updated import ASK_THEIR_FLAG, mov
 def is_doubtful(facts: Facts) -> bool:
     """Whether an older trace does otherwise than the flags say, and code of the user's may be why as well as their age."""
     current = facts.current
-    if current is None or current.trace.source != "compiled" or facts.flags_of_compile:
-        return False
     own = facts.capture.model.custom_train_step
+    if current is None or current.trace.source != "compiled" or (facts.flags_of_compile and not own):
+        return False
     left_out = (index for index in facts.left_out if not facts.step_flags([index], frozen=False))
     if any(own or facts.own_optimizer([index]) is not None for index in left_out):
         return True

@@ -272,16 +272,16 @@ def name_events(
 def name_event(
     event: Event, model: Any, layers: Mapping[int, str], variables: Mapping[int, str], traces: Mapping[int, str]
 ) -> FlagWrite | None:
-    target = event.target()
-    if target is None:
+    written = event.target()
+    if written is None:
         return None
-    target = vars(target).get(COPY_MARK, target) if hasattr(target, "__dict__") else target
+    target = vars(written).get(COPY_MARK, written) if hasattr(written, "__dict__") else written
     if event.kind == "compile":
         name = "" if target is model else None
     elif event.kind == "trace":
         name = traces.get(id(target))
     else:
-        name = layers.get(id(target), variables.get(id(target)))
+        name = layers.get(id(target), layers.get(id(written), variables.get(id(target))))
     if name is None:
         return None
     return FlagWrite(event.kind, name, event.value, event.order, event.location, event.effective)

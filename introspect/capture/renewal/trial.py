@@ -10,6 +10,7 @@ from introspect.capture.assembly import Reading, assemble, pair_optimizers
 from introspect.capture.frames import explain_error
 from introspect.capture.framework import KerasName, name_keras, require_model
 from introspect.capture.layers import walk_layers
+from introspect.capture.live.flags import record_apart
 from introspect.capture.model import require_compiled, runs_eagerly, summarize_model
 from introspect.capture.record import Capture
 from introspect.capture.renewal.holding import find_unheld, hold_parts
@@ -18,9 +19,9 @@ from introspect.capture.slots import find_optimizers
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.inputs import read_spec
 from introspect.capture.trace.invented import invent_specs
-from introspect.capture.trace.stepflags import read_specs
+from introspect.capture.trace.step import find_functions, list_traces
 from introspect.capture.trace.traces import LiveTrace
-from introspect.capture.trace.tracing import trace_twin
+from introspect.capture.trace.tracing import is_distributed, trace_twin
 from introspect.capture.trace.twin import Twin, twin_model
 from introspect.capture.trace.workers import stay_alone
 from introspect.errors import IntrospectError, StepError
@@ -43,7 +44,8 @@ def capture_trial(model: Any, actions: Sequence[Action], data: Any = None, batch
     specs = iter(given) if given else chain(read_specs(model, keras), invent_specs(model, keras, batch_size))
     with preserve(model) as kept, stay_alone(model.distribute_strategy):
         set_flags(model, actions)
-        warnings, twin, concrete = trace_changed(model, keras, specs, actions)
+        with record_apart() as step_flags:
+            warnings, twin, concrete = trace_changed(model, keras, specs, actions)
         reading = Reading(
             model=twin.model,
             keras=keras,
@@ -55,6 +57,7 @@ def capture_trial(model: Any, actions: Sequence[Action], data: Any = None, batch
             data_given=True,
             kept=kept,
             warnings=warnings,
+            step_flags=step_flags,
         )
         return assemble(reading)
 
@@ -124,3 +127,15 @@ def compile_twin(
     if keras == "tf_keras" and any(isinstance(action, Recompile | Compile | Hold) for action in actions):
         twin.model.__dict__["_compiled_trainable_state"] = twin.model._get_trainable_state()
     return warnings, twin
+
+
+def read_specs(model: Any, keras: KerasName) -> Iterator[Any]:
+    """The batch types that the existing traces were made for, the latest first; none under a distribution strategy."""
+    if is_distributed(model.distribute_strategy):
+        return
+    for live in reversed(list_traces(find_functions(model, keras))):
+        positional = live.concrete.structured_input_signature[0]
+        spec = positional[0] if positional else None
+        spec = getattr(spec, "element_spec", getattr(spec, "_element_spec", spec))
+        if spec is not None:
+            yield spec
