@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from introspect.evidence.scan import GRADIENT
+from introspect.evidence.scan import GRADIENT, TO_BACKWARD
 from introspect.records import GradientKind
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 def find_gradient(evidence: TraceEvidence, variable: int) -> tuple[GradientKind, str | None]:
     """(kind, reason where it is unknown) for one variable in one trace."""
     writes = evidence.gradient_writes(variable)
+    if writes and evidence.trace.source == "eager" and _is_chosen(evidence, variable):
+        return "unknown", "the step runs eagerly, and takes the branch that uses it for some batches only"
     if writes:
         return ("sparse" if any(write.sparse for write in writes) or _is_sparse(evidence, variable) else "dense"), None
     return _without_write(evidence, variable)
@@ -28,6 +30,18 @@ def _without_write(evidence: TraceEvidence, variable: int) -> tuple[GradientKind
         node = flow.opaque_calls[0]
         return "unknown", f"op {flow.name(node)!r} ({flow.op_type(node)}) runs a function that the graph does not hold"
     return "none", None
+
+
+def _is_chosen(evidence: TraceEvidence, variable: int) -> bool:
+    """Whether the forward pass reads it in a branch alone: run eagerly, a tape sees no other branch, and no zeros of it."""
+    reads = [
+        node for node in evidence.reads.get(variable, ()) if not evidence.marked[node] and _goes_back(evidence, node)
+    ]
+    return bool(reads) and all(evidence.flow.frame_of(node).conditional for node in reads)
+
+
+def _goes_back(evidence: TraceEvidence, node: int) -> bool:
+    return any(evidence.goes[port] & TO_BACKWARD for port in evidence.edges.outputs[node])
 
 
 def _is_sparse(evidence: TraceEvidence, variable: int) -> bool:

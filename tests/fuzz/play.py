@@ -110,8 +110,12 @@ class Player:
 
     def ask(self) -> list[str]:
         """What the oracle says of the next step."""
+        eager = getattr(self.model, "run_eagerly", False) and any(part.kind == "branch" for part in self.plan.parts)
         asked = Asked(
-            numeric=True, arguable=bool({"ema", "ema end"} & {self.plan.setting, self.plan.more}), raises=None
+            numeric=True,
+            arguable=bool({"ema", "ema end"} & {self.plan.setting, self.plan.more}),
+            opaque=eager,  # a batch takes one branch
+            raises=None,
         )
         rows = self.plan.rows
         if self.plan.loop:

@@ -267,6 +267,30 @@ def test_a_question_that_cannot_be_answered_is_told() -> None:
         introspect.inspect(model, data=data)
 
 
+@pytest.mark.parametrize("package", KERAS)
+@pytest.mark.parametrize("eager", [True, False])
+def test_a_branch_of_an_eager_step_is_unknown(package: str, eager: bool) -> None:
+    """A tape sees the branch that a batch takes; compiled, it has zeros for the other."""
+    keras = importlib.import_module(package)
+
+    class Branch(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        def build(self, shape: Any) -> None:
+            self.left, self.right = (self.add_weight(shape=(3,), name=name) for name in ("left", "right"))
+
+        def call(self, x: Any) -> Any:
+            return tf.cond(tf.reduce_sum(x) > 0, lambda: x * self.left, lambda: x * self.right)
+
+    model = keras.Sequential([keras.Input((3,)), Branch(name="b"), keras.layers.Dense(1, name="d")])
+    model.compile("sgd", "mse", run_eagerly=eager)
+    x = np.ones((4, 3), "float32")
+    data = tf.data.Dataset.from_tensor_slices((x, x[:, :1])).batch(4)
+    outcome = ask(model, data, Asked(opaque=eager, numeric=True))
+    assert outcome.faults == []
+    found = {row.path.split("/")[-1].removesuffix(":0"): row.updated for row in outcome.report.variables}
+    chosen = "unknown" if eager else "yes"
+    assert found == {"left": chosen, "right": chosen, "kernel": "yes", "bias": "yes"}
+
+
 def test_a_value_in_a_branch_is_refused() -> None:
     """An eager step has it there, and a trace has none."""
     model, data = build("keras", "logged")
