@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from introspect.capture.record import Capture
@@ -192,7 +192,7 @@ def finish(model: Any, capture: Capture, rules: Sequence[Rule], wanted: Wanted) 
     """The report of a capture, with what was asked for beside it."""
     from introspect.capture.renewal.trial import capture_trial
 
-    make = partial(capture_trial, model, data=wanted.data, batch_size=wanted.batch_size)
+    make = cache(partial(capture_trial, model, data=wanted.data, batch_size=wanted.batch_size))
     report = checked(diagnose_surely(capture, rules, partial(make, (Recompile(),))))
     if wanted.try_fixes:
         from introspect import fixes

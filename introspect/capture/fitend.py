@@ -53,11 +53,13 @@ def find_places(optimizer: Any) -> dict[Any, int]:
 
 def check_places(optimizer: Any, trained: list[Any], table: VariableTable) -> StepFailure | None:
     """MultiOptimizer looks up each weight that it is handed, though none of its parts keeps averages."""
+    if "_inner_optimizers" not in vars(optimizer) or not trained:
+        return None
     places = find_places(optimizer)
-    if "_inner_optimizers" in vars(optimizer) and trained and not places:
+    if not places:
         lost = "holds no variables: the step never applied a gradient with it"
         return StepFailure("unused-optimizer", f"{type(optimizer).__name__} {lost}", (), optimizer.name)
-    unknown = [v for v in trained if optimizer._var_key(v) not in places] if places else []
+    unknown = [v for v in trained if optimizer._var_key(v) not in places]
     rows = tuple(index for variable in unknown if (index := table.find(variable)) is not None)
     if not rows:
         return None

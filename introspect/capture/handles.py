@@ -41,13 +41,9 @@ def list_held(parent: Any) -> Iterator[tuple[int, str]]:
     private = [(name, value) for name, value in named if name.startswith("_")]
     for name, value in private:
         yield from list_items(value, f".{name}", MOST_NESTED)
-    for name, value in private:
-        if (
-            hasattr(value, "trainable")
-            and is_given(kind, name.lstrip("_"))
-            and getattr(parent, name.lstrip("_")) is value
-        ):
-            yield id(value), f".{name.lstrip('_')}"
+    for name, value in ((name.lstrip("_"), value) for name, value in private):
+        if hasattr(value, "trainable") and is_given(kind, name) and getattr(parent, name) is value:
+            yield id(value), f".{name}"
     for name, value in named:
         if not name.startswith("_"):
             yield from list_items(value, f".{name}", MOST_NESTED)

@@ -17,6 +17,7 @@ from introspect.evidence.scan import (
     TO_PYTHON,
     ForwardScan,
     find_ends,
+    reaches,
     scan_back,
 )
 from introspect.evidence.tape import TapeMarks
@@ -72,6 +73,10 @@ class TraceEvidence:
     def gradient(self, variable: int) -> tuple[GradientKind, str | None]:
         """(dense, sparse, none or unknown; the reason where it is unknown)."""
         return self.gradients.get(variable, ("none", None))
+
+    def reaches(self, node: int, ends: int) -> bool:
+        """Whether any value that a node yields goes to any of these ends: bits of scan.py."""
+        return reaches(self.edges, self.goes, node, ends)
 
     def updates(self, variable: int) -> bool | None:
         """Whether the trace writes the variable with a value that depends on its gradient; None: unknown."""
@@ -164,11 +169,11 @@ def _scan(
     metric_writes = [a for a in accesses if a.effect != "read" and a.places and roles[a.places[0][0]] == "metric"]
     ends = find_ends(flow, metric_writes)
     goes = scan_back(flow, edges, marked, ends)
-    reads = _find_reads(accesses)
+    reads, onward = _find_reads(accesses), TO_BACKWARD | TO_OUTPUT | TO_PYTHON
     forward = frozenset(
         variable
         for variable, nodes in reads.items()
-        if roles[variable] != "optimizer" and any(_goes_on(edges, goes, node) for node in nodes)
+        if roles[variable] != "optimizer" and any(reaches(edges, goes, node, onward) for node in nodes)
     )
     hyper = {
         i
@@ -187,10 +192,6 @@ def _scan(
         trace, flow, edges, resources, writes, reads, goes, scan.tags, marked, forward, python, ends, 0, 0
     )
     return replace(evidence, gradients=_find_gradients(capture, evidence))
-
-
-def _goes_on(edges: Edges, goes: bytearray, node: int) -> bool:
-    return any(goes[port] & (TO_BACKWARD | TO_OUTPUT | TO_PYTHON) for port in edges.outputs[node])
 
 
 def _find_reads(accesses: Iterable[Access]) -> dict[int, list[int]]:

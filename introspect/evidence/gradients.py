@@ -34,14 +34,9 @@ def _without_write(evidence: TraceEvidence, variable: int) -> tuple[GradientKind
 
 def _is_chosen(evidence: TraceEvidence, variable: int) -> bool:
     """Whether the forward pass reads it in a branch alone: run eagerly, a tape sees no other branch, and no zeros of it."""
-    reads = [
-        node for node in evidence.reads.get(variable, ()) if not evidence.marked[node] and _goes_back(evidence, node)
-    ]
+    forward = (node for node in evidence.reads.get(variable, ()) if not evidence.marked[node])
+    reads = [node for node in forward if evidence.reaches(node, TO_BACKWARD)]
     return bool(reads) and all(evidence.flow.frame_of(node).conditional for node in reads)
-
-
-def _goes_back(evidence: TraceEvidence, node: int) -> bool:
-    return any(evidence.goes[port] & TO_BACKWARD for port in evidence.edges.outputs[node])
 
 
 def _is_sparse(evidence: TraceEvidence, variable: int) -> bool:

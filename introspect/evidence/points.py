@@ -97,8 +97,7 @@ class LossScales:
                 self._fixed.update(optimizer.tracks)
 
     def _scales_loss(self, index: int) -> bool:
-        goes, outputs = self.evidence.goes, self.evidence.edges.outputs
-        return any(goes[port] & TO_BACKWARD for node in self.evidence.reads.get(index, ()) for port in outputs[node])
+        return any(self.evidence.reaches(node, TO_BACKWARD) for node in self.evidence.reads.get(index, ()))
 
     def find_variable(self, variable: int) -> int | None:
         """The variable that holds the scale of a variable's loss."""

@@ -76,6 +76,11 @@ def scan_back(flow: Dataflow, edges: Edges, marked: bytearray, ends: Iterable[in
     return goes
 
 
+def reaches(edges: Edges, goes: bytearray, node: int, ends: int) -> bool:
+    """Whether any value that a node yields goes to any of these ends."""
+    return any(goes[port] & ends for port in edges.outputs[node])
+
+
 def find_tests(flow: Dataflow) -> dict[int, list[int]]:
     """By the port that decides a loop: the merges of what the loop carries, which a tape differentiates by all that the
     condition takes."""
@@ -266,7 +271,7 @@ class ForwardScan:
         tensors is a norm.
         """
         tag &= ~(INNER | RAW)
-        if any(self.goes[port] & TO_BACKWARD for port in self.edges.outputs[node]):
+        if reaches(self.edges, self.goes, node, TO_BACKWARD):
             kept = self._weigh(node)
             if kept == INNER:
                 return tag | GRADIENT | INNER

@@ -141,8 +141,6 @@ def _split_function(encoded: bytes) -> FunctionMessage:
     from tensorboard.compat.proto import function_pb2
 
     parts = _parse(_schema()["Function"], encoded)
-    nodes = NodeMessages(parts.node_def)
-    rest = _schema()["Function"]()
-    rest.CopyFrom(parts)
-    rest.ClearField("node_def")
-    return FunctionMessage(_parse(function_pb2.FunctionDef, rest.SerializeToString()), nodes)
+    nodes = NodeMessages(list(parts.node_def))
+    parts.ClearField("node_def")
+    return FunctionMessage(_parse(function_pb2.FunctionDef, parts.SerializeToString()), nodes)

@@ -32,14 +32,6 @@ from introspect.rules._base import Rule
 from introspect.rules._code import is_own_loop
 from introspect.rules._wording import RECOMPILE
 
-_RETRACE = "when the step is traced for this data"
-_NOTES = {
-    "retrace": _RETRACE,
-    "late-optimizer": _RETRACE,
-    "fit-end": "at its end",
-    "no-average": "at its end",
-    "unused-optimizer": "at its end",
-}
 _CAUSES = {
     "retrace": "The data or the model changed since the last trace, so that the step must be traced again, and that fails.",
     "late-optimizer": "The optimizer was assigned after the step's first trace and has its variables still to make; "
@@ -65,6 +57,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     failure = facts.capture.failure
     if failure is None or failure.kind == "unknown-variable":
         return
+    when = "at its end" if failure.at_end else "when the step is traced for this data"
     yield Finding(
         rule=RULE.id,
         name=RULE.name,
@@ -72,7 +65,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         certainty="proven",
         variables=facts.paths_of(failure.variables),
         layers=facts.layers_of(failure.variables),
-        message=f"The next {_name_next(facts)} raises {_NOTES[failure.kind]}: {failure.message.rstrip('.')}.",
+        message=f"The next {_name_next(facts)} raises {when}: {failure.message.rstrip('.')}.",
         cause=_CAUSES[failure.kind],
         fix=_FIXES[failure.kind].replace("{keras}", facts.capture.model.keras),
         evidence=(EvidenceStep(note="raised here", location=failure.location),) if failure.location else (),

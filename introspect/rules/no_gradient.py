@@ -121,7 +121,7 @@ def _explain_cut(facts: Facts, current: TraceEvidence, way: Way, indices: list[i
 
 def _explain_unused(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:
     what, it = _name_ends(facts, way, indices[0]), agree(len(indices), "it", "them")
-    out = any(_goes_out(current, node) for node in way.ends)
+    out = any(current.reaches(node, TO_OUTPUT) for node in way.ends)
     if facts.is_differentiated(way):
         return (
             f"The loss is made of a derivative that the step takes of what {what} computes, and that derivative does not "
@@ -161,10 +161,6 @@ def _explain_unrecorded(facts: Facts, current: TraceEvidence, way: Way, indices:
 
 def _place_of(facts: Facts, current: TraceEvidence, node: int) -> str:
     return place(facts.locate_written(current, current.flow.function(node), current.flow.name(node)))
-
-
-def _goes_out(current: TraceEvidence, node: int) -> bool:
-    return any(current.goes[port] & TO_OUTPUT for port in current.edges.outputs[node])
 
 
 def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> tuple[str, str]:
@@ -225,7 +221,7 @@ def _evidence(facts: Facts, current: TraceEvidence, indices: list[int], way: Way
     for node in facts.other_cuts(way):
         yield from show_cut(facts, current, node, "cuts another way")
     if way.kind == "unused":
-        for node in [end for end in way.ends if not _goes_out(current, end)][-2:]:
+        for node in [end for end in way.ends if not current.reaches(end, TO_OUTPUT)][-2:]:
             yield op_step(facts, current, node, "its result is not used", facts.layer_of_node(current, node))
     if way.kind == "unread":
         layer = facts.capture.variables[indices[0]].layer or ""

@@ -145,7 +145,7 @@ def _stands_in_loss(facts: Facts, current: TraceEvidence, node: int) -> bool:
         return False
     if root.class_name not in ("Functional", "Sequential") or facts.layer_of_node(current, node) is not None:
         return False
-    if not any(current.goes[port] & TO_BACKWARD for port in current.edges.outputs[node]):
+    if not current.reaches(node, TO_BACKWARD):
         return False  # a metric's
     return not facts.is_replayed(current, current.flow.function(node), current.flow.name(node))
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow import executing_eagerly
 
 import introspect
+from tests.fuzz.pieces import branch_layer
 from tests.matrix.cells import Cell
 from tests.matrix.models import freeze, make_data, unfreeze
 from tests.oracle import Asked, ask, randomize
@@ -273,14 +274,8 @@ def test_a_branch_of_an_eager_step_is_unknown(package: str, eager: bool) -> None
     """A tape sees the branch that a batch takes; compiled, it has zeros for the other."""
     keras = importlib.import_module(package)
 
-    class Branch(keras.layers.Layer):  # type: ignore[misc, name-defined]
-        def build(self, shape: Any) -> None:
-            self.left, self.right = (self.add_weight(shape=(3,), name=name) for name in ("left", "right"))
-
-        def call(self, x: Any) -> Any:
-            return tf.cond(tf.reduce_sum(x) > 0, lambda: x * self.left, lambda: x * self.right)
-
-    model = keras.Sequential([keras.Input((3,)), Branch(name="b"), keras.layers.Dense(1, name="d")])
+    branch = branch_layer(package == "tf_keras")(name="b")
+    model = keras.Sequential([keras.Input((3,)), branch, keras.layers.Dense(1, name="d")])
     model.compile("sgd", "mse", run_eagerly=eager)
     x = np.ones((4, 3), "float32")
     data = tf.data.Dataset.from_tensor_slices((x, x[:, :1])).batch(4)
