@@ -71,19 +71,43 @@ def _report(facts: Facts, current: TraceEvidence, others: list[TraceEvidence], d
         ),
         cause=(
             "Flags were changed between the traces, and each keeps those that it was traced with. Which one runs is decided "
-            "by the batch: its shape, its dtype, whether it has weights, fit or train_on_batch. "
-            f"{'The one for this data' if facts.capture.data_given else 'The latest one'} ({current.trace.id}) "
-            f"{'is against the flags' if wrong_now else 'does what the flags say'}."
+            f"by the batch: its shape, its dtype, whether it has weights, fit or train_on_batch. {_judge(facts, current, wrong_now)}"
         ),
         fix=mend_stale(facts, current, differ),
         evidence=tuple(_say(one, differ, facts) for one in (current, *others)),
     )
 
 
+def _judge(facts: Facts, current: TraceEvidence, wrong_now: bool) -> str:
+    """What the trace that runs next is worth, or would be, if it could be made."""
+    given, trace, failure = facts.capture.data_given, current.trace.id, facts.capture.failure
+    if failure is not None and failure.kind == "retrace":
+        latest = "is against the flags" if wrong_now else "does what the flags say"
+        return (
+            f"The one for this data cannot be made: tracing it raises (INT202). The latest that was ({trace}) {latest}."
+        )
+    if _never_runs(facts, current):
+        rule = "INT201" if failure is not None and failure.kind == "unknown-variable" else "INT202"
+        would = "go against the flags" if wrong_now else "do what the flags say"
+        which = "this data" if given else "the next batch"
+        return f"The one for {which} ({trace}) would {would}, and never runs: making it raises ({rule})."
+    return (
+        f"{'The one for this data' if given else 'The latest one'} ({trace}) "
+        f"{'is against the flags' if wrong_now else 'does what the flags say'}."
+    )
+
+
+def _never_runs(facts: Facts, one: TraceEvidence) -> bool:
+    """Whether a trace is only that of a new optimizer, and the model's own raises in its place."""
+    failure = facts.capture.failure
+    return failure is not None and not failure.at_end and one.trace.current and one.trace.source != "compiled"
+
+
 def _say(one: TraceEvidence, differ: list[int], facts: Facts) -> EvidenceStep:
     trains = [index for index in differ if one.updates(index)]
     said = "none of them" if not trains else "all of them" if len(trains) == len(differ) else f"{len(trains)} of them"
-    return EvidenceStep(note=f"{one.trace.id}, for {one.trace.signature}, trains {said}", trace=one.trace.id)
+    does = f"would train {said}, with a new optimizer" if _never_runs(facts, one) else f"trains {said}"
+    return EvidenceStep(note=f"{one.trace.id}, for {one.trace.signature}, {does}", trace=one.trace.id)
 
 
 RULE = Rule("INT106", "traces-disagree", "warning", "proven", __doc__ or "", check)
