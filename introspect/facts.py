@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -56,7 +56,7 @@ class Facts:
             return ()
         return tuple(
             index
-            for index, variable, row in self.pairs()
+            for index, variable, row in self.pairs
             if variable.role == "model"
             and row.expected
             and current.updates(index) is False
@@ -141,7 +141,7 @@ class Facts:
     def _follows_compile(self) -> bool:
         """Whether the step does as the flags of compile said wherever those of now say otherwise."""
         current, changed = self.current, []
-        for index, variable, row in self.pairs():
+        for index, variable, row in self.pairs:
             if variable.role == "model" and variable.compiled is not None and variable.compiled != row.expected:
                 changed.append((index, variable.compiled))
         return current is not None and bool(changed) and all(current.updates(i) == then for i, then in changed)
@@ -240,7 +240,7 @@ class Facts:
 
     def indices_below(self, path: str) -> list[int]:
         """The variables that a layer and its layers hold."""
-        own = (index for index, variable, _ in self.pairs() if variable.role == "model")
+        own = (index for index, variable, _ in self.pairs if variable.role == "model")
         return [i for i in own if any(one.path == path for one in self.tree.ancestors(self.capture.variables[i].layer))]
 
     @cached_property
@@ -252,7 +252,7 @@ class Facts:
     @cached_property
     def expected_below(self) -> Counter[str]:
         """By layer path: how many variables it and its layers hold that the flags let train, shared ones included."""
-        wanted = (variable for _, variable, row in self.pairs() if variable.role == "model" and row.expected)
+        wanted = (variable for _, variable, row in self.pairs if variable.role == "model" and row.expected)
         return Counter(path for variable in wanted for path in self._list_holders(variable))
 
     def _list_holders(self, variable: CapturedVariable) -> set[str]:
@@ -316,10 +316,11 @@ class Facts:
         history = self.flag_history(indices, frozen)
         return history.list_steps() if history else ()
 
-    def pairs(self) -> Iterator[tuple[int, CapturedVariable, VariableReport]]:
+    @cached_property
+    def pairs(self) -> tuple[tuple[int, CapturedVariable, VariableReport], ...]:
         """(index in the capture, captured variable, row) of each row."""
-        for index, row in zip(self.row_index, self.rows, strict=True):
-            yield index, self.capture.variables[index], row
+        variables = map(self.capture.variables.__getitem__, self.row_index)
+        return tuple(zip(self.row_index, variables, self.rows, strict=True))
 
     def layers_of(self, indices: Sequence[int]) -> tuple[str, ...]:
         """Paths of the owning layers, each once, in order."""

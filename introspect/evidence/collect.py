@@ -17,7 +17,7 @@ from introspect.evidence.scan import (
     TO_PYTHON,
     ForwardScan,
     find_ends,
-    reaches,
+    join_ends,
     scan_back,
 )
 from introspect.evidence.tape import TapeMarks
@@ -27,7 +27,7 @@ from introspect.graph.dataflow import Dataflow
 from introspect.graph.flatten import flatten_graph
 from introspect.graph.parse import ParsedGraph
 from introspect.graph.walk import Edges
-from introspect.records import GradientKind, Updated
+from introspect.records import GradientKind, Updated, WriteKind
 
 BY_ROWS = ("ResourceScatter", "ResourceSparseApply", "UnsortedSegmentSum")
 """Beginnings of the op types in which IndexedSlices end."""
@@ -41,6 +41,7 @@ class TraceEvidence:
         writes: by variable index.
         reads: nodes that read a variable, by variable index.
         goes: [ports] where a value goes: bits of scan.py.
+        reached: [nodes] where any value that a node yields goes.
         tags: [ports] what a value depends on: bits of scan.py.
         marked: [nodes] whether a gradient tape made the op.
         forward: variables that the forward pass reads.
@@ -56,6 +57,7 @@ class TraceEvidence:
     writes: dict[int, list[WriteFact]]
     reads: dict[int, list[int]]
     goes: bytearray
+    reached: bytearray
     tags: bytearray
     marked: bytearray
     forward: frozenset[int]
@@ -76,7 +78,7 @@ class TraceEvidence:
 
     def reaches(self, node: int, ends: int) -> bool:
         """Whether any value that a node yields goes to any of these ends: bits of scan.py."""
-        return reaches(self.edges, self.goes, node, ends)
+        return bool(self.reached[node] & ends)
 
     def updates(self, variable: int) -> bool | None:
         """Whether the trace writes the variable with a value that depends on its gradient; None: unknown."""
@@ -169,11 +171,12 @@ def _scan(
     metric_writes = [a for a in accesses if a.effect != "read" and a.places and roles[a.places[0][0]] == "metric"]
     ends = find_ends(flow, metric_writes)
     goes = scan_back(flow, edges, marked, ends)
+    reached = join_ends(flow, goes)
     reads, onward = _find_reads(accesses), TO_BACKWARD | TO_OUTPUT | TO_PYTHON
     forward = frozenset(
         variable
         for variable, nodes in reads.items()
-        if roles[variable] != "optimizer" and any(reaches(edges, goes, node, onward) for node in nodes)
+        if roles[variable] != "optimizer" and any(reached[node] & onward for node in nodes)
     )
     hyper = {
         i
@@ -184,12 +187,12 @@ def _scan(
     def rank_of(node: int) -> int | None:
         return probe.rank(flow.function(node), flow.name(node), 0) if probe is not None else None
 
-    scan = ForwardScan(flow, edges, resources, marked, set(forward), hyper, goes, rank_of)
+    scan = ForwardScan(flow, edges, resources, marked, set(forward), hyper, reached, rank_of)
     scan.run()
     writes = _find_writes(capture, flow, edges, resources, scan, forward)
     python = any(name in flow.op_types for name in ("PyFunc", "EagerPyFunc", "PyFuncStateless"))
     evidence = TraceEvidence(
-        trace, flow, edges, resources, writes, reads, goes, scan.tags, marked, forward, python, ends, 0, 0
+        trace, flow, edges, resources, writes, reads, goes, reached, scan.tags, marked, forward, python, ends, 0, 0
     )
     return replace(evidence, gradients=_find_gradients(capture, evidence))
 
@@ -209,7 +212,8 @@ def _find_writes(
     owners = Owners(scan, forward)
     known = {index for optimizer in capture.optimizers for index in optimizer.tracks}
     writes: dict[int, list[WriteFact]] = {}
-    for (node, place), (tags, origin, after) in scan.writes.items():
+    frames = flow.frame[[node for node, _ in scan.writes]].tolist()
+    for ((node, place), (tags, origin, after)), frame in zip(scan.writes.items(), frames, strict=True):
         index = place[0]
         access = resources.accesses[node]
         own = access.places[0] == place and bool(tags & GRADIENT) and index in forward
@@ -221,14 +225,15 @@ def _find_writes(
             counts=origin == index and counts_on(flow, edges, access, scan.origin),
             added=access.effect != "assign" or index in known,
         )
-        in_initial = int(flow.frame[node]) in initial
-        kind = "initial" if in_initial else classify_write(capture.variables[index], index, depends, index in forward)
+        kind: WriteKind = "initial"
+        if frame not in initial:
+            kind = classify_write(capture.variables[index], index, depends, index in forward)
         fact = WriteFact(
             node=node,
             place=place,
             effect=access.effect,
             kind=kind,
-            conditional=flow.frame_of(node).conditional,
+            conditional=flow.frames[frame].conditional,
             sparse=is_sparse(access) and bool(tags & GRADIENT),
             first=access.places[0] == place,
         )

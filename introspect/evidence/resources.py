@@ -47,40 +47,48 @@ def resolve_resources(flow: Dataflow, edges: Edges, bindings: tuple[Binding, ...
     """Follow the captured resource handles from their placeholders to the ops that use them."""
     place_of = _bind_ports(flow, edges, bindings)
     handles = frozenset(edges.producer[port] for port in place_of)
-    ambiguous = _pass_on(flow, edges, place_of)
+    users, ambiguous = _pass_on(flow, edges, place_of)
     accesses: dict[int, Access] = {}
     opaque: dict[int, int] = {}
-    passing = _find_passing(flow)
     effects = [effect_of(name) for name in flow.op_types]
-    readers = sorted({node for port in place_of for node in edges.readers[port]})
-    for node, op in zip(readers, flow.op[readers].tolist(), strict=True):
-        if op in passing:
-            continue
+    start, flat = edges.inputs.start, edges.inputs.flat
+    for node, op in zip(users, flow.op[users].tolist(), strict=True):
+        places: list[Place] = []
+        values: list[int] = []
+        for port in flat[start[node] : start[node + 1]]:
+            place = place_of.get(port)
+            if place is None:
+                values.append(port)
+            else:
+                places.append(place)
         effect = effects[op]
-        ports = edges.inputs[node]
-        places = tuple([place_of[port] for port in ports if port in place_of])
         if effect is None:
             opaque.update((place[0], node) for place in places)
         else:
-            accesses[node] = Access(node, effect, places, tuple([p for p in ports if p not in place_of]))
+            accesses[node] = Access(node, effect, tuple(places), tuple(values))
     return Resources(accesses, opaque, ambiguous, handles)
 
 
 def _bind_ports(flow: Dataflow, edges: Edges, bindings: tuple[Binding, ...]) -> dict[int, Place]:
     by_name = {binding.placeholder: (binding.variable, binding.replica) for binding in bindings}
     bound: dict[int, Place] = {}
-    main = flow.bodies[0]
-    handles = select_nodes(flow, {"Placeholder", "VarHandleOp", "Arg", "_Arg"})
-    for node in handles[flow.frame[handles] == 0].tolist():
-        place = by_name.get(main.name_of(int(flow.local[node])))
+    nodes = select_nodes(flow, {"Placeholder", "VarHandleOp", "Arg", "_Arg"})
+    nodes = nodes[flow.frame[nodes] == 0]
+    for node, name in zip(nodes.tolist(), flow.names(nodes), strict=True):
+        place = by_name.get(name)
         if place is not None:
             bound.update(dict.fromkeys(edges.outputs[node], place))
     return bound
 
 
-def _pass_on(flow: Dataflow, edges: Edges, place_of: dict[int, Place]) -> dict[int, int]:
-    """Carry places through ops that only hand them on; returns variables whose use a branch decides."""
+def _pass_on(flow: Dataflow, edges: Edges, place_of: dict[int, Place]) -> tuple[list[int], dict[int, int]]:
+    """Carry places through ops that only hand them on.
+
+    Returns:
+        All other ops that take a resource, in program order, and the variables whose use a branch decides.
+    """
     ambiguous: dict[int, int] = {}
+    users: set[int] = set()
     queue = list(place_of)
     passing = _find_passing(flow)
     ops = edges.ops
@@ -88,6 +96,7 @@ def _pass_on(flow: Dataflow, edges: Edges, place_of: dict[int, Place]) -> dict[i
         port = queue.pop()
         for node in edges.readers[port]:
             if ops[node] not in passing:
+                users.add(node)
                 continue
             places = {place_of[p] for p in edges.inputs[node] if p in place_of}
             if len(places) > 1:
@@ -97,7 +106,7 @@ def _pass_on(flow: Dataflow, edges: Edges, place_of: dict[int, Place]) -> dict[i
                 if made not in place_of:
                     place_of[made] = next(iter(places))
                     queue.append(made)
-    return ambiguous
+    return sorted(users), ambiguous
 
 
 def _find_passing(flow: Dataflow) -> set[int]:

@@ -7,7 +7,11 @@ every gradient (DESIGN.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
 
 from introspect.evidence.resources import Access, Place, Resources
 from introspect.graph.dataflow import Dataflow
@@ -38,6 +42,9 @@ TO_PYTHON = 4
 
 VALUE_WISE = ELEMENTWISE | {"ConcatV2"}
 """Ops whose result holds each value on its own."""
+
+ONWARD, MARKED, APART = 1, 2, 3
+"""Ways to evaluate a node: gradients may end there, or go into a forward pass; the tape made it; it uses memory."""
 
 MOST_PASSES = 16
 """A nest of loops needs one pass more than it is deep."""
@@ -76,9 +83,12 @@ def scan_back(flow: Dataflow, edges: Edges, marked: bytearray, ends: Iterable[in
     return goes
 
 
-def reaches(edges: Edges, goes: bytearray, node: int, ends: int) -> bool:
-    """Whether any value that a node yields goes to any of these ends."""
-    return any(goes[port] & ends for port in edges.outputs[node])
+def join_ends(flow: Dataflow, goes: bytearray) -> bytearray:
+    """[nodes] where any value that a node yields goes."""
+    joined = np.zeros(flow.nodes, dtype=np.uint8)
+    made = flow.port_node >= 0
+    np.bitwise_or.at(joined, flow.port_node[made], np.frombuffer(goes, dtype=np.uint8)[made])
+    return bytearray(joined)
 
 
 def find_tests(flow: Dataflow) -> dict[int, list[int]]:
@@ -117,7 +127,7 @@ class ForwardScan:
     Attributes:
         tags: [ports] bits GRADIENT … RAW.
         origin: [ports] the variable whose value it is made of: one, NOBODY or SEVERAL.
-        goes: [ports] bits TO_BACKWARD …
+        reached: [nodes] bits TO_BACKWARD … of what each yields.
         writes: by node and place, (tags, origin, whether a gradient was written there before).
     """
 
@@ -129,7 +139,7 @@ class ForwardScan:
         marked: bytearray,
         cut: set[int],
         hyper: set[int],
-        goes: bytearray,
+        reached: bytearray,
         rank_of: RankOf,
     ) -> None:
         self.flow = flow
@@ -145,7 +155,7 @@ class ForwardScan:
         self.writes: dict[tuple[int, Place], tuple[int, int, bool]] = {}
         self.base = self._base_tags(marked)
         self.marked = marked
-        self.goes = goes
+        self.reached = reached
         self.apart = bytearray(flow.nodes)
         self.reductions = {int(n) for n in select_nodes(flow, REDUCTIONS) if not marked[int(n)]}
         self.sizes = frozenset(select_nodes(flow, SIZES).tolist())
@@ -177,31 +187,55 @@ class ForwardScan:
 
     def _pass(self) -> None:
         # The hot loop: what `_evaluate` does for one node, on flat arrays.
-        tags, origin, base = self.tags, self.origin, self.base
-        start, flat, made = self.edges.inputs.start, self.edges.inputs.flat, self.edges.outputs.start
-        apart, marked = self.apart, self.marked
-        first = here = 0
-        for node in range(self.flow.nodes):
-            tag, source = base[node], NOBODY
-            last, end = start[node + 1], made[node + 1]
+        tags, origin, flat = self.tags, self.origin, self.edges.inputs.flat
+        # Port -1 is nothing: the last item, by Python's way to count.
+        tags.append(0)
+        origin.append(NOBODY)
+        for node, tag, way, first, last, here, end in self._list_busy():
+            source = NOBODY
             for port in flat[first:last]:
-                if port >= 0:
-                    tag |= tags[port]
-                    other = origin[port]
-                    if other != source and other != NOBODY:
-                        source = other if source == NOBODY else SEVERAL
-            first = last
-            if apart[node]:
+                tag |= tags[port]
+                other = origin[port]
+                if other != source and other != NOBODY:
+                    source = other if source == NOBODY else SEVERAL
+            if way == APART:
                 tag, source = self._use(node, tag, source)
-            elif marked[node]:
+            elif way == MARKED:
                 source = NOBODY  # a gradient is made of all values at once, and is nobody's content
                 tag &= ~(INNER | RAW)
-            elif tag & (GRADIENT | NORM | RAW):
+            elif way == ONWARD and tag & (GRADIENT | NORM | RAW):
                 tag = self._go_on(node, tag, source)
+            elif tag & GRADIENT:
+                tag &= ~(INNER | RAW)
             while here < end:
                 tags[here] = tag
                 origin[here] = source
                 here += 1
+        del tags[-1], origin[-1]
+
+    def _list_busy(self) -> Iterator[tuple[int, int, int, int, int, int, int]]:
+        """(node, its base, its way, begin and end of its inputs and of its outputs) of all nodes but plain sources.
+
+        What those yield is told at once.
+        """
+        begin = self.flow.input_start
+        made = np.frombuffer(self.edges.outputs.start, dtype=np.int32)
+        base, way = np.frombuffer(self.base, dtype=np.uint8), self._find_ways()
+        idle = (np.diff(begin) == 0) & (way != APART)
+        told = np.repeat(np.where(idle, base, 0), np.diff(made))
+        self.tags[int(made[0]) : int(made[-1])] = told.astype(np.uint8).tobytes()
+        busy = np.flatnonzero(~idle).astype(np.int32)
+        columns = (busy, begin[busy], begin[busy + 1], made[busy], made[busy + 1])
+        node, first, last, here, end = (array("i", column.tobytes()) for column in columns)
+        return zip(node, base[busy].tobytes(), way[busy].tobytes(), first, last, here, end, strict=True)
+
+    def _find_ways(self) -> NDArray[np.uint8]:
+        """[nodes] how each is evaluated."""
+        way = np.where(np.frombuffer(self.reached, dtype=np.uint8) & TO_BACKWARD, ONWARD, 0).astype(np.uint8)
+        way[list(self.reductions)] = ONWARD
+        way[np.frombuffer(self.marked, dtype=np.uint8) != 0] = MARKED
+        way[np.frombuffer(self.apart, dtype=np.uint8) != 0] = APART
+        return way
 
     def _settle(self) -> None:
         """Again the nodes below what changed behind them, in their order, until nothing changes."""
@@ -271,7 +305,7 @@ class ForwardScan:
         tensors is a norm.
         """
         tag &= ~(INNER | RAW)
-        if reaches(self.edges, self.goes, node, TO_BACKWARD):
+        if self.reached[node] & TO_BACKWARD:
             kept = self._weigh(node)
             if kept == INNER:
                 return tag | GRADIENT | INNER

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from introspect.capture.record import CapturedVariable
 from introspect.evidence.resources import Access, Place
@@ -25,8 +25,7 @@ from introspect.records import WriteKind
 _COUNTING = ("int", "uint", "bool", "string")
 
 
-@dataclass(frozen=True, slots=True)
-class WriteFact:
+class WriteFact(NamedTuple):
     """One write of one place in one trace, with program numbers."""
 
     node: int
@@ -39,8 +38,7 @@ class WriteFact:
     """Whether the place is the op's own variable, not a slot of a fused optimizer op."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dependence:
+class Dependence(NamedTuple):
     """What a written value depends on: bits and origin of scan.py.
 
     Attributes:

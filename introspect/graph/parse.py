@@ -10,7 +10,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import count, repeat
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from introspect.errors import GraphError
 from introspect.graph.check import refuse_damage
-from introspect.graph.messages import NodeMessages, split_graph
+from introspect.graph.messages import END, NodeMessages, split_graph
 from introspect.graph.order import sort_nodes
 
 Ints = NDArray[np.int32]
 
-MISSING = -2
+MISSING = np.iinfo(np.int32).max
 
 
 class FunctionBody:
@@ -60,10 +60,9 @@ class FunctionBody:
         returned = [table.references[reference] for reference in returns]
         self.op_types = list(table.op_types)
         ports = _Ports(self, table)
-        start = _sum_up(np.asarray(table.counts, dtype=np.int32))
-        reads = np.asarray(table.inputs, dtype=np.int32)
-        order = sort_nodes(start, _leave_loops(ports.makers[reads], table))
-        self._number(table, ports, *_arrange(start, reads, order))
+        start = _sum_up(table.counts)
+        order = sort_nodes(start, _leave_loops(ports.makers[table.inputs], table))
+        self._number(table, ports, *_arrange(start, table.inputs, order))
         self.returns: list[int] = ports.numbers[returned].tolist()
 
     @property
@@ -82,7 +81,7 @@ class FunctionBody:
     def _number(self, table: _Messages, ports: _Ports, order: Ints, start: Ints, reads: Ints) -> None:
         """Number the nodes: an op each, but for the parts of an IdentityN."""
         defs = order.shape[0]
-        op = np.asarray(table.ops, dtype=np.int32)[order]
+        op = table.ops[order]
         data = ports.numbers[reads] >= 0
         width = np.bincount(np.repeat(np.arange(defs), np.diff(start))[data], minlength=defs)
         apart = op == table.op_types.get("IdentityN", -1)
@@ -96,48 +95,48 @@ class FunctionBody:
         own = np.zeros(defs, dtype=bool)
         own[order] = apart
         made = len(self.arguments)
-        makers, index = ports.made_by(made), np.asarray(ports.index, dtype=np.int32)
+        makers, index = ports.made_by(made), ports.index
         self.port_index: Ints = index
         self.port_name = ports.names
         self.port_node: Ints = np.full(index.shape[0], -1, dtype=np.int32)
         self.port_node[made:] = first[makers] + np.where(own[makers], index[made:], 0)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Messages:
     """The NodeDefs of one function as numbers; each text once.
 
     Attributes:
         names: of all, in the order of the file.
-        nodes: by name, the place in the file.
         op_types: by name, its number.
-        ops: op type of each.
-        counts: how many inputs each has.
-        inputs: their references, one after another.
+        ops: int32 [nodes], op type of each.
+        counts: [nodes], how many inputs each has.
+        inputs: int32 [inputs], their references, one after another.
         references: by text, its number.
     """
 
     names: list[str]
-    nodes: dict[str, int]
     op_types: defaultdict[str, int]
-    ops: array[int]
-    counts: array[int]
-    inputs: array[int]
+    ops: Ints
+    counts: NDArray[Any]
+    inputs: Ints
     references: defaultdict[str, int]
 
 
 def _read_messages(defs: NodeMessages) -> _Messages:
-    table = _Messages([], {}, _number_texts(), array("i"), array("i"), array("i"), _number_texts())
-    for block in defs.heads():
-        # Field by field takes half of node by node.
-        table.names += [node.name for node in block]
-        table.ops.extend(map(table.op_types.__getitem__, [node.op for node in block]))
-        fields = [node.input for node in block]
-        inputs = [field[:] for field in fields]
-        table.counts.extend(map(len, inputs))
-        table.inputs.extend(map(table.references.__getitem__, chain.from_iterable(inputs)))
-    table.nodes.update(zip(table.names, count()))
-    return table
+    names: list[str] = []
+    op_types, references = _number_texts(), _number_texts()
+    ops, inputs = array("i"), array("i")
+    for block in defs.columns():
+        names += block.names
+        ops.extend(map(op_types.__getitem__, block.ops))
+        inputs.extend(map(references.__getitem__, block.inputs))
+    found = np.asarray(inputs, dtype=np.int32)
+    end = found == references[END]
+    counts = np.diff(np.flatnonzero(end), prepend=-1) - 1
+    if counts.shape[0] != len(names):
+        raise ValueError("an input without a name")
+    return _Messages(names, op_types, np.asarray(ops, dtype=np.int32), counts, found[~end], references)
 
 
 def _number_texts() -> defaultdict[str, int]:
@@ -156,25 +155,27 @@ class _Ports:
 
     def __init__(self, body: FunctionBody, table: _Messages) -> None:
         self.body = body
-        self.arguments = {argument: i for i, argument in enumerate(body.arguments)}
-        made, count = len(body.arguments), len(table.references)
-        parts = [reference.partition(":") for reference in table.references]
+        made = len(body.arguments)
+        known = {argument: -1 - i for i, argument in enumerate(body.arguments)}
+        known.update(zip(table.names, count()))
+        # By map and zip, not in a loop: there is a reference for nearly each node.
+        nodes, _, texts = zip(*map(str.partition, table.references, repeat(":")), strict=True)
+        found = np.asarray([*map(known.get, nodes, repeat(MISSING))], dtype=np.int32)
         outputs = _number_texts()
-        output = np.fromiter([outputs[text] for _, _, text in parts], dtype=np.int32, count=count)
-        found = [table.nodes.get(name, MISSING) for name, _, _ in parts]
-        self.makers: Ints = np.asarray(found, dtype=np.int32)
-        new = self.makers != MISSING
-        same = self._find_same(parts, table.references) if "0" in outputs else {}
+        output = np.asarray([*map(outputs.__getitem__, texts)], dtype=np.int32)
+        new = (found >= 0) & (found != MISSING)
+        same = self._find_same(table.references, nodes, np.flatnonzero(output == outputs["0"]).tolist())
         new[list(same)] = False
-        self.numbers: Ints = np.where(new, made - 1 + np.cumsum(new), -1).astype(np.int32)
-        for place in np.flatnonzero(self.makers == MISSING).tolist():
-            self.makers[place], self.numbers[place] = self._find_other(parts[place][0], table.nodes)
-        for place, first in same.items():
-            self.numbers[place] = self.numbers[first]
+        self.numbers: Ints = np.where(new, made - 1 + np.cumsum(new), np.maximum(-1 - found, -1)).astype(np.int32)
+        self.numbers[list(same)] = self.numbers[list(same.values())]
+        controls = np.flatnonzero(found == MISSING)
+        found[controls] = self._find_controls([nodes[place] for place in controls.tolist()], known)
+        self.makers: Ints = np.maximum(found, -1)
         named = [_split_output(text) for text in outputs]
-        kept = output[new].tolist()
-        self.names = [*body.arguments, *(named[code][0] for code in kept)]
-        self.index = [*range(made), *(named[code][1] for code in kept)]
+        kept = output[new]
+        self.names = [*body.arguments, *map([name for name, _ in named].__getitem__, kept.tolist())]
+        index = np.asarray([index for _, index in named], dtype=np.int32)
+        self.index: Ints = np.concatenate([np.arange(made, dtype=np.int32), index[kept]])
 
     def made_by(self, arguments: int) -> Ints:
         """Places in the file of the nodes that yield the ports behind the arguments."""
@@ -184,19 +185,19 @@ class _Ports:
         return makers[arguments:]
 
     @staticmethod
-    def _find_same(parts: list[tuple[str, str, str]], references: dict[str, int]) -> dict[int, int]:
+    def _find_same(references: dict[str, int], nodes: Sequence[str], firsts: list[int]) -> dict[int, int]:
         """References that mean the same as another: a plain GraphDef writes "node" and "node:0" for the first output."""
-        return {i: references[name] for i, (name, _, text) in enumerate(parts) if text == "0" and name in references}
+        return {place: references[nodes[place]] for place in firsts if nodes[place] in references}
 
-    def _find_other(self, name: str, nodes: dict[str, int]) -> tuple[int, int]:
-        """(node, port) of an argument, or of a control input."""
-        if name in self.arguments:
-            return -1, self.arguments[name]
-        node = nodes.get(name[1:]) if name[0] == "^" else None
-        if node is None and name[1:] not in self.arguments:
+    def _find_controls(self, names: list[str], known: dict[str, int]) -> list[int]:
+        """Nodes of control inputs; negative for an argument, and for the mark behind a node's inputs."""
+        places = [known.get(name[1:], MISSING) if name[:1] == "^" else MISSING for name in names]
+        wrong = {name for name, place in zip(names, places, strict=True) if place == MISSING} - {END}
+        if wrong:
             where = self.body.name or "of the step"
-            raise GraphError(f"graph {where}: no node {name.removeprefix('^')!r}; the GraphDef is damaged")
-        return (-1 if node is None else node), -1
+            named = min(wrong).removeprefix("^")
+            raise GraphError(f"graph {where}: no node {named!r}; the GraphDef is damaged")
+        return [-1 if place == MISSING else place for place in places]
 
 
 def _split_output(text: str) -> tuple[str, int]:
@@ -216,7 +217,7 @@ def _leave_loops(before: Ints, table: _Messages) -> Ints:
     """Nodes to wait for: in the old control flow a loop's Merge does not wait for what its last pass hands on."""
     if "NextIteration" not in table.op_types:
         return before
-    ops = np.asarray([*table.ops, -1], dtype=np.int32)
+    ops = np.append(table.ops, np.int32(-1))
     return np.where(ops[before] == table.op_types["NextIteration"], np.int32(-1), before)
 
 

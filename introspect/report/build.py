@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,7 @@ class _RowBuilder:
         self.tracker = {
             index: o for o in reversed(capture.optimizers) for index in (*(s.variable for s in o.slots), *o.tracks)
         }
+        self.fit_ends = Counter(end.target for end in capture.fit_end)
         self.books: dict[tuple[int, int], list[CapturedSlot]] = {}
         for optimizer in capture.optimizers:
             for book in optimizer.slots:
@@ -76,7 +78,7 @@ class _RowBuilder:
 
     def row(self, index: int) -> VariableReport:
         variable = self.capture.variables[index]
-        updated, why = self.updated(index)
+        updated, why = self.updated([one.gradient(index) for one in self.evidence])
         gradient, reason = self.gradient(index)
         optimizer = self.tracker.get(index)
         return VariableReport(
@@ -100,9 +102,10 @@ class _RowBuilder:
             measured=self.measured(index),
         )
 
-    def updated(self, index: int) -> tuple[Updated, str | None]:
-        updated = summarize_updates(one.updates(index) for one in self.evidence)
-        reasons = [reason for one in self.evidence for reason in [one.gradient(index)[1]] if reason]
+    def updated(self, found: Sequence[tuple[GradientKind, str | None]]) -> tuple[Updated, str | None]:
+        """By what each trace says of the gradient: (updated, the reason where it is unknown)."""
+        updated = summarize_updates([None if kind == "unknown" else kind != "none" for kind, _ in found])
+        reasons = [reason for _, reason in found if reason]
         if updated == "unknown" and not reasons:
             reasons = ["no trace of the step could be read"]
         return updated, reasons[0] if reasons else None
@@ -112,9 +115,9 @@ class _RowBuilder:
 
     def writes(self, index: int) -> tuple[Write, ...]:
         found = [self.write(one, fact) for one in self.evidence for fact in one.writes.get(index, ())]
-        device = self.capture.variables[index].device
-        ends = [end for end in self.capture.fit_end if end.target == index]
-        found += [Write("average", None, None, device, None, False, None, FIT_END, None) for _ in ends]
+        if index in self.fit_ends:
+            device = self.capture.variables[index].device
+            found += [Write("average", None, None, device, None, False, None, FIT_END, None)] * self.fit_ends[index]
         return tuple(found)
 
     def write(self, one: TraceEvidence, fact: WriteFact) -> Write:
@@ -142,7 +145,9 @@ class _RowBuilder:
         return own or fact.kind not in ("gradient", "decay", "state", "initial")
 
     def slots(self, index: int, optimizer: CapturedOptimizer | None) -> tuple[SlotReport, ...]:
-        books = self.books.get((id(optimizer), index), ())
+        books = self.books.get((id(optimizer), index))
+        if not books:
+            return ()
         return tuple(self.slot(book.slot, book.name) for book in books)
 
     def slot(self, index: int, name: str) -> SlotReport:
@@ -157,10 +162,10 @@ class _RowBuilder:
         return None if placement is None else placement.device_of_write(fact)
 
     def gradient_device(self, index: int) -> str | None:
-        if self.current is None or not self.current.updates(index):
+        placement = self.placements.get(self.current.trace.id) if self.current is not None else None
+        if placement is None or not placement.evidence.updates(index):
             return None
-        placement = self.placements.get(self.current.trace.id)
-        return None if placement is None else placement.device_of_gradient(index)
+        return placement.device_of_gradient(index)
 
     def measured(self, index: int) -> Measured | None:
         numbers = self.numbers.get(index)

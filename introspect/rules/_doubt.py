@@ -18,7 +18,7 @@ def is_doubtful(facts: Facts) -> bool:
         return True
     return any(
         _is_doubtful(facts, current, index)
-        for index, variable, row in facts.pairs()
+        for index, variable, row in facts.pairs
         if variable.role == "model" and not row.expected
     )
 

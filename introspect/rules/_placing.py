@@ -47,7 +47,7 @@ def list_spreads(facts: Facts) -> Iterator[Spread]:
     current = facts.current
     if current is None or not any(placed.trace == current.trace.id for placed in facts.capture.placements):
         return
-    for index, _, row in facts.pairs():
+    for index, _, row in facts.pairs:
         if current.updates(index):
             yield Spread(index, row, row.device, row.gradient_device, find_update(row, current.trace.id))
 

@@ -131,7 +131,7 @@ def mend_kept(name: str) -> str:
 
 def compare_flags(facts: Facts, current: TraceEvidence) -> EvidenceStep:
     """What the trace trains, and what the flags of now ask for, layer by layer."""
-    rows = [(index, row.expected) for index, variable, row in facts.pairs() if variable.role == "model"]
+    rows = [(index, row.expected) for index, variable, row in facts.pairs if variable.role == "model"]
     trains = [index for index, _ in rows if current.updates(index)]
     wanted = [index for index, expected in rows if expected]
     return EvidenceStep(

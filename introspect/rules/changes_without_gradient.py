@@ -57,14 +57,14 @@ def check(facts: Facts) -> Iterator[Finding]:
     if current is None:
         return
     groups: dict[str, list[int]] = {}
-    for index, variable, row in facts.pairs():
+    for index, variable, row in facts.pairs:
         if variable.role == "model" and row.expected and current.updates(index) is False:
             kind = _find_kind(facts, current, index)
             if kind:
                 groups.setdefault(kind, []).append(index)
     for kind, indices in groups.items():
         yield _report(facts, current, kind, indices, trainable=True)
-    targets = [i for i, _, row in facts.pairs() if not row.expected and _is_target(facts, current, i)]
+    targets = [i for i, _, row in facts.pairs if not row.expected and _is_target(facts, current, i)]
     if targets:
         yield _report(facts, current, "average", targets, trainable=False)
 

@@ -35,7 +35,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     """One finding for each container."""
     ignored: dict[str, list[int]] = {}
     holding: dict[str, list[int]] = {}
-    for index, variable, row in facts.pairs():
+    for index, variable, row in facts.pairs:
         if variable.role != "model" or not variable.watched or variable.layer is None:
             continue
         frozen = facts.tree.outermost_frozen(variable.layer)

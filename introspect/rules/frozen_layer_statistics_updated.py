@@ -44,7 +44,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     if current is None:
         return
     groups: dict[tuple[str, bool | None], list[int]] = {}
-    for index, variable, row in facts.pairs():
+    for index, variable, row in facts.pairs:
         if (
             variable.role == "model"
             and not row.expected
@@ -137,7 +137,7 @@ def _contradicts_elsewhere(facts: Facts, current: TraceEvidence) -> bool:
     """Whether the trace trains or leaves out other variables against their flags, as only an old one does."""
     if current.trace.source != "compiled" or facts.capture.model.custom_train_step:
         return False
-    trained = (row.expected for index, one, row in facts.pairs() if one.role == "model" and current.updates(index))
+    trained = (row.expected for index, one, row in facts.pairs if one.role == "model" and current.updates(index))
     return bool(facts.left_out) or not all(trained)
 
 

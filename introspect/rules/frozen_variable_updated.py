@@ -62,7 +62,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     if current is None:
         return
     groups: dict[tuple[str, bool, bool, bool | None], list[int]] = {}
-    for index, variable, row in facts.pairs():
+    for index, variable, row in facts.pairs:
         if variable.role == "model" and not row.expected:
             kind = _find_kind(facts, current, index)
             if kind is not None:

@@ -68,7 +68,7 @@ def _find_blamed(facts: Facts, failure: StepFailure) -> CapturedOptimizer | None
 
 def _explain(facts: Facts, failure: StepFailure) -> str:
     optimizer = _find_blamed(facts, failure)
-    ours = {index for index, variable, _ in facts.pairs() if variable.role == "model"}
+    ours = {index for index, variable, _ in facts.pairs if variable.role == "model"}
     if optimizer is not None and not optimizer.tracks and not optimizer.foreign:
         return (
             "An optimizer takes no new variables once it is built, and this one was built with none at all: so Keras 3's "

@@ -52,7 +52,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 def _name_kept(facts: Facts, current: TraceEvidence) -> str | None:
     """The tf.function of the user's in whose older trace all training stands."""
-    return name_kept(current, [write.node for index, _, _ in facts.pairs() for write in current.gradient_writes(index)])
+    return name_kept(current, [write.node for index, _, _ in facts.pairs for write in current.gradient_writes(index)])
 
 
 def _uses_old_alone(capture: Capture, bound: set[int]) -> bool:
@@ -70,7 +70,7 @@ def _is_default(mine: CapturedOptimizer) -> bool:
 def _misses(facts: Facts, mine: CapturedOptimizer, bound: set[int]) -> bool:
     """Whether the step trains, and binds nothing of the model's optimizer but something of another."""
     current = facts.current
-    trains = current is not None and any(current.updates(index) for index, _, _ in facts.pairs())
+    trains = current is not None and any(current.updates(index) for index, _, _ in facts.pairs)
     if not trains or bound.intersection(mine.variables):
         return False
     return any(facts.capture.variables[index].role in ("untracked", "optimizer") for index in bound)

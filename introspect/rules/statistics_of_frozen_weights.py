@@ -36,7 +36,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     frozen: dict[str, bool] = {}
     moving: dict[str, list[int]] = {}
-    for index, variable, row in facts.pairs():
+    for index, variable, row in facts.pairs:
         if variable.layer is None or variable.role != "model":
             continue
         if variable.watched:

@@ -41,7 +41,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     differ = [
         index
-        for index, variable, row in facts.pairs()
+        for index, variable, row in facts.pairs
         if variable.role == "model" and any(_contradicts(current, one, index, row.expected) for one in others)
     ]
     if differ:

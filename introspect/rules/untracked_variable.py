@@ -43,7 +43,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     still: list[int] = []
     trained: list[int] = []
-    for index, variable, row in facts.pairs():
+    for index, variable, row in facts.pairs:
         if variable.role != "untracked" or not (row.trainable and row.expected):
             continue
         if current.updates(index):

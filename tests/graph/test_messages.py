@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tensorboard.compat.proto import graph_pb2
 
 from introspect.errors import GraphError
-from introspect.graph.messages import AT_ONCE, NodeMessages, split_graph
+from introspect.graph.messages import AT_ONCE, END, NodeMessages, split_graph
+from introspect.graph.parse import ParsedGraph
 from introspect.graph.text import parse_text
 from tests.evidence.steps import STEPS
 
@@ -22,7 +23,14 @@ TEXTS = {name: step.text for name, step in STEPS.items()} | {
 
 def list_heads(nodes: NodeMessages) -> list[tuple[str, str, list[str]]]:
     """(name, op, inputs) of all nodes."""
-    return [(node.name, node.op, list(node.input)) for block in nodes.heads() for node in block]
+    found: list[tuple[str, str, list[str]]] = []
+    for block in nodes.columns():
+        inputs = iter(block.inputs)
+        rows = [list(iter(inputs.__next__, END)) for _ in block.names]
+        if next(inputs, None) is not None:
+            raise GraphError("an input without a name")
+        found += zip(block.names, block.ops, rows, strict=True)
+    return found
 
 
 def read_heads(nodes: list[graph_pb2.GraphDef]) -> list[tuple[str, str, list[str]]]:
@@ -80,7 +88,29 @@ def test_damage(name: str, cut: float, noise: bytes) -> None:
     place = int(cut * len(graph))
     damaged = graph[:place] + noise + graph[place:]
     whole, found = read_graph(damaged), cut_graph(damaged)
-    assert whole is None or found == whole
+    assert whole is None or found == (None if lacks_name(whole) else whole)
+
+
+def lacks_name(whole: list[list[tuple[str, str, list[str]]]]) -> bool:
+    """Whether a node has no name or no op, or an input has none."""
+    return any(not all((name, op, *inputs)) for nodes in whole for name, op, inputs in nodes)
+
+
+def make_negation(**changed: str) -> bytes:
+    """A node that reads another, with these fields changed."""
+    fields = {"name": "a", "op": "Neg", "input": "b"} | changed
+    graph = graph_pb2.GraphDef()
+    graph.node.add(name="b", op="Const")
+    graph.node.add(name=fields["name"], op=fields["op"], input=[fields["input"]])
+    return graph.SerializeToString()
+
+
+@pytest.mark.parametrize("lacking", ["name", "op", "input"])
+def test_nameless(lacking: str) -> None:
+    """What has no name is refused, and its twin is read."""
+    assert ParsedGraph(make_negation()).main.nodes == 2
+    with pytest.raises(GraphError):
+        ParsedGraph(make_negation(**{lacking: ""}))
 
 
 def test_refusal_says_why() -> None:
