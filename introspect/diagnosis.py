@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from introspect.capture.record import Anew, Capture
+from introspect.capture.record import Anew, Asked, Capture
 from introspect.collector import collector_paused
 from introspect.errors import IntrospectError
 from introspect.evidence.collect import collect_trace
@@ -47,23 +47,41 @@ def diagnose_surely(capture: Capture, rules: Sequence[Rule], renew: Callable[[],
         # The flags of tf_keras' compile explain the rest: what the step sets itself is all that is asked.
         anew = None if facts.flags_of_compile else _compare(capture, _diagnose(later, ())[0])
         timings = (*capture.timings, ("second step", time.perf_counter() - started))
-        sure = replace(capture, anew=anew, step_flags=later.step_flags, timings=timings)
+        asked = None if facts.flags_of_compile else _place_asked(later, _pair(capture, later))
+        sure = replace(capture, anew=anew, asked=asked, step_flags=later.step_flags, timings=timings)
         return _diagnose(sure, rules)[1]
 
 
 def _compare(capture: Capture, later: Facts) -> Anew:
     """What the second step does, by the variables of the first capture."""
-    places = {variable.path: index for index, variable in enumerate(capture.variables) if variable.role == "model"}
     current, trains, writes = later.current, set(), set()
-    for index, variable in enumerate(later.capture.variables):
-        place = places.get(variable.path) if variable.role == "model" else None
-        if current is None or place is None:
+    for index, place in _pair(capture, later.capture).items():
+        if current is None:
             continue
         if current.updates(index):
             trains.add(place)
         if any(write.kind != "initial" for write in current.writes.get(index, ())):
             writes.add(place)
     return Anew(frozenset(trains), frozenset(writes))
+
+
+def _pair(capture: Capture, later: Capture) -> dict[int, int]:
+    """The model's variables in a later capture, and where they stand in the first."""
+    places = {variable.path: index for index, variable in enumerate(capture.variables) if variable.role == "model"}
+    own = ((index, variable) for index, variable in enumerate(later.variables) if variable.role == "model")
+    return {index: places[variable.path] for index, variable in own if variable.path in places}
+
+
+def _place_asked(later: Capture, places: dict[int, int]) -> Asked | None:
+    """What the second step asks its tapes for, by the variables of the first capture."""
+    asked = later.asked
+    if asked is None:
+        return None
+    variables, given, unsure = (
+        frozenset(places[index] for index in found if index in places)
+        for found in (asked.variables, asked.given, asked.unsure)
+    )
+    return Asked(variables, given, unsure, asked.places)
 
 
 def _diagnose(capture: Capture, rules: Sequence[Rule]) -> tuple[Facts, Report]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from introspect.capture.record import Capture, CapturedVariable, FlagWrite, Probe
 from introspect.evidence.collect import TraceEvidence
@@ -17,6 +18,9 @@ from introspect.evidence.writes import counts
 from introspect.expectation import LayerTree
 from introspect.history import FlagHistory, find_history, find_step_flags
 from introspect.records import EvidenceStep, Flow, Location, VariableReport
+
+Asking = Literal["unasked", "unanswered", "dropped"]
+"""No tape is asked; one is, and gives none; one gives a gradient that trains nothing, where the variable does not train."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,15 @@ class Facts:
         """Whether Keras' own train_step, traced now, goes by another list than the flags: an overridden property."""
         model, variable = self.capture.model, self.capture.variables[index]
         return not model.custom_train_step and variable.asked is not None and variable.asked != variable.expected
+
+    def how_asked(self, index: int) -> Asking | None:
+        """What the step does about a gradient for the variable, as its tapes were asked; None where that is not known."""
+        asked = self.capture.asked
+        if asked is None or index in asked.unsure:
+            return None
+        if index not in asked.variables:
+            return "unasked"
+        return "dropped" if index in asked.given else "unanswered"
 
     @cached_property
     def left_out(self) -> tuple[int, ...]:

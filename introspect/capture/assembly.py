@@ -15,9 +15,10 @@ from introspect.capture.live.flags import Event, name_events, recorded_writes
 from introspect.capture.measurement.known import place_traces
 from introspect.capture.oddities import find_odd_flags
 from introspect.capture.probe import LiveProbe
-from introspect.capture.record import Capture, CapturedOptimizer, CapturedTrace, FlagWrite, Followed, StepFailure
+from introspect.capture.record import Asked, Capture, CapturedOptimizer, CapturedTrace, FlagWrite, Followed, StepFailure
 from introspect.capture.rows import Rows, fill_rows, find_own_lists
 from introspect.capture.slots import Books, count_iterations, describe_optimizer, is_built, open_optimizer
+from introspect.capture.trace.tapes import Question, read_questions
 from introspect.capture.trace.traces import LiveTrace, freeze_trace
 from introspect.capture.variables import VariableTable, bind_captures
 from introspect.records import ModelSummary, Source
@@ -68,6 +69,8 @@ class Reading:
     followed: Followed | None = None
     step_flags: list[Event] = field(default_factory=list)
     """What the step set while introspect traced it."""
+    questions: list[Question] | None = None
+    """What the current trace asked gradient tapes, where introspect made it."""
     observe: Observer | None = None
     """Adds to the capture what only the live step can tell."""
 
@@ -106,6 +109,7 @@ def assemble(reading: Reading) -> Capture:
         step_flags=name_events(reading.step_flags, model, rows.tree.paths, rows.table.name_rows(), {}),
         warnings=reading.warnings,
         followed=reading.followed,
+        asked=read_asked(reading, rows.table),
         own_lists=find_own_lists(model),
         placements=tuple(place_traces(zip((live.concrete for live in reading.lives), traces, strict=True))),
     )
@@ -116,6 +120,13 @@ def read_flag_writes(reading: Reading, rows: Rows, traces: tuple[CapturedTrace, 
     """What `trace_flags` has recorded of this model and these traces."""
     ids = {id(live.concrete): trace.id for live, trace in zip(reading.lives, traces, strict=True)}
     return recorded_writes(reading.model, rows.tree.paths, rows.table.name_rows(), ids)
+
+
+def read_asked(reading: Reading, table: VariableTable) -> Asked | None:
+    made = any(live.concrete is reading.current and live.source != "compiled" for live in reading.lives)
+    if reading.questions is None or not made:
+        return None
+    return read_questions(reading.questions, reading.current, reading.kept, table)
 
 
 def read_fit_end(reading: Reading, table: VariableTable) -> tuple[Any, StepFailure | None]:

@@ -18,6 +18,7 @@ from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.isolation import find_unknown_variables, list_built
 from introspect.capture.trace.step import is_function, trace_number
+from introspect.capture.trace.tapes import note_questions
 from introspect.capture.trace.traces import LiveTrace, list_live
 from introspect.capture.trace.tracing import is_distributed
 from introspect.capture.trace.twin import forget_built
@@ -74,8 +75,9 @@ def capture_function(
     ):
         reading.kept = kept
         started = time.perf_counter()
-        with scope(), keep_flags(model, keras) if model is not None else nullcontext():
+        with scope(), keep_flags(model, keras) if model is not None else nullcontext(), note_questions() as asked:
             trace_function(reading, step, args, given)
+        reading.questions = asked
         reading.timings.append(("trace", time.perf_counter() - started))
         return assemble(reading)
 

@@ -18,6 +18,7 @@ from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.inputs import read_spec
 from introspect.capture.trace.isolation import Attempt, Feed, trace_isolated
 from introspect.capture.trace.step import StepFunctions, find_functions, list_traces
+from introspect.capture.trace.tapes import note_questions
 from introspect.capture.trace.traces import LiveTrace, number_graph
 from introspect.capture.trace.tracing import enter_strategy, has_custom_step, make_iterator
 from introspect.capture.trace.workers import retype_iterator, uses_coordinator
@@ -72,7 +73,7 @@ def capture_model(
         reading.books = read_books(optimizers)
         reading.kept = stack.enter_context(preserve(model, optimizers=optimizers))
         started = time.perf_counter()
-        with keep_flags(model, keras), record_apart() as reading.step_flags:
+        with keep_flags(model, keras), record_apart() as reading.step_flags, note_questions() as reading.questions:
             attempt = trace_isolated(model, keras, spec, bool(reading.lives), batch_size, eager)
         enter_attempt(reading, attempt)
         reading.timings.append(("trace", time.perf_counter() - started))

@@ -332,6 +332,23 @@ class Followed:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """For which variables a step that introspect traced asks its tapes, and `tf.gradients`, for gradients.
+
+    Attributes:
+        variables: those that are asked for.
+        given: those of which a gradient came.
+        unsure: those asked for in a function of which it is not known whether the step runs it.
+        places: the user's lines that ask.
+    """
+
+    variables: frozenset[int]
+    given: frozenset[int]
+    unsure: frozenset[int] = frozenset()
+    places: tuple[Location, ...] = ()
+
+
+@dataclass(frozen=True)
 class Anew:
     """What a step that is traced now, with the flags as they are, does to the model's variables.
 
@@ -387,3 +404,5 @@ class Capture:
     """`trainable_variables`, `trainable_weights`: those that the model's class overrides."""
     anew: Anew | None = None
     """Of a second step, where the traces that exist do not tell an old flag from what the user's code does."""
+    asked: Asked | None = None
+    """Of the current trace if introspect made it, else of that second step; None where neither is known to tell all."""

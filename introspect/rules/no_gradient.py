@@ -29,6 +29,7 @@ from introspect.evidence.ways import Way
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.remedies import OR
+from introspect.rules._asking import blame_step, show_asking
 from introspect.rules._base import Rule
 from introspect.rules._code import find_whole, is_own_loop, write_anew, write_freeze
 from introspect.rules._cuts import mend_cuts, tell_cuts
@@ -63,7 +64,13 @@ def _key(facts: Facts, index: int) -> tuple[object, ...]:
         return way.kind, layer if facts.is_called(layer) else facts.outermost_uncalled(layer)
     if way.kind == "unused":
         return way.kind, _name_ends(facts, way, index)
-    return way.kind, way.cuts, variable.watched, facts.asks_otherwise(index)
+    return (
+        way.kind,
+        way.cuts,
+        variable.watched,
+        facts.asks_otherwise(index),
+        way.kind == "open" and facts.how_asked(index),
+    )
 
 
 def _report(facts: Facts, current: TraceEvidence, indices: list[int], way: Way) -> Finding:
@@ -185,19 +192,8 @@ def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> t
             f"# in {own}.update_step, write each variable that it is handed"
             + _freeze(facts, indices, f"where {own} is meant to leave {it} out, freeze {it}"),
         )
-    where, owner = (current.trace.caller, "model") if is_own_loop(current) else ("train_step", "self")
-    optimizer = "optimizer" if owner == "model" else "self.optimizer"
-    compiled = ", or the flags were set after compile (tf_keras trains by those of then)"
-    return (
-        f"{their} the loss by differentiable ops; the train step takes no gradient for {it}: it asks for other variables, "
-        "drops the gradient before the optimizer applies it, or runs this part of the forward pass outside of the tape"
-        f"{f'; or {own}, your own optimizer, does not write {it}' if own else ''}"
-        f"{compiled if facts.capture.model.keras == 'tf_keras' else ''}.",
-        f"# in {where}, with the whole forward pass inside the tape:\n"
-        f"gradients = tape.gradient(loss, {owner}.trainable_variables)\n"
-        f"{optimizer}.apply_gradients(zip(gradients, {owner}.trainable_variables))"
-        + _freeze(facts, indices, "where the step is not to train them, freeze them"),
-    )
+    told, code = blame_step(facts, current, indices, own)
+    return told, code + _freeze(facts, indices, "where the step is not to train them, freeze them")
 
 
 def _freeze(facts: Facts, indices: list[int], why: str) -> str:
@@ -227,6 +223,8 @@ def _evidence(facts: Facts, current: TraceEvidence, indices: list[int], way: Way
         layer = facts.capture.variables[indices[0]].layer or ""
         for node in list_python(facts, current, layer)[:1]:
             yield op_step(facts, current, node, "runs Python, of which the graph knows nothing", layer)
+    if way.kind == "open":
+        yield from show_asking(facts, indices)
     for index in indices[:2]:
         reads = current.reads.get(index, ())
         if reads:

@@ -28,6 +28,7 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.remedies import OR
+from introspect.rules._asking import write_step
 from introspect.rules._base import Rule
 from introspect.rules._code import is_own_loop
 from introspect.rules._groups import name_layers
@@ -91,6 +92,8 @@ def _mend(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
     itself = facts.step_flags(left_out, frozen=False)
     if itself:
         return mend_step_flags(False)
+    if _chooses_by_trace(facts, current):
+        return f"{write_step(current)}\n# or, to take turns, choose in the graph: tf.cond on a tf.Variable that the step counts up"
     own = facts.own_optimizer(left_out)
     doubt = f"\n{OR}where that does not help: write each variable that {own}.update_step is handed" if own else ""
     return mend_stale(facts, current, left_out) + doubt
@@ -113,6 +116,8 @@ def _explain(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
         return explain_kept(kept, "flags were set")
     if flags := facts.step_flags(left_out, frozen=False):
         return explain_step_flags(flags)
+    if _chooses_by_trace(facts, current):
+        return _explain_choice(facts, current, left_out)
     if _goes_its_own_way(facts, current, left_out):
         them = agree(len(left_out), "it", "them")
         return (
@@ -130,6 +135,26 @@ def _explain(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
     if _is_own_step(facts, current) and facts.capture.anew is None:
         said.append("(Or the model's own train_step takes no gradient for them.)")
     return " ".join(part for part in said if part)
+
+
+def _chooses_by_trace(facts: Facts, current: TraceEvidence) -> bool:
+    """Whether a step traced now, by the flags of now, leaves out what this trace trains as they say."""
+    return bool(_find_traded(facts, current))
+
+
+def _find_traded(facts: Facts, current: TraceEvidence) -> list[int]:
+    anew = facts.capture.anew
+    own = (index for index, variable, row in facts.pairs if variable.role == "model" and row.expected)
+    return [] if anew is None else [index for index in own if current.updates(index) and index not in anew.trains]
+
+
+def _explain_choice(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
+    traded = _find_traded(facts, current)
+    return (
+        f"The model's own code decides in Python, while the step is traced, which variables it trains: by a count, an attribute, "
+        f"a flag. The trace that runs{name_origin(current)} leaves {agree(len(left_out), 'it', 'them')} out; one traced now would train "
+        f"{agree(len(left_out), 'it', 'them')}, and leave out {name_some(facts.paths_of(traded))}. Each trace keeps its choice."
+    )
 
 
 def _blame_optimizer(current: TraceEvidence, own: str, left_out: list[int]) -> str:

@@ -38,7 +38,9 @@ TOLD: dict[str, list[tuple[str, str]]] = {
     "own_statistics_frozen_late": [("INT102", "A step traced now does it too: RunningMean assigns at situations.py:")],
     "frozen_for_another_model": [("INT101", " while layer shared was trainable")],
     "discriminator_frozen_for_the_gan": [("INT101", "If that is meant for a model that contains it, as in a GAN")],
-    "part_of_the_forward_pass_outside_the_tape": [("INT104", "runs this part of the forward pass outside of the tape")],
+    "part_of_the_forward_pass_outside_the_tape": [
+        ("INT104", "gives None: part of that way stands outside of the tape")
+    ],
     "output_goes_into_a_metric_only": [
         ("INT104", "does not reach the loss: it goes only into a metric or into what the step returns.")
     ],
@@ -49,7 +51,7 @@ TOLD: dict[str, list[tuple[str, str]]] = {
         ("INT104", "Every way from them to the loss is cut: by ArgMax"),
     ],
     "gradients_filtered_by_the_step": [
-        ("INT104", "drops the gradient before the optimizer applies it"),
+        ("INT104", "the step computes their gradients and does not apply them: dropped by a filter"),
         ("INT104", "self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))"),
     ],
     "bias_assigned_by_the_step": [

@@ -1,0 +1,126 @@
+"""For which variables gradient tapes are asked while a step is traced, and what they answer.
+
+Only watched, never answered otherwise: the call goes on as it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from introspect.capture.record import Asked
+from introspect.capture.trace.eagerness import find_caller
+from introspect.capture.trace.export import as_text
+from introspect.capture.trace.guard import PATCHING
+from introspect.capture.trace.traces import find_kept, number_graph, parse_suffix
+from introspect.capture.variables import VariableTable, is_variable
+from introspect.records import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One call that asks for gradients.
+
+    Attributes:
+        graph: the one that was being made.
+        sources: variables, their resource tensors, or other tensors.
+        given: for each source, whether a gradient came.
+    """
+
+    graph: Any
+    sources: tuple[Any, ...]
+    given: tuple[bool, ...]
+    location: Location | None
+
+
+@contextmanager
+def note_questions() -> Iterator[list[Question]]:
+    """What is asked meanwhile, by whichever thread; inside `guard.preserve` only. Seen on TensorFlow 2.19 to 2.21."""
+    from tensorflow.python.eager import imperative_grad as tapes
+    from tensorflow.python.ops import gradients_util as symbolic
+
+    found: list[Question] = []
+    with PATCHING:
+        by_tape, by_graph = tapes.imperative_grad, symbolic._GradientsHelper
+        tapes.imperative_grad = watch(by_tape, 2, "sources", found)
+        symbolic._GradientsHelper = watch(by_graph, 1, "xs", found)
+        try:
+            yield found
+        finally:
+            tapes.imperative_grad, symbolic._GradientsHelper = by_tape, by_graph
+
+
+def watch(ask: Callable[..., Any], place: int, name: str, found: list[Question]) -> Callable[..., Any]:
+    """The same function, with each call noted; the sources are its argument `name`, at `place`."""
+
+    def ask_and_note(*args: Any, **kwargs: Any) -> Any:
+        answers = ask(*args, **kwargs)
+        note(found, kwargs[name] if name in kwargs else args[place], answers)
+        return answers
+
+    return ask_and_note
+
+
+def note(found: list[Question], sources: Any, answers: Any) -> None:
+    import tensorflow as tf
+
+    asked = tuple(sources) if isinstance(sources, (list, tuple)) else (sources,)
+    given = tuple(answer is not None for answer in answers)
+    found.append(Question(tf.compat.v1.get_default_graph(), asked, given, find_caller()))
+
+
+def read_questions(
+    questions: Iterable[Question], concrete: Any, kept: Sequence[Any], table: VariableTable
+) -> Asked | None:
+    """What the step asked, by rows; `kept` are the concrete functions that were traced with it.
+
+    None where it calls an older trace of a function of the user's, in which more may have been asked.
+    """
+    begun = min(number_graph(function.graph) for function in (concrete, *kept))
+    if find_kept(concrete.graph, begun):
+        return None
+    homes = {id(function.graph): function for function in kept}
+    asked, given, unsure, places = set[int](), set[int](), set[int](), dict[Location, None]()
+    for question in questions:
+        used = is_used(question.graph, concrete, homes)
+        rows = [] if used is False else find_rows(question, table)
+        (asked if used else unsure).update(row for row, _ in rows)
+        given.update(row for row, answered in rows if answered)
+        if rows and question.location is not None:
+            places[question.location] = None
+    return Asked(frozenset(asked), frozenset(given), frozenset(unsure), tuple(places))
+
+
+def is_used(graph: Any, concrete: Any, homes: dict[int, Any]) -> bool | None:
+    """Whether the step runs what stands in the graph: not the first trace that made variables and was thrown away.
+
+    None where only its forward pass is known to be called, under another name.
+    """
+    while graph is not None and graph is not concrete.graph:
+        home = homes.get(id(graph))
+        if home is not None:
+            names = [str(name) for name in concrete.graph._functions]
+            if as_text(home.name) in names:
+                return True
+            forward = f"__forward_{graph.name}_"
+            return None if any(name.startswith(forward) and parse_suffix(name, "_") for name in names) else False
+        graph = getattr(graph, "outer_graph", None)
+    return graph is not None
+
+
+def find_rows(question: Question, table: VariableTable) -> list[tuple[int, bool]]:
+    """(row, whether a gradient came) of the sources that are variables."""
+    pairs = [
+        (find_row(source, table), answered) for source, answered in zip(question.sources, question.given, strict=True)
+    ]
+    return [(row, answered) for row, answered in pairs if row is not None]
+
+
+def find_row(source: Any, table: VariableTable) -> int | None:
+    """The variable's row, or that of the variable whose resource the tensor is."""
+    if is_variable(source):
+        return table.find(source)
+    found = table.find_handle(source)
+    return None if found is None else found[0]
