@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from introspect.capture.record import Anew, Asked, Capture
 from introspect.collector import collector_paused
-from introspect.errors import IntrospectError
+from introspect.errors import IntrospectError, StepError
 from introspect.evidence.collect import collect_trace
 from introspect.facts import Facts
 from introspect.records import SEVERITIES, Finding, Report, VariableReport
@@ -41,7 +41,10 @@ def diagnose_surely(capture: Capture, rules: Sequence[Rule], renew: Callable[[],
     started = time.perf_counter()
     try:
         later = renew()
-    except IntrospectError:  # it cannot be traced now: the report leaves both causes open
+    except StepError as error:
+        with collector_paused():
+            return _diagnose(replace(capture, anew_failure=str(error)), rules)[1]
+    except IntrospectError:  # it cannot be looked at: the report leaves both causes open
         return report
     with collector_paused():
         # The flags of tf_keras' compile explain the rest: what the step sets itself is all that is asked.

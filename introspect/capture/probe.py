@@ -64,8 +64,8 @@ class LiveProbe:
         made = any(name in TAPE_CALLS and file.endswith(TAPE_FILES) for file, _, name in stack)
         inside = trim_caller(stack)
         location = pick_frame(reversed(inside))
-        begin = max((place for place, frame in enumerate(inside) if is_replay(frame)), default=0)
-        return Made(location, made, pick_frame(reversed(inside[begin:])) != location)
+        begin = max((place for place, frame in enumerate(inside) if is_replay(frame)), default=None)
+        return Made(location, made, begin is not None and pick_frame(reversed(inside[begin:])) is None)
 
     def rank(self, function: str, node: str, output: int) -> int | None:
         """Static rank of an output."""

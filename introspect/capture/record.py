@@ -406,3 +406,5 @@ class Capture:
     """Of a second step, where the traces that exist do not tell an old flag from what the user's code does."""
     asked: Asked | None = None
     """Of the current trace if introspect made it, else of that second step; None where neither is known to tell all."""
+    anew_failure: str = ""
+    """Why such a second step cannot be traced, in one line."""

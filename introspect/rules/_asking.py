@@ -14,8 +14,8 @@ MOST_PLACES = 2
 
 _SAID: dict[Asking | None, str] = {
     "unasked": "the step never asks a tape for {its}",
-    "unanswered": "the tape that the step asks for {its} gives None: part of that way stands outside of the tape, or the tape "
-    "differentiates another value",
+    "unanswered": "the tape that the step asks for {its} gives None: part of that way stands outside of the tape, the tape does "
+    "not watch {them} (watch_accessed_variables=False), or it differentiates another value",
     "dropped": "the step computes {its} and does not apply {them}: dropped by a filter or by a zip of lists of different lengths, "
     "or used for something else",
     None: "the train step takes no gradient for {them}: it asks for other variables, drops the gradient before the optimizer "

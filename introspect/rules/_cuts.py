@@ -82,10 +82,11 @@ def cut_of(op_type: str) -> Cut:
 
 
 def tell_cuts(facts: Facts, current: TraceEvidence, cuts: tuple[int, ...], path: Sequence[int] = ()) -> str:
-    """ "by ArgMax (…), which yields indices", the ops in their order."""
-    return "; then ".join(
+    """ "by ArgMax (…), which yields indices", the ops in their order; those of one line (an unrolled loop) once."""
+    told = (
         f"by {name_op(facts, current, node, path)}, which {cut_of(current.flow.op_type(node)).why}" for node in cuts
     )
+    return "; then ".join(dict.fromkeys(told))
 
 
 def mend_cuts(facts: Facts, current: TraceEvidence, cuts: tuple[int, ...]) -> str:

@@ -85,6 +85,12 @@ def warn_of_retrace(facts: Facts, current: TraceEvidence, indices: Sequence[int]
     return f"{lead} silently {'freeze' if frozen else 'train'} {them}."
 
 
+def warn_of_renewal(facts: Facts) -> str:
+    """What a step compiled again would raise, where that was tried."""
+    failure = facts.capture.anew_failure
+    return f"Compiled again as it is, it does not train at all: {failure}." if failure else ""
+
+
 def optimizers_know(facts: Facts, indices: Sequence[int]) -> bool:
     """Whether the built optimizers, together, were built with all of these variables."""
     built = [optimizer for optimizer in facts.capture.optimizers if optimizer.built]
@@ -94,6 +100,8 @@ def optimizers_know(facts: Facts, indices: Sequence[int]) -> bool:
 
 def mend_stale(facts: Facts, current: TraceEvidence, indices: Sequence[int]) -> str:
     """Code that makes a step of the flags of now, in which `indices` train or do not."""
+    if facts.capture.anew_failure:
+        return f"# mend the step itself, which cannot be traced with the flags of now; then:\n{RECOMPILE}"
     if not is_own_loop(current):
         return RECOMPILE
     wanted = [index for index in indices if facts.capture.variables[index].expected]
@@ -155,8 +163,10 @@ def explain_step_flags(writes: Sequence[FlagWrite]) -> str:
     )
 
 
-def mend_step_flags(trains: bool) -> str:
-    """Advice that leaves the flags saying what the step does."""
+def mend_step_flags(trains: bool, own_step: bool = True) -> str:
+    """Advice that leaves the flags saying what the step does; a step of Keras' own takes them from a `call`."""
+    if not own_step:
+        return "# set flags before compile, and leave them alone in call() and in whatever else a training step runs"
     return (
         f"# at the end of the step, leave the flags saying what it does: .trainable = {trains}\n"
         "# or, leave the flags alone there, and take gradients for lists of variables that were made once"

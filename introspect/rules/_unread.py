@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from introspect.evidence.collect import TraceEvidence
+from introspect.evidence.gradients import sources_of
 from introspect.facts import Facts
 from introspect.graph.ops import PYTHON_OPS
 from introspect.graph.walk import select_nodes
@@ -34,6 +35,32 @@ def explain_unread(facts: Facts, current: TraceEvidence, indices: Sequence[int])
     if outer != layer or facts.tree.by_path[outer].parent not in (None, getattr(facts.tree.root, "path", None)):
         told += ", or a call() takes another branch (a Python if, or a random number, is decided once, when the step is traced)"
     return f"{told}.", fix
+
+
+def list_copied(facts: Facts, current: TraceEvidence, indices: Sequence[int]) -> list[str]:
+    """Variables that are written with a value made of these, where the step does not call the layer of any of these."""
+    if any(facts.is_called(facts.capture.variables[index].layer or "") for index in indices):
+        return []
+    wanted, copied = set(indices), []
+    for index, variable, _ in facts.pairs:
+        nodes = [write.node for write in current.writes.get(index, ())]
+        if index not in wanted and nodes and not wanted.isdisjoint(sources_of(current, nodes)):
+            copied.append(variable.path)
+    return copied
+
+
+def explain_copied(facts: Facts, indices: Sequence[int], copied: Sequence[str]) -> tuple[str, str]:
+    """Why variables do not train that are read for the sake of others: an average that goes the wrong way."""
+    it, outer = (
+        agree(len(indices), "it", "them"),
+        facts.outermost_uncalled(facts.capture.variables[indices[0]].layer or ""),
+    )
+    ran = f"runs nothing of layer {shorten(facts, outer)} and " if outer else ""
+    return (
+        f"The training step {ran}reads {it} only to write other variables: {name_some(copied)}.",
+        "# call it on the way from the inputs to the loss; or, where it should follow the others (an average, a target "
+        "network), assign to it and not from it",
+    )
 
 
 def _list_read_beside(facts: Facts, current: TraceEvidence, layer: str) -> list[str]:

@@ -43,6 +43,7 @@ from introspect.rules._stale import (
     name_kept,
     show_origin,
     show_step_flags,
+    warn_of_renewal,
     warn_of_retrace,
 )
 from introspect.rules._steps import write_steps
@@ -122,7 +123,7 @@ def _explain(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]
     said = (
         explain_stale(facts, current, indices, frozen=True),
         _tell_lora(facts, indices),
-        warn_of_retrace(facts, current, indices, frozen=True),
+        warn_of_renewal(facts) or warn_of_retrace(facts, current, indices, frozen=True),
         _ask_of_root(facts),
     )
     return " ".join(part for part in said if part)

@@ -36,9 +36,16 @@ from introspect.rules._cuts import mend_cuts, tell_cuts
 from introspect.rules._groups import of_layers, shorten
 from introspect.rules._lists import explain_lists, mend_lists
 from introspect.rules._places import name_op, note_cut, show_cut
-from introspect.rules._stale import explain_kept, mend_kept, name_kept_tape
+from introspect.rules._stale import (
+    explain_kept,
+    explain_step_flags,
+    mend_kept,
+    mend_step_flags,
+    name_kept_tape,
+    show_step_flags,
+)
 from introspect.rules._steps import op_step
-from introspect.rules._unread import explain_unread, list_python
+from introspect.rules._unread import explain_copied, explain_unread, list_copied, list_python
 from introspect.rules._wording import agree, count, join, name_some, place
 
 
@@ -63,6 +70,8 @@ def _key(facts: Facts, index: int) -> tuple[object, ...]:
         layer = variable.layer or ""
         return way.kind, layer if facts.is_called(layer) else facts.outermost_uncalled(layer)
     if way.kind == "unused":
+        if facts.current is not None and list_copied(facts, facts.current, [index]):
+            return "copied", facts.outermost_uncalled(variable.layer or "")
         return way.kind, _name_ends(facts, way, index)
     return (
         way.kind,
@@ -70,6 +79,7 @@ def _key(facts: Facts, index: int) -> tuple[object, ...]:
         variable.watched,
         facts.asks_otherwise(index),
         way.kind == "open" and facts.how_asked(index),
+        way.open and bool(facts.step_flags([index], frozen=False)),
     )
 
 
@@ -97,6 +107,9 @@ def _explain(facts: Facts, current: TraceEvidence, way: Way, indices: list[int])
     it = agree(len(indices), "it", "them")
     if way.kind == "cut":
         return _explain_cut(facts, current, way, indices)
+    if way.kind == "unused" and (copied := list_copied(facts, current, indices)):
+        cause, fix = explain_copied(facts, indices, copied)
+        return cause, fix + _freeze(facts, indices, "freeze it")
     if way.kind == "unused":
         return _explain_unused(facts, current, way, indices)
     if way.kind == "unrecorded":
@@ -174,6 +187,10 @@ def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> t
     kept = name_kept_tape(current, indices)
     if kept is not None:
         return explain_kept(kept, "flags were set"), mend_kept(kept)
+    if flags := facts.step_flags(indices, frozen=False):
+        return explain_step_flags(flags), mend_step_flags(
+            False, facts.capture.model.custom_train_step or is_own_loop(current)
+        )
     if all(facts.asks_otherwise(index) for index in indices):
         return explain_lists(facts, indices, held=False), mend_lists(facts)
     it, their = agree(len(indices), "it", "them"), agree(len(indices), "Its value reaches", "Their values reach")
@@ -216,7 +233,9 @@ def _evidence(facts: Facts, current: TraceEvidence, indices: list[int], way: Way
         yield from show_cut(facts, current, node, note_cut(facts, current, node, way.path))
     for node in facts.other_cuts(way):
         yield from show_cut(facts, current, node, "cuts another way")
-    if way.kind == "unused":
+    if way.open:
+        yield from show_step_flags(facts.step_flags(indices, frozen=False))
+    if way.kind == "unused" and not list_copied(facts, current, indices):
         for node in [end for end in way.ends if not current.reaches(end, TO_OUTPUT)][-2:]:
             yield op_step(facts, current, node, "its result is not used", facts.layer_of_node(current, node))
     if way.kind == "unread":

@@ -45,6 +45,7 @@ from introspect.rules._stale import (
     optimizers_know,
     show_origin,
     show_step_flags,
+    warn_of_renewal,
     warn_of_retrace,
 )
 from introspect.rules._steps import op_step
@@ -130,7 +131,7 @@ def _explain(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
         return _blame_optimizer(current, own, left_out)
     said = [
         explain_stale(facts, current, left_out, frozen=False),
-        warn_of_retrace(facts, current, left_out, frozen=False),
+        warn_of_renewal(facts) or warn_of_retrace(facts, current, left_out, frozen=False),
     ]
     if _is_own_step(facts, current) and facts.capture.anew is None:
         said.append("(Or the model's own train_step takes no gradient for them.)")

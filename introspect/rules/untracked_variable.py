@@ -97,6 +97,12 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
     tf_keras = facts.capture.model.keras == "tf_keras"
     if not layers and node is not None and _stands_in_loss(facts, current, node):
         return _explain_loss(facts, still, used)
+    if (
+        not layers
+        and node is not None
+        and facts.is_replayed(current, current.flow.function(node), current.flow.name(node))
+    ):
+        return _explain_operand(facts, still)
     if not layers:
         return _explain_bare(facts, still, used)
     named = f"{agree(len(layers), 'layer', 'layers')} {name_some([shorten(facts, layer) for layer in layers])}"
@@ -160,6 +166,18 @@ def _explain_loss(facts: Facts, still: list[int], used: str) -> tuple[str, str]:
         "# let a layer of the model hold it, and add the loss where it is called:\n"
         f"self.{word} = self.add_weight(shape=..., initializer=...)  # in build()\n"
         f"self.add_loss(loss(targets, outputs, self.{word}))  # in call(), with the targets as a further input",
+    )
+
+
+def _explain_operand(facts: Facts, still: list[int]) -> tuple[str, str]:
+    """Variables that an operation on symbolic tensors takes: `keras.ops.multiply(inputs, variable)`."""
+    paths = facts.paths_of(still)
+    word = re.sub(r"\W|^(?=\d)", "_", paths[0].rpartition("/")[2].removesuffix(":0"))
+    return (
+        f"{name_some(paths)} {agree(len(still), 'is an operand', 'are operands')} of operations between the layers of a "
+        "functional model, or of a Lambda in it: Keras keeps the operation, and does not see variables in it.",
+        "# do it in the call() of a layer of your own, which holds the weight:\n"
+        f"self.{word} = self.add_weight(shape=..., initializer=...)  # in build()",
     )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from introspect.capture.framework import KerasName
 from introspect.capture.trace.detach import COPY_MARK
+from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.inputs import empty_dataset
 from introspect.capture.trace.late import has_started
 from introspect.capture.trace.step import find_functions
-from introspect.capture.trace.twin import Twin
+from introspect.capture.trace.twin import Twin, forget_build
 from introspect.capture.trace.workers import stay_alone, uses_coordinator
 
 
@@ -21,11 +23,35 @@ def trace_twin(twin: Twin, spec: Any) -> Any:
     """
     model = twin.model
     with stay_alone(model.distribute_strategy), enter_fit(model, twin.keras):
-        prebuild_optimizer(model, twin.keras)
+        built = prebuild_optimizer(model, twin.keras)
         build_distributed(model, twin.keras, spec)
-        model.make_train_function()
-        function: Any = find_functions(model, twin.keras).outer
-        return function.get_concrete_function(make_iterator(spec, model.distribute_strategy))
+        if not built:
+            return trace_function(twin, spec)
+        concrete: Any = None
+        with keep_flags(model, twin.keras):
+            try:
+                concrete = trace_function(twin, spec)
+            except Exception:
+                if not has_moved(model, built):
+                    raise
+            if not has_moved(model, built):
+                return concrete
+        # A call() sets flags: in fit the optimizer is built for those of after it.
+        forget_build(model.optimizer)
+        model.__dict__["train_function"] = None
+        return trace_function(twin, spec)
+
+
+def trace_function(twin: Twin, spec: Any) -> Any:
+    """The concrete function of a train function that is made now."""
+    twin.model.make_train_function()
+    function: Any = find_functions(twin.model, twin.keras).outer
+    return function.get_concrete_function(make_iterator(spec, twin.model.distribute_strategy))
+
+
+def has_moved(model: Any, built: Sequence[Any]) -> bool:
+    """Whether other variables train now than those that an optimizer was built for."""
+    return [id(variable) for variable in model.trainable_weights] != [id(variable) for variable in built]
 
 
 def enter_fit(model: Any, keras: KerasName) -> Any:
@@ -47,21 +73,25 @@ def enter_strategy(model: Any, keras: KerasName) -> Any:
     return model.distribute_strategy.scope() if keras == "tf_keras" else nullcontext()
 
 
-def prebuild_optimizer(model: Any, keras: KerasName) -> None:
+def prebuild_optimizer(model: Any, keras: KerasName) -> list[Any]:
     """Build the twin's optimizer before the trace where Keras' own `train_step` would build it just so within.
+
+    Returns the variables that it was built for; none where it was not.
 
     A trace that creates variables is thrown away and made a second time; without slots to create, one trace does. In a
     step that has had its first call this would hide that none may be created there.
     """
     optimizer = getattr(model, "optimizer", None)
     if keras != "keras" or has_custom_step(model) or optimizer is None or optimizer.built:
-        return
+        return []
     if has_started(vars(model)[COPY_MARK], keras):
-        return
-    variables = model.trainable_weights
+        return []
+    variables = list(model.trainable_weights)
     whole = all(layer.built for layer in model._flatten_layers())  # else the trace makes more variables
-    if variables and whole and model._distribute_strategy is None:
-        optimizer.build(list(variables))
+    if not (variables and whole and model._distribute_strategy is None):
+        return []
+    optimizer.build(variables)
+    return variables
 
 
 def has_custom_step(model: Any) -> bool:

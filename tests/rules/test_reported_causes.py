@@ -1,0 +1,218 @@
+"""Causes as the code of people's own makes them: what a step itself does to flags, tapes, averages and old functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import pytest
+import tensorflow as tf
+
+from tests.oracle import PLAIN, Asked, ask
+from tests.rules.test_reports import OLD, Case, apply, aside, batches, own
+
+pytestmark = pytest.mark.tf
+
+layers = keras.layers
+HERE = "test_reported_causes.py:"
+
+
+class Freezing(keras.Model):
+    """Sets the flag of a layer at each call, or leaves it as it was set before."""
+
+    def __init__(self, sets: bool | None) -> None:
+        super().__init__(name="freezing")
+        self.hid = layers.Dense(3, activation="tanh", name="hid")
+        self.out = layers.Dense(1, name="out")
+        self.sets = sets
+
+    def build(self, shape: Any) -> None:
+        self.hid.build(shape)
+        self.out.build((None, 3))
+
+    def call(self, inputs: Any) -> Any:
+        if self.sets is not None:
+            self.hid.trainable = self.sets
+        return self.out(self.hid(inputs))
+
+
+def freezing(sets: bool | None, trainable: bool = False) -> Any:
+    model = Freezing(sets)
+    model.build((None, 4))
+    model.hid.trainable = trainable
+    model.compile("sgd", "mse")
+    return model
+
+
+def watch(whole: bool) -> Callable[..., Any]:
+    def step(model: Any, inputs: Any, target: Any) -> Any:
+        with tf.GradientTape(watch_accessed_variables=whole) as tape:
+            tape.watch([variable.value for variable in model.critic.trainable_variables])
+            loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2)
+        gradients = zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables, strict=True)
+        model.optimizer.apply_gradients([pair for pair in gradients if pair[0] is not None])
+        return loss
+
+    return step
+
+
+class Followed(keras.Model):
+    """A net and its average, which follows the net, or the net follows it."""
+
+    def __init__(self, right: bool) -> None:
+        super().__init__(name="followed")
+        self.net = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dense(1)], name="net")
+        self.ema = keras.models.clone_model(self.net)
+        self.ema.name = "ema"
+        self.right = right
+
+    def train_step(self, data: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((self.net(data[0]) - data[1]) ** 2)
+        apply(self, tape, loss, self.net.trainable_variables)
+        for one, other in zip(self.net.weights, self.ema.weights, strict=True):
+            follower, leader = (other, one) if self.right else (one, other)
+            follower.assign(0.9 * follower + 0.1 * leader)
+        return {"loss": loss}
+
+
+def followed(right: bool) -> Any:
+    model = Followed(right)
+    model.compile("sgd")
+    return model
+
+
+class Times(layers.Layer):
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.scale
+
+
+def scaled(operand: bool) -> Any:
+    scale = keras.Variable([1.0, 2.0, 3.0, 4.0], name="scale")
+    inputs = keras.Input((4,))
+    hidden = keras.ops.multiply(inputs, scale) if operand else Times(name="times")(inputs)
+    model = keras.Model(inputs, layers.Dense(1, name="out")(hidden), name="m")
+    model.compile("sgd", "mse")
+    model.__dict__["aside"] = lambda: [scale] if operand else []
+    return model
+
+
+class Chain(layers.Layer):
+    """Chooses the likeliest state several times, or weighs all of them."""
+
+    def __init__(self, hard: bool) -> None:
+        super().__init__(name="chain")
+        self.hard = hard
+
+    def build(self, shape: Any) -> None:
+        self.start = self.add_weight(shape=(3,), name="start", initializer="random_normal")
+        self.moves = self.add_weight(shape=(3, 3), name="moves", initializer="random_normal")
+
+    def call(self, inputs: Any) -> Any:
+        state = inputs[:, :3] + self.start
+        for _ in range(3):
+            chosen = tf.one_hot(tf.argmax(state, 1), 3) if self.hard else tf.nn.softmax(state)
+            state = chosen @ tf.convert_to_tensor(self.moves)
+        return tf.reduce_sum(state, 1, keepdims=True)
+
+
+def chained(hard: bool) -> Any:
+    model = keras.Sequential([keras.Input((4,)), Chain(hard)], name="m")
+    model.compile("sgd", "mse")
+    return model
+
+
+def frozen_late(cached: bool) -> Any:
+    """The gradients come from a tf.function of the user's, which keeps its trace, or from a plain one."""
+
+    def differentiate(model: Any, inputs: Any, target: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2)
+        return loss, tape.gradient(loss, model.trainable_variables)
+
+    kept: dict[str, Any] = {}
+
+    def step(model: Any, inputs: Any, target: Any) -> Any:
+        make = kept.setdefault("made", tf.function(lambda a, b: differentiate(model, a, b)))
+        loss, gradients = make(inputs, target) if cached else differentiate(model, inputs, target)
+        model.optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return loss
+
+    model = own(step, fitted=True)
+    model.actor.trainable = False
+    if not cached:
+        model.compile("sgd")
+    return model
+
+
+FAULTS: dict[str, Case] = {
+    "flag set in call": Case(
+        lambda: freezing(False, trainable=True),
+        "INT104",
+        (f"The step itself sets hid.trainable at {HERE}", "leave them alone in call()"),
+        ("takes no gradient", "tape.gradient"),
+    ),
+    "flag set back in call": Case(
+        lambda: freezing(True), "INT101", (f"The step itself sets hid.trainable at {HERE}",), OLD
+    ),
+    "tape that does not watch": Case(lambda: own(watch(False)), "INT104", ("watch_accessed_variables=False",)),
+    "average the wrong way": Case(
+        lambda: followed(False),
+        "INT104",
+        ("runs nothing of layer ema and reads them only to write other variables: ", "assign to it and not from it"),
+        ("nothing uses the result", "give this output a loss"),
+    ),
+    "operand of an operation": Case(
+        lambda: scaled(True),
+        "INT105",
+        ("scale is an operand of operations between the layers", "self.scale = self.add_weight("),
+        ("the loss",),
+        asked=Asked(extra=aside),
+    ),
+    "argmax in an unrolled loop": Case(lambda: chained(True), "INT104", (f"by ArgMax ({HERE}",), ("; then by ArgMax",)),
+    "old function that a new step cannot use": Case(
+        lambda: frozen_late(True),
+        "INT101",
+        (
+            "Compiled again as it is, it does not train at all: ",
+            "zip() argument 2 is shorter",
+            "# mend the step itself",
+        ),
+        ("silently freeze",),
+    ),
+}
+HEALTHY: dict[str, Callable[[], Any]] = {
+    "flag left alone in call": lambda: freezing(None),
+    "flag that call sets as it is": lambda: freezing(True, trainable=True),
+    "tape that watches": lambda: own(watch(True)),
+    "average the right way": lambda: followed(True),
+    "operand held by a layer": lambda: scaled(False),
+    "softmax in an unrolled loop": lambda: chained(False),
+    "plain function": lambda: frozen_late(False),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_is_told(name: str) -> None:
+    case = FAULTS[name]
+    keras.backend.clear_session()
+    outcome = ask(case.build(), batches(), case.asked)
+    assert outcome.faults == []
+    assert outcome.report is not None
+    texts = [f"{f.message}\n{f.cause}\n{f.fix}" for f in outcome.report.findings if f.rule == case.rule]
+    assert len(texts) == 1, str(outcome.report)
+    assert [phrase for phrase in case.said if phrase not in texts[0]] == []
+    assert [phrase for phrase in case.never if phrase in texts[0]] == []
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_twin_is_silent(name: str) -> None:
+    keras.backend.clear_session()
+    outcome = ask(HEALTHY[name](), batches(), PLAIN)
+    assert outcome.faults == []
+    assert outcome.report is not None
+    assert outcome.report.ok
