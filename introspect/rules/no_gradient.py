@@ -233,8 +233,6 @@ def _evidence(facts: Facts, current: TraceEvidence, indices: list[int], way: Way
         yield from show_cut(facts, current, node, note_cut(facts, current, node, way.path))
     for node in facts.other_cuts(way):
         yield from show_cut(facts, current, node, "cuts another way")
-    if way.open:
-        yield from show_step_flags(facts.step_flags(indices, frozen=False))
     if way.kind == "unused" and not list_copied(facts, current, indices):
         for node in [end for end in way.ends if not current.reaches(end, TO_OUTPUT)][-2:]:
             yield op_step(facts, current, node, "its result is not used", facts.layer_of_node(current, node))
@@ -242,8 +240,8 @@ def _evidence(facts: Facts, current: TraceEvidence, indices: list[int], way: Way
         layer = facts.capture.variables[indices[0]].layer or ""
         for node in list_python(facts, current, layer)[:1]:
             yield op_step(facts, current, node, "runs Python, of which the graph knows nothing", layer)
-    if way.kind == "open":
-        yield from show_asking(facts, indices)
+    if way.open:
+        yield from show_step_flags(facts.step_flags(indices, frozen=False)) or show_asking(facts, indices)
     for index in indices[:2]:
         reads = current.reads.get(index, ())
         if reads:
