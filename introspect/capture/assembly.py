@@ -20,6 +20,7 @@ from introspect.capture.rows import Rows, fill_rows, find_own_lists
 from introspect.capture.slots import Books, count_iterations, describe_optimizer, is_built, open_optimizer
 from introspect.capture.trace.tapes import Question, read_questions
 from introspect.capture.trace.traces import LiveTrace, freeze_trace
+from introspect.capture.trace.unknown import Unknown
 from introspect.capture.variables import VariableTable, bind_captures
 from introspect.records import ModelSummary, Source
 
@@ -56,8 +57,8 @@ class Reading:
     twins: list[Any] = field(default_factory=list)
     retraces: bool = False
     failure: StepFailure | None = None
-    unknown: tuple[Any, ...] = ()
-    """Variables that the failure is about."""
+    unknown: tuple[Unknown, ...] = ()
+    """What the failure is about."""
     data_given: bool = False
     fits: bool = True
     """Whether the step is run by `fit`, which writes averages at its end."""
@@ -190,11 +191,18 @@ def freeze_traces(lives: list[LiveTrace], table: VariableTable, current: Any) ->
 
 
 def name_failure(reading: Reading, table: VariableTable) -> StepFailure | None:
-    """The failure with its variables as rows."""
-    if reading.failure is None:
-        return None
-    places = [table.find(variable) for variable in reading.unknown]
-    return replace(reading.failure, variables=tuple(place for place in places if place is not None))
+    """The failure with the optimizers' variables as rows; one for each optimizer, the first with the others beside it."""
+    if reading.failure is None or not reading.unknown:
+        return reading.failure
+    first, *others = (
+        replace(
+            reading.failure,
+            optimizer=unknown.optimizer,
+            variables=tuple(row for variable in unknown.variables if (row := table.find(variable)) is not None),
+        )
+        for unknown in reading.unknown
+    )
+    return replace(first, beside=tuple(others))
 
 
 def read_step(optimizers: list[StandIn]) -> int | None:

@@ -16,12 +16,13 @@ from introspect.capture.slots import open_optimizer
 from introspect.capture.trace.current import look_up
 from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.guard import preserve
-from introspect.capture.trace.isolation import find_unknown_variables, list_built
+from introspect.capture.trace.isolation import list_built
 from introspect.capture.trace.step import is_function, trace_number
 from introspect.capture.trace.tapes import note_questions
 from introspect.capture.trace.traces import LiveTrace, list_live
 from introspect.capture.trace.tracing import is_distributed
 from introspect.capture.trace.twin import forget_built
+from introspect.capture.trace.unknown import Unknown, find_unknown, read_known
 from introspect.capture.trace.workers import name_types, stay_alone
 from introspect.capture.untracked import list_optimizers, read_books
 from introspect.errors import DataError, IntrospectError, StepError
@@ -133,25 +134,34 @@ def trace_function(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: d
     try:
         concrete = copy_function(step).get_concrete_function(*args, **kwargs)
     except Exception as error:
-        named = [stand_in.real for stand_in in reading.optimizers]
-        built = list_built(*named, unwrap_function(step), args, kwargs)
-        if reading.model is not None:
-            reading.unknown = find_unknown_variables(reading.model.trainable_weights, built)
-        concrete = trace_unbuilt(built, step, args, kwargs)
-        reading.unknown = reading.unknown if concrete is not None else ()
-        kind = "retrace" if concrete is None else "unknown-variable"
-        if concrete is None and not reading.lives:
-            raise StepError(
-                f"{name_function(step)} cannot be traced: {explain_error(error)}; mend the step or its arguments"
-            ) from error
-        name = next((str(optimizer.name) for optimizer in built), None)
-        reading.failure = StepFailure(kind, explain_error(error), optimizer=name, location=locate_error(error))  # type: ignore[arg-type]
+        concrete = trace_otherwise(reading, step, args, kwargs, error)
     if concrete is None:
         reading.current = reading.lives[-1].concrete
         return
     source = "eager" if reading.source == "eager" else "traced"
     reading.lives.append(LiveTrace(concrete, name_function(step), source))  # type: ignore[arg-type]
     reading.current = concrete
+
+
+def trace_otherwise(
+    reading: Reading, step: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
+) -> Any | None:
+    """The trace with optimizers that were never built, after one with those of the loop failed; notes why it did.
+
+    Raises:
+        StepError: it fails too, and there is no older trace.
+    """
+    named = [stand_in.real for stand_in in reading.optimizers]
+    built = list_built(*named, unwrap_function(step), args, kwargs)
+    trained = [] if reading.model is None else reading.model.trainable_weights
+    concrete, reading.unknown = trace_unbuilt(built, step, args, kwargs, trained, str(error))
+    if concrete is None and not reading.lives:
+        raise StepError(
+            f"{name_function(step)} cannot be traced: {explain_error(error)}; mend the step or its arguments"
+        ) from error
+    kind = "retrace" if concrete is None else "unknown-variable"
+    reading.failure = StepFailure(kind, explain_error(error), location=locate_error(error))  # type: ignore[arg-type]
+    return concrete
 
 
 def choose_optimizers(reading: Reading, step: Any) -> list[Any]:
@@ -168,15 +178,19 @@ def list_names(function: Any) -> list[Any]:
     return [*values, *(vars(owner).values() if hasattr(owner, "__dict__") else ())]
 
 
-def trace_unbuilt(built: list[Any], step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any | None:
-    """The trace with optimizers that forgot what they were built with; None where that fails too."""
+def trace_unbuilt(
+    built: list[Any], step: Any, args: tuple[Any, ...], kwargs: dict[str, Any], trained: list[Any], said: str
+) -> tuple[Any | None, tuple[Unknown, ...]]:
+    """The trace with optimizers that forgot what they were built with, and what they did not know; no trace where that fails too."""
     if not built:
-        return None
+        return None, ()
+    known = {id(real): read_known(real) for real in built}
     try:
         with forget_built(built):
-            return copy_function(step).get_concrete_function(*args, **kwargs)
+            concrete = copy_function(step).get_concrete_function(*args, **kwargs)
+            return concrete, find_unknown(built, (), known, trained, said)
     except Exception:
-        return None
+        return None, ()
 
 
 def copy_function(step: Any) -> Any:

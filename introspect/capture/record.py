@@ -166,6 +166,8 @@ class StepFailure:
     variables: tuple[int, ...] = ()
     optimizer: str | None = None
     location: Location | None = None
+    beside: tuple[StepFailure, ...] = ()
+    """The same of further optimizers, which would raise once this one does not."""
 
     @property
     def at_end(self) -> bool:

@@ -1,8 +1,8 @@
 """The next training step will raise: the optimizer does not know a variable.
 
 What it does
-    Traces, in isolation, the step that the next `fit` would trace, and names all trainable variables that the built
-    optimizer does not know.
+    Traces, in isolation, the step that the next `fit` would trace, and names all variables that the step hands to a built
+    optimizer which does not know them; each optimizer of the step for itself.
 
 Why it matters
     It comes after the data has been loaded and the first batch read, and Keras' text names one variable out of many.
@@ -29,17 +29,24 @@ from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
 from introspect.rules._code import is_own_loop, write_anew
 from introspect.rules._groups import group_layers, list_groups, of_layers
-from introspect.rules._wording import RECOMPILE, agree, count, name_some
+from introspect.rules._wording import RECOMPILE, agree, count, join, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """At most one finding."""
+    """One finding for each optimizer, the one that raises first."""
     failure = facts.capture.failure
     if failure is None or failure.kind != "unknown-variable":
         return
+    yield _report(facts, failure, first=True)
+    for other in failure.beside:
+        yield _report(facts, other, first=False)
+
+
+def _report(facts: Facts, failure: StepFailure, first: bool) -> Finding:
     paths = facts.paths_of(failure.variables)
     own_loop = facts.current is not None and is_own_loop(facts.current)
-    yield Finding(
+    step = "call of the step" if own_loop else "fit"
+    return Finding(
         rule=RULE.id,
         name=RULE.name,
         severity="error",
@@ -47,13 +54,13 @@ def check(facts: Facts) -> Iterator[Finding]:
         variables=paths,
         layers=facts.layers_of(failure.variables),
         message=(
-            f"The next {'call of the step' if own_loop else 'fit'} raises: {_name(failure)} does not know "
-            f"{count(len(paths), 'trainable variable')}{of_layers(facts, failure.variables)}"
+            f"{f'The next {step} raises' if first else f'Once that is mended, the {step} raises again'}: {_name(failure)} does "
+            f"not know {count(len(paths), 'trainable variable')}{of_layers(facts, failure.variables)}"
             f"{': ' + name_some(paths) if paths else ''}."
         ),
         cause=_explain(facts, failure),
         fix=write_anew(facts.current, renew=True, strategy=facts.is_replicated) if own_loop else RECOMPILE,
-        evidence=tuple(_evidence(facts, failure)),
+        evidence=tuple(_evidence(facts, failure, first)),
     )
 
 
@@ -64,6 +71,16 @@ def _name(failure: StepFailure) -> str:
 def _find_blamed(facts: Facts, failure: StepFailure) -> CapturedOptimizer | None:
     built = [optimizer for optimizer in facts.capture.optimizers if optimizer.built]
     return next((optimizer for optimizer in built if optimizer.name == failure.optimizer), None)
+
+
+def _find_others(facts: Facts, failure: StepFailure) -> list[CapturedOptimizer]:
+    """Other optimizers that know some of the variables; none of those that hold this one, or that it holds."""
+    blamed = _find_blamed(facts, failure)
+    own = set() if blamed is None else set(blamed.tracks)
+    built = [
+        one for one in facts.capture.optimizers if one.built and one is not blamed and not own.intersection(one.tracks)
+    ]
+    return [one for one in built if set(one.tracks).intersection(failure.variables)]
 
 
 def _explain(facts: Facts, failure: StepFailure) -> str:
@@ -79,6 +96,11 @@ def _explain(facts: Facts, failure: StepFailure) -> str:
             "An optimizer takes no new variables once it is built, and this one was built with those of another model: two "
             "models share one optimizer, or it was kept from an earlier model."
         )
+    if elsewhere := _find_others(facts, failure):
+        known = sum(any(index in other.tracks for other in elsewhere) for index in failure.variables)
+        names = join([f"optimizer {other.name!r}" for other in elsewhere])
+        those = agree(len(failure.variables), "it", "them" if known == len(failure.variables) else f"{known} of them")
+        return f"An optimizer takes no new variables once it is built, and this one was built with others; {names} was built with {those}."
     when = agree(len(failure.variables), "it was unfrozen, or made,", "they were unfrozen, or made,")
     told = facts.tell_flag_history(failure.variables, frozen=False)
     return (
@@ -88,12 +110,13 @@ def _explain(facts: Facts, failure: StepFailure) -> str:
     )
 
 
-def _evidence(facts: Facts, failure: StepFailure) -> Iterator[EvidenceStep]:
+def _evidence(facts: Facts, failure: StepFailure, first: bool) -> Iterator[EvidenceStep]:
     optimizer = _find_blamed(facts, failure)
     groups = group_layers(facts, optimizer.tracks) if optimizer is not None else []
     if groups:
         yield EvidenceStep(note=f"{_name(failure)} was built with {list_groups(groups)}")
-    yield EvidenceStep(note=f"Keras says: {failure.message}", location=failure.location)
+    if first:
+        yield EvidenceStep(note=f"Keras says: {failure.message}", location=failure.location)
 
 
 RULE = Rule("INT201", "optimizer-does-not-know-variable", "error", "proven", __doc__ or "", check)

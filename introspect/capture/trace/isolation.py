@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from introspect.capture.trace.late import find_late_optimizer
 from introspect.capture.trace.snapshot import take_snapshot
 from introspect.capture.trace.tracing import has_custom_step, is_distributed, trace_twin
 from introspect.capture.trace.twin import Twin, forget_built, twin_model
+from introspect.capture.trace.unknown import Unknown, find_unknown, read_known
 from introspect.capture.trace.workers import spans_workers, uses_coordinator
 from introspect.errors import DataError, IntrospectError, NotBuiltError, StepError
 
@@ -36,8 +37,8 @@ class Attempt:
     twin: Twin
     concrete: Any | None
     failure: StepFailure | None = None
-    unknown: tuple[Any, ...] = ()
-    """Variables that the failure is about."""
+    unknown: tuple[Unknown, ...] = ()
+    """What the failure is about."""
     kept: list[Any] = field(default_factory=list)
     """Python objects that the graphs need alive."""
     warning: str | None = None
@@ -254,19 +255,11 @@ def try_optimizers(model: Any, trace: Callable[[Twin], Any]) -> Attempt:
         try:
             with forget_built(built):
                 concrete = trace(fresh)
-                used = find_used(built, fresh)
+                unknown = find_unknown(built, fresh.optimizers, known, model.trainable_weights, str(error))
         except Exception:
             raise error from None
-        blamed = str(used[0].name) if used else None
-        unknown = pick_unknown(model.trainable_weights, (known[id(real)] for real in used or built))
-        failure = StepFailure("unknown-variable", explain_error(error), optimizer=blamed, location=locate_error(error))
+        failure = StepFailure("unknown-variable", explain_error(error), location=locate_error(error))
         return Attempt(fresh, concrete, failure, unknown)
-
-
-def find_used(forgotten: list[Any], fresh: Twin) -> list[Any]:
-    """Those of the optimizers, none of them built, that the trace built; a model inside may hold one that it does not use."""
-    copies = {id(real): copy for real, copy in fresh.optimizers}
-    return [real for real in forgotten if is_built(real) or is_built(copies.get(id(real), real))]
 
 
 def list_built(*roots: Any) -> list[Any]:
@@ -275,25 +268,3 @@ def list_built(*roots: Any) -> list[Any]:
     reached = [owner for owner, _ in take_snapshot(roots).attributes if is_optimizer(owner)]
     found = {id(optimizer): optimizer for optimizer in (*own, *reached) if COPY_MARK not in vars(optimizer)}
     return [optimizer for optimizer in found.values() if is_built(optimizer)]
-
-
-def find_unknown_variables(trained: Iterable[Any], optimizers: Iterable[Any]) -> tuple[Any, ...]:
-    """Variables that the flags let train and that no built optimizer knows; else those it knows and that are frozen."""
-    return pick_unknown(trained, map(read_known, optimizers))
-
-
-def read_known(optimizer: Any) -> dict[Any, Any]:
-    """The variables that an optimizer was built with, by identity; those of tf_keras by its own keys."""
-    variables = vars(optimizer).get("_trainable_variables") or ()
-    return {id(variable): variable for variable in variables} | dict.fromkeys(vars(optimizer).get("_index_dict") or {})
-
-
-def pick_unknown(trained: Iterable[Any], books: Iterable[dict[Any, Any]]) -> tuple[Any, ...]:
-    """The same by what optimizers know."""
-    known: dict[Any, Any] = {}
-    for book in books:
-        known |= book
-    trained = list(trained)
-    unknown = [v for v in trained if id(v) not in known and getattr(v, "_unique_id", None) not in known]
-    wanted = {id(variable) for variable in trained}
-    return tuple(unknown or (v for key, v in known.items() if v is not None and key not in wanted))
