@@ -203,10 +203,8 @@ class ForwardScan:
             elif way == MARKED:
                 source = NOBODY  # a gradient is made of all values at once, and is nobody's content
                 tag &= ~(INNER | RAW)
-            elif way == ONWARD and tag & (GRADIENT | NORM | RAW):
-                tag = self._go_on(node, tag, source)
-            elif tag & GRADIENT:
-                tag &= ~(INNER | RAW)
+            elif tag & (GRADIENT | NORM | RAW):
+                tag = self._go_on(node, tag, source) if way == ONWARD else tag & ~(INNER | RAW)
             while here < end:
                 tags[here] = tag
                 origin[here] = source
