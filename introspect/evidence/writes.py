@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -116,30 +117,44 @@ def counts_on(flow: Dataflow, edges: Edges, access: Access, origin: Sequence[int
 
 
 def find_initial(flow: Dataflow, edges: Edges) -> set[int]:
-    """Frames that run only where a variable is not initialized yet."""
+    """Frames that run only where a variable is not initialized yet.
+
+    A tf.function that makes variables of values that cannot be had beforehand runs as two branches: of its first call,
+    which makes them, and of every later one. Only the first is meant.
+    """
     asks = {code for code, name in enumerate(flow.op_types) if name in ("VarIsInitializedOp", "IsVariableInitialized")}
     if not asks:
         return set()
     initial: set[int] = set()
+    branches = Counter[tuple[int, int]]()
     for number, frame in enumerate(flow.frames):
-        if frame.parent in initial or (frame.predicate >= 0 and _asks(flow, edges, frame.predicate, asks)):
+        if frame.kind == "branch":
+            first = not branches[frame.parent, frame.call]
+            branches[frame.parent, frame.call] += 1
+            made = _tells_initialized(flow, edges, frame.predicate, asks)
+            if made is not None and made != first:
+                initial.add(number)
+        if frame.parent in initial:
             initial.add(number)
     return initial
 
 
-def _asks(flow: Dataflow, edges: Edges, port: int, asks: set[int]) -> bool:
-    queue, seen = [port], {port}
+def _tells_initialized(flow: Dataflow, edges: Edges, port: int, asks: set[int]) -> bool | None:
+    """What a predicate is once all variables are initialized; None where it does not ask."""
+    queue, seen = [(port, True)], {port}
     while queue and len(seen) < 64:
-        node = edges.producer[queue.pop()]
+        port, told = queue.pop()
+        node = edges.producer[port]
         if node < 0:
             continue
         if int(flow.op[node]) in asks:
-            return True
+            return told
+        told ^= flow.op_type(node) == "LogicalNot"
         for before in edges.inputs[node]:
             if before >= 0 and before not in seen:
                 seen.add(before)
-                queue.append(before)
-    return False
+                queue.append((before, told))
+    return None
 
 
 def is_sparse(access: Access) -> bool:

@@ -149,6 +149,24 @@ def frozen_late(cached: bool) -> Any:
     return model
 
 
+def look_ahead(forgets: bool) -> Callable[..., Any]:
+    """Slow weights made in the first call of a tf.function, of values known then alone; the step trains all, or the actor."""
+
+    def step(model: Any, inputs: Any, target: Any) -> Any:
+        trained = model.actor.trainable_variables if forgets else model.trainable_variables
+        if "slow" not in model.__dict__:
+            model.__dict__["slow"] = [tf.Variable(v.value, trainable=False, name="slow") for v in trained]
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2)
+        apply(model, tape, loss, trained)
+        for variable, slow in zip(trained, model.__dict__["slow"], strict=True):
+            slow.assign(slow + 0.5 * (variable - slow))
+            variable.assign(slow)
+        return loss
+
+    return step
+
+
 FAULTS: dict[str, Case] = {
     "flag set in call": Case(
         lambda: freezing(False, trainable=True),
@@ -158,6 +176,9 @@ FAULTS: dict[str, Case] = {
     ),
     "flag set back in call": Case(
         lambda: freezing(True), "INT101", (f"The step itself sets hid.trainable at {HERE}",), OLD
+    ),
+    "step with variables of its own that leaves some out": Case(
+        lambda: own(look_ahead(True)), "INT104", ("2 trainable variables of layer critic",)
     ),
     "tape that does not watch": Case(lambda: own(watch(False)), "INT104", ("watch_accessed_variables=False",)),
     "average the wrong way": Case(
@@ -188,6 +209,8 @@ FAULTS: dict[str, Case] = {
 HEALTHY: dict[str, Callable[[], Any]] = {
     "flag left alone in call": lambda: freezing(None),
     "flag that call sets as it is": lambda: freezing(True, trainable=True),
+    "step with variables of its own": lambda: own(look_ahead(False)),
+    "step with variables of its own, fitted": lambda: own(look_ahead(False), fitted=True),
     "tape that watches": lambda: own(watch(True)),
     "average the right way": lambda: followed(True),
     "operand held by a layer": lambda: scaled(False),
