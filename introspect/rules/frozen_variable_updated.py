@@ -54,6 +54,7 @@ _HOW = {
     "decay": "goes on changing {them}, by weight decay",
     "constraint": "goes on changing {them}, by a constraint",
     "average": "goes on changing {them}, with the averages that the optimizer keeps (use_ema)",
+    "assign": "goes on changing {them}, by an assign of its own",
 }
 
 
@@ -84,8 +85,14 @@ def _find_kind(facts: Facts, current: TraceEvidence, index: int) -> str | None:
         return None  # INT102 names the layer
     for kind in ("decay", "constraint"):
         if kind in kinds:
-            return kind
+            return "assign" if _is_assigned(facts, current, index) else kind
     return "average" if "average" in kinds and facts.optimizer_averages(current, index) else None
+
+
+def _is_assigned(facts: Facts, current: TraceEvidence, index: int) -> bool:
+    """Whether the user's own step writes it past all optimizers, of which none was built with it."""
+    own = facts.capture.model.custom_train_step or is_own_loop(current)
+    return own and not any(index in optimizer.tracks for optimizer in facts.capture.optimizers)
 
 
 def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -> Finding:
@@ -111,6 +118,12 @@ def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int])
 def _explain(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -> str:
     if kind == "average":
         return f"The optimizer was built with {agree(len(indices), 'it', 'them')} and goes on writing averages back (use_ema)."
+    if kind == "assign":
+        return (
+            f"The step itself assigns to {agree(len(indices), 'it', 'them')}{_place_write(facts, current, indices[0], ' at ')} a "
+            f"value that is made of what {agree(len(indices), 'it holds', 'they hold')} (decay, clipping, a norm), and does not "
+            "ask the flag."
+        )
     kept = _name_kept(current, indices)
     if kept is not None:
         return explain_kept(kept, "flags were set")
@@ -154,6 +167,12 @@ def _explain_own(facts: Facts, current: TraceEvidence, indices: list[int]) -> st
     )
 
 
+def _place_write(facts: Facts, current: TraceEvidence, index: int, lead: str) -> str:
+    """` at train.py:30`, where the line of its first write is known."""
+    steps = write_steps(facts, current, index, current.writes.get(index, ())[:1])
+    return next((f"{lead}{place(step.location)}" for step in steps if step.location is not None), "")
+
+
 def _tell_lora(facts: Facts, indices: list[int]) -> str:
     owners = {facts.capture.variables[index].layer for index in indices}
     added = (v for v in facts.capture.variables if v.layer in owners and v.path.rpartition("/")[2].startswith("lora_"))
@@ -175,6 +194,11 @@ def _ask_of_root(facts: Facts) -> str:
 def _mend(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -> str:
     if kind == "average":
         return RECOMPILE
+    if kind == "assign":
+        return (
+            f"#{_place_write(facts, current, indices[0], ' at ')} leave out what is frozen:\n"
+            "if variable.trainable:\n    variable.assign(...)"
+        )
     kept = _name_kept(current, indices)
     if kept is not None:
         return mend_kept(kept)

@@ -167,6 +167,21 @@ def look_ahead(forgets: bool) -> Callable[..., Any]:
     return step
 
 
+def shrink(asks: bool) -> Callable[..., Any]:
+    """Weights made smaller by hand after the optimizer's step."""
+
+    def step(model: Any, inputs: Any, target: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2)
+        apply(model, tape, loss)
+        for variable in (model.actor.kernel, model.critic.kernel):
+            if variable.trainable or not asks:
+                variable.assign(variable * 0.99)
+        return loss
+
+    return step
+
+
 FAULTS: dict[str, Case] = {
     "flag set in call": Case(
         lambda: freezing(False, trainable=True),
@@ -179,6 +194,12 @@ FAULTS: dict[str, Case] = {
     ),
     "step with variables of its own that leaves some out": Case(
         lambda: own(look_ahead(True)), "INT104", ("2 trainable variables of layer critic",)
+    ),
+    "weights made smaller by the step": Case(
+        lambda: own(shrink(False), frozen="actor"),
+        "INT101",
+        (f"The step itself assigns to it at {HERE}", "leave out what is frozen"),
+        ("to the optimizer", "tape.gradient"),
     ),
     "tape that does not watch": Case(lambda: own(watch(False)), "INT104", ("watch_accessed_variables=False",)),
     "average the wrong way": Case(
@@ -211,6 +232,7 @@ HEALTHY: dict[str, Callable[[], Any]] = {
     "flag that call sets as it is": lambda: freezing(True, trainable=True),
     "step with variables of its own": lambda: own(look_ahead(False)),
     "step with variables of its own, fitted": lambda: own(look_ahead(False), fitted=True),
+    "weights that train made smaller by the step": lambda: own(shrink(True), frozen="actor"),
     "tape that watches": lambda: own(watch(True)),
     "average the right way": lambda: followed(True),
     "operand held by a layer": lambda: scaled(False),
