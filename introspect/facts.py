@@ -105,6 +105,11 @@ class Facts:
             return replace(way, kind="unclear" if self._losses else "unused", ends=way.path[-1:])
         return way
 
+    def may_reach_loss(self, index: int) -> bool:
+        """Whether the loss is made of a variable, as far as is known; what is summed after the gradients is a metric's."""
+        way = self.way_to_loss(index)
+        return way.kind != "unused" and (way.touched or bool(self._losses) or self._is_summed_before(way))
+
     def _is_summed_before(self, way: Way) -> bool:
         return self._finder is not None and self._finder.is_summed_before(way)
 

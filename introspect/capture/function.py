@@ -17,6 +17,7 @@ from introspect.capture.trace.current import look_up
 from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.isolation import list_built
+from introspect.capture.trace.snapshot import take_snapshot
 from introspect.capture.trace.step import is_function, trace_number
 from introspect.capture.trace.tapes import note_questions
 from introspect.capture.trace.traces import LiveTrace, list_live
@@ -132,7 +133,7 @@ def trace_function(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: d
     """
     reading.retraces = bool(reading.lives)
     try:
-        concrete = copy_function(step).get_concrete_function(*args, **kwargs)
+        concrete = trace_copy(step, args, kwargs)
     except Exception as error:
         concrete = trace_otherwise(reading, step, args, kwargs, error)
     if concrete is None:
@@ -187,10 +188,28 @@ def trace_unbuilt(
     known = {id(real): read_known(real) for real in built}
     try:
         with forget_built(built):
-            concrete = copy_function(step).get_concrete_function(*args, **kwargs)
+            concrete = trace_copy(step, args, kwargs)
             return concrete, find_unknown(built, (), known, trained, said)
     except Exception:
         return None, ()
+
+
+def trace_copy(step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The trace of a function that was never called.
+
+    Where it makes variables of values that are known in its first call alone, TensorFlow has no one trace of it, and runs
+    it as two branches; a function around it holds both. Seen on TensorFlow 2.19 to 2.21.
+    """
+    import tensorflow as tf
+    from tensorflow.python.eager.lift_to_graph import UnliftableError
+
+    snapshot = take_snapshot([unwrap_function(step), args, kwargs])
+    try:
+        return copy_function(step).get_concrete_function(*args, **kwargs)
+    except UnliftableError:
+        snapshot.restore()
+    copy = copy_function(step)
+    return tf.function(lambda *given, **named: copy(*given, **named)).get_concrete_function(*args, **kwargs)
 
 
 def copy_function(step: Any) -> Any:

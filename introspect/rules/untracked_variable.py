@@ -48,7 +48,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             continue
         if current.updates(index):
             trained.append(index)
-        elif index in current.forward and not facts.moves_otherwise(current, index):
+        elif index in current.forward and not facts.moves_otherwise(current, index) and facts.may_reach_loss(index):
             still.append(index)
     if still:
         yield _report_still(facts, current, still)

@@ -9,8 +9,9 @@ import keras
 import pytest
 import tensorflow as tf
 
+import introspect
 from tests.oracle import PLAIN, Asked, ask
-from tests.rules.test_reports import OLD, Case, apply, aside, batches, own
+from tests.rules.test_reports import OLD, Case, apply, aside, batches, own, x, y
 
 pytestmark = pytest.mark.tf
 
@@ -182,6 +183,63 @@ def shrink(asks: bool) -> Callable[..., Any]:
     return step
 
 
+class Distance(keras.metrics.Metric):
+    """Compares features of a net of its own, as the kernel inception distance does."""
+
+    def __init__(self) -> None:
+        super().__init__(name="distance")
+        self.mean = keras.metrics.Mean()
+        self.features = keras.Sequential([keras.Input((1,)), layers.Dense(3)], name="features")
+
+    def update_state(self, one: Any, other: Any, sample_weight: Any = None) -> None:
+        self.mean.update_state(tf.reduce_mean((self.features(one) - self.features(other)) ** 2))
+
+    def result(self) -> Any:
+        return self.mean.result()
+
+    def reset_state(self) -> None:
+        self.mean.reset_state()
+
+
+def measured(in_loss: bool) -> Any:
+    """The metric's net is used after the gradients, or is a part of the loss."""
+    distance = Distance()
+
+    def step(model: Any, inputs: Any, target: Any) -> Any:
+        with tf.GradientTape() as tape:
+            output = model.actor(inputs)[:, :1] * model.critic(inputs)
+            loss = tf.reduce_mean((output - target) ** 2)
+            if in_loss:
+                loss += tf.reduce_mean((distance.features(output) - distance.features(target)) ** 2)
+        apply(model, tape, loss)
+        distance.update_state(target, output)
+        return loss
+
+    model = own(step)
+    model.__dict__["aside"] = lambda: distance.features.trainable_variables
+    return model
+
+
+def plain_loop() -> Any:
+    """A loop of the user's own whose first call makes a variable of a value that is known then alone."""
+    net = keras.Sequential([keras.Input((4,)), layers.Dense(3, activation="tanh"), layers.Dense(1)], name="net")
+    optimizer = keras.optimizers.SGD(0.1)
+    kept: dict[str, Any] = {}
+
+    @tf.function
+    def step(inputs: Any, target: Any) -> Any:
+        if "sum" not in kept:
+            kept["sum"] = tf.Variable(net.layers[0].kernel.value * 0.0, trainable=False)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((net(inputs) - target) ** 2)
+        gradients = tape.gradient(loss, net.trainable_variables)
+        kept["sum"].assign_add(gradients[0])
+        optimizer.apply_gradients(zip(gradients, net.trainable_variables, strict=True))
+        return loss
+
+    return step, net, optimizer, kept
+
+
 FAULTS: dict[str, Case] = {
     "flag set in call": Case(
         lambda: freezing(False, trainable=True),
@@ -200,6 +258,9 @@ FAULTS: dict[str, Case] = {
         "INT101",
         (f"The step itself assigns to it at {HERE}", "leave out what is frozen"),
         ("to the optimizer", "tape.gradient"),
+    ),
+    "net of a metric in the loss": Case(
+        lambda: measured(True), "INT105", ("2 variables that were made to be trained",), asked=Asked(extra=aside)
     ),
     "tape that does not watch": Case(lambda: own(watch(False)), "INT104", ("watch_accessed_variables=False",)),
     "average the wrong way": Case(
@@ -233,6 +294,7 @@ HEALTHY: dict[str, Callable[[], Any]] = {
     "step with variables of its own": lambda: own(look_ahead(False)),
     "step with variables of its own, fitted": lambda: own(look_ahead(False), fitted=True),
     "weights that train made smaller by the step": lambda: own(shrink(True), frozen="actor"),
+    "net of a metric": lambda: measured(False),
     "tape that watches": lambda: own(watch(True)),
     "average the right way": lambda: followed(True),
     "operand held by a layer": lambda: scaled(False),
@@ -261,3 +323,15 @@ def test_twin_is_silent(name: str) -> None:
     assert outcome.faults == []
     assert outcome.report is not None
     assert outcome.report.ok
+
+
+def test_first_call_that_makes_variables_is_traced() -> None:
+    keras.backend.clear_session()
+    step, net, optimizer, kept = plain_loop()
+    before = introspect.inspect(step, args=(x, y), model=net, optimizer=optimizer)
+    assert kept == {}
+    step(x, y)
+    after = introspect.inspect(step, args=(x, y), model=net, optimizer=optimizer)
+    for report in (before, after):
+        assert report.ok
+        assert {row.updated for row in report.variables if row.trainable} == {"yes"}
