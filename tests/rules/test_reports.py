@@ -240,11 +240,14 @@ FAULTS: dict[str, Case] = {
     "teacher left trainable": Case(
         lambda: own(train_actor_alone, fitted=True),
         "INT104",
-        ("the train step takes no gradient for them", 'model.get_layer("critic").trainable = False'),
+        ("the step never asks a tape for their gradients", 'model.get_layer("critic").trainable = False'),
         OLD,
     ),
     "variables lost by zip": Case(
-        lambda: own(train_by_cut_list, fitted=True), "INT104", ("the train step takes no gradient for them",), OLD
+        lambda: own(train_by_cut_list, fitted=True),
+        "INT104",
+        ("computes their gradients and does not apply them",),
+        OLD,
     ),
     "value computed before the tape": Case(
         lambda: own(policy(inside=False)), "INT104", (OUTSIDE, "test_reports.py:"), ("StopGradient",)
