@@ -165,6 +165,11 @@ class Facts:
         model, variable = self.capture.model, self.capture.variables[index]
         return not model.custom_train_step and variable.asked is not None and variable.asked != variable.expected
 
+    @cached_property
+    def put_back(self) -> tuple[int, ...]:
+        """Variables that the current trace trains and then gives the value back that they had before."""
+        return tuple(i for i in self.without_gradient if self.current is not None and self.current.puts_back(i))
+
     def how_asked(self, index: int) -> Asking | None:
         """What the step does about a gradient for the variable, as its tapes were asked; None where that is not known."""
         asked = self.capture.asked
@@ -181,6 +186,7 @@ class Facts:
             return ()
         watched = (index for index in self.without_gradient if self.capture.variables[index].watched)
         anew = self.capture.anew
+        watched = (index for index in watched if index not in self.put_back)
         left = (i for i in watched if not self.asks_otherwise(i) and self.way_to_loss(i).open)
         return tuple(i for i in left if anew is None or i in anew.trains or self.step_flags([i], frozen=False))
 

@@ -4,8 +4,8 @@ A variable is right when
   expected    = it is in `model.trainable_variables` now
   moving      it changes in the step, to the bit: `updated` is yes or some, or a write other than `initial` is reported;
               it does not: `updated` is not yes
-  gradient    = what the optimizer was handed (dense, sparse, none), and `updated` goes with it, and so does the one current
-              trace's own list
+  gradient    = what the optimizer was handed (dense, sparse, none), and `updated` goes with it where it moves, and so does the
+              one current trace's own list
   slots       each slot that changes is said to be written, each that is said to be written changes
   a finding   of severity error or warning names it where flag and change disagree, and does not where they agree
 and a model when all its variables are, when a healthy one has neither error nor warning, when a step that raises was
@@ -276,14 +276,14 @@ def _compare_row(
 
 
 def _compare_gradient(outcome: Outcome, path: str, truth: Truth, row: VariableReport, now: bool, several: bool) -> None:
-    arrives = truth.gradient != "none"
-    if now != arrives:
+    trains = truth.gradient != "none" and truth.moves
+    if now != trains:
         outcome.fault(
             path, f"gradient {truth.gradient}, the current trace {'updates' if now else 'does not update'} it"
         )
     if row.gradient != truth.gradient:
         outcome.fault(path, f"gradient {truth.gradient}, reported {row.gradient}")
-    if row.updated == ("no" if arrives else "yes") or (row.updated == "some" and not several):
+    if row.updated == ("no" if trains else "yes") or (row.updated == "some" and not several):
         outcome.fault(path, f"gradient {truth.gradient}, updated {row.updated}")
 
 
@@ -319,14 +319,14 @@ def _compare_findings(outcome: Outcome, path: str, truth: Truth, named: bool, me
     if outcome.error is not None:
         return
     arrives = truth.gradient != "none"
-    agrees = truth.flag == truth.moves == arrives or (truth.flag and arrives)
+    agrees = truth.flag == truth.moves and (arrives or not truth.moves)
     if agrees and named and not asked.arguable:
         outcome.fault(path, "does what its flag says, and a finding accuses it")
     if not truth.tracked:
         if truth.var_flag and not asked.arguable and not mentioned:
             outcome.fault(path, "is not tracked, and no finding says so")
         return
-    if asked.arguable or truth.flag == (truth.moves or arrives):
+    if asked.arguable or truth.flag == truth.moves:
         return
     by_design = truth.moves and not arrives and not truth.flag and (truth.aside or all(truth.layer_flag))
     averaged = any(fnmatchcase(path, pattern) for pattern in asked.averaged)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from introspect.capture.record import Capture, CapturedTrace, Probe
 from introspect.evidence.owners import Owners
-from introspect.evidence.resources import Access, Resources, resolve_resources
+from introspect.evidence.resources import Access, Place, Resources, resolve_resources
 from introspect.evidence.scan import (
     GRADIENT,
     PYTHON,
@@ -21,6 +21,7 @@ from introspect.evidence.scan import (
     scan_back,
 )
 from introspect.evidence.tape import TapeMarks
+from introspect.evidence.undone import find_undone
 from introspect.evidence.writes import Dependence, WriteFact, classify_write, counts_on, find_initial, is_sparse
 from introspect.graph.check import refuse_damage
 from introspect.graph.dataflow import Dataflow
@@ -38,7 +39,8 @@ class TraceEvidence:
     """What one trace proves. All node and port numbers are those of `flow`.
 
     Attributes:
-        writes: by variable index.
+        writes: by variable index, those that last.
+        undone: by variable index, those that the step itself takes back: what the forward pass reads is as it was before.
         reads: nodes that read a variable, by variable index.
         goes: [ports] where a value goes: bits of scan.py.
         reached: [nodes] where any value that a node yields goes.
@@ -66,6 +68,7 @@ class TraceEvidence:
     nodes: int
     functions: int
     gradients: dict[int, tuple[GradientKind, str | None]] = field(default_factory=dict)
+    undone: dict[int, list[WriteFact]] = field(default_factory=dict)
 
     @cached_property
     def has_slices(self) -> bool:
@@ -81,9 +84,14 @@ class TraceEvidence:
         return bool(self.reached[node] & ends)
 
     def updates(self, variable: int) -> bool | None:
-        """Whether the trace writes the variable with a value that depends on its gradient; None: unknown."""
+        """Whether the trace writes the variable with a value that depends on its gradient, to stay; None: unknown."""
         kind, _ = self.gradient(variable)
-        return None if kind == "unknown" else kind != "none"
+        return None if kind == "unknown" else kind != "none" and not self.puts_back(variable)
+
+    def puts_back(self, variable: int) -> bool:
+        """Whether a gradient is written to the variable, and nothing of it stays."""
+        trained = any(write.kind == "gradient" for write in self.undone.get(variable, ()))
+        return trained and all(write.kind != "gradient" for write in self.writes.get(variable, ()))
 
     def kept_function(self, nodes: Iterable[int]) -> str | None:
         """Name of the function, older than the trace, in which all of these nodes stand; None where they do not."""
@@ -109,8 +117,9 @@ class TraceEvidence:
         return found
 
     def gradient_writes(self, variable: int) -> list[WriteFact]:
-        """The writes that carry the variable's gradient."""
-        return [write for write in self.writes.get(variable, ()) if write.kind == "gradient"]
+        """The writes that carry the variable's gradient, those that are taken back among them."""
+        found = (*self.writes.get(variable, ()), *self.undone.get(variable, ()))
+        return sorted(write for write in found if write.kind == "gradient")
 
 
 def collect_trace(capture: Capture, trace: CapturedTrace, probe: Probe | None) -> TraceEvidence:
@@ -142,7 +151,7 @@ def _unproven(capture: Capture, evidence: TraceEvidence) -> list[int]:
     return [
         write.node
         for variable in evidence.forward
-        for write in evidence.writes.get(variable, ())
+        for write in (*evidence.writes.get(variable, ()), *evidence.undone.get(variable, ()))
         if write.kind in ("statistics", "other", "average") and capture.variables[variable].role != "metric"
     ]
 
@@ -189,12 +198,25 @@ def _scan(
 
     scan = ForwardScan(flow, edges, resources, marked, set(forward), hyper, reached, rank_of)
     scan.run()
-    writes = _find_writes(capture, flow, edges, resources, scan, forward)
+    written = _find_writes(capture, flow, edges, resources, scan, forward)
+    writes, undone = _part_undone(written, find_undone(flow, edges, resources, forward))
     python = any(name in flow.op_types for name in ("PyFunc", "EagerPyFunc", "PyFuncStateless"))
     evidence = TraceEvidence(
         trace, flow, edges, resources, writes, reads, goes, reached, scan.tags, marked, forward, python, ends, 0, 0
     )
+    evidence = replace(evidence, undone=undone)
     return replace(evidence, gradients=_find_gradients(capture, evidence))
+
+
+def _part_undone(
+    written: dict[int, list[WriteFact]], gone: frozenset[tuple[int, Place]]
+) -> tuple[dict[int, list[WriteFact]], dict[int, list[WriteFact]]]:
+    """(the writes that last, those that are taken back)"""
+    lasting, undone = dict(written), dict[int, list[WriteFact]]()
+    for index in {place[0] for _, place in gone} & written.keys():
+        undone[index] = [fact for fact in written[index] if (fact.node, fact.place) in gone]
+        lasting[index] = [fact for fact in written[index] if (fact.node, fact.place) not in gone]
+    return lasting, undone
 
 
 def _find_reads(accesses: Iterable[Access]) -> dict[int, list[int]]:

@@ -78,7 +78,7 @@ class _RowBuilder:
 
     def row(self, index: int) -> VariableReport:
         variable = self.capture.variables[index]
-        updated, why = self.updated([one.gradient(index) for one in self.evidence])
+        updated, why = self.updated(index)
         gradient, reason = self.gradient(index)
         optimizer = self.tracker.get(index)
         return VariableReport(
@@ -102,10 +102,10 @@ class _RowBuilder:
             measured=self.measured(index),
         )
 
-    def updated(self, found: Sequence[tuple[GradientKind, str | None]]) -> tuple[Updated, str | None]:
-        """By what each trace says of the gradient: (updated, the reason where it is unknown)."""
-        updated = summarize_updates([None if kind == "unknown" else kind != "none" for kind, _ in found])
-        reasons = [reason for _, reason in found if reason]
+    def updated(self, index: int) -> tuple[Updated, str | None]:
+        """By what each trace does: (updated, the reason where it is unknown)."""
+        updated = summarize_updates([one.updates(index) for one in self.evidence])
+        reasons = [reason for one in self.evidence if (reason := one.gradient(index)[1])]
         if updated == "unknown" and not reasons:
             reasons = ["no trace of the step could be read"]
         return updated, reasons[0] if reasons else None

@@ -54,7 +54,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     current = facts.current
     if current is None:
         return
-    elsewhere = {*facts.left_out, *facts.newer}
+    elsewhere = {*facts.left_out, *facts.newer, *facts.put_back}
     groups: dict[tuple[object, ...], list[int]] = {}
     for index in facts.without_gradient:
         if index not in elsewhere:

@@ -2,14 +2,14 @@
 
 What it does
     Names variables whose flags say that they train, that the forward pass reads on a differentiable way to the loss,
-    and that the step computes no gradient for.
+    and that the step does not train.
 
 Why it matters
     Fine-tuning that was switched on does nothing: the loss goes on falling by the head alone.
 
 Cause
     The step was compiled before `trainable = True` was set. Or a `train_step` of one's own takes gradients for a list
-    that does not hold the variable.
+    that does not hold the variable; or it trains the variable and then assigns it the value that it had before.
 
 Fix
     Compile again after the flags are set: `introspect.recompile(model)` keeps the optimizer's state.
@@ -23,6 +23,7 @@ Example
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
@@ -48,18 +49,20 @@ from introspect.rules._stale import (
     warn_of_renewal,
     warn_of_retrace,
 )
-from introspect.rules._steps import op_step
+from introspect.rules._steps import op_step, write_steps
 from introspect.rules._wording import agree, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """At most one finding for variables frozen when the step was traced, one for those that are newer than it."""
+    """At most one finding for variables frozen when the step was traced, one for those put back, one for those newer than it."""
     current = facts.current
     if current is None:
         return
     newer = list(facts.newer)
     for left_out in _split(facts):
         yield _report(facts, current, left_out, _explain(facts, current, left_out))
+    if facts.put_back:
+        yield _report_put_back(facts, current, list(facts.put_back))
     if newer:
         yield _report(facts, current, newer, _explain_newer(facts, current, newer), certain=False)
 
@@ -86,6 +89,23 @@ def _report(facts: Facts, current: TraceEvidence, left_out: list[int], cause: st
         cause=cause,
         fix=_mend(facts, current, left_out) if kept is None else mend_kept(kept),
         evidence=(compare_flags(facts, current), *_evidence(facts, current, left_out)),
+    )
+
+
+def _report_put_back(facts: Facts, current: TraceEvidence, indices: list[int]) -> Finding:
+    it, has = agree(len(indices), "it", "them"), agree(len(indices), "it has", "they have")
+    steps = (s for index in indices[:1] for s in write_steps(facts, current, index, current.undone[index]))
+    return replace(
+        _report(
+            facts,
+            current,
+            indices,
+            f"The step trains {it}, and then assigns {it} the value that it had read before, so that {has} at its end what {has} at its "
+            "begin: nothing of the update stays.",
+        ),
+        certainty="proven",
+        fix="# assign what was read before the optimizer applies its gradients, or leave that assign out",
+        evidence=tuple(steps),
     )
 
 
