@@ -165,6 +165,12 @@ class Facts:
         model, variable = self.capture.model, self.capture.variables[index]
         return not model.custom_train_step and variable.asked is not None and variable.asked != variable.expected
 
+    def lists_untracked(self, indices: Sequence[int]) -> bool:
+        """Whether an overridden `trainable_variables` holds all of these, and Keras' own train_step asks another list."""
+        rows = [self.capture.variables[index] for index in indices]
+        own = self.capture.model.custom_train_step
+        return not own and all(row.listed and row.asked is False for row in rows)
+
     @cached_property
     def put_back(self) -> tuple[int, ...]:
         """Variables that the current trace trains and then gives the value back that they had before."""

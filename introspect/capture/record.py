@@ -67,6 +67,8 @@ class CapturedVariable:
     """Whether it trained by the flags of the last `compile`, which tf_keras keeps; None in Keras 3."""
     asked: bool | None = None
     """In the list that Keras' own `train_step` asks the model for, as it is now; None where it cannot be had."""
+    listed: bool = False
+    """In `model.trainable_variables` though the model does not track it: the class overrides that list."""
 
 
 @dataclass(frozen=True, slots=True)

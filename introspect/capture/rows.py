@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from introspect.capture.frames import rank_module
@@ -12,7 +12,7 @@ from introspect.capture.layers import LayerTree, list_seeds, walk_layers
 from introspect.capture.record import Role
 from introspect.capture.slots import list_variables
 from introspect.capture.untracked import Claims, claim_variables, find_unknown
-from introspect.capture.variables import Entry, VariableTable, find_face, is_variable
+from introspect.capture.variables import Entry, VariableTable, find_face, is_variable, unwrap_variable
 
 COUNTERS = ("_train_counter", "_test_counter", "_predict_counter", "_steps_per_execution")
 """tf_keras' own step counters, which the train step writes and reads."""
@@ -54,6 +54,8 @@ def fill_rows(model: Any, models: Sequence[Any], optimizers: Iterable[Any], grap
         if table.find(variable) is None:
             state.add(variable, Entry("metric"))
     found = add_untracked(graphs, table, state, tree, model is None)
+    if model is not None:
+        note_lists(model, table)
     for variable, row in zip(state.objects, state.rows, strict=True):
         table.add(variable, Entry(row.role), row)
     return Rows(table, tree, found, owned)
@@ -69,11 +71,27 @@ def add_model(model: Any, tree: LayerTree, table: VariableTable) -> None:
         table.add(variable, Entry("model", id(variable) in trained, owners, id(variable) in seeds, then, asks))
 
 
+def note_lists(model: Any, table: VariableTable) -> None:
+    """Which of the variables that the model does not track stand in its lists all the same."""
+    untracked = [index for index, row in enumerate(table.rows) if row.role == "untracked"]
+    if not untracked or not find_own_lists(model):
+        return
+    listed, asked = read_list(lambda: model.trainable_variables), list_asked(model)
+    for index in untracked:
+        keys = {id(table.objects[index]), id(unwrap_variable(table.objects[index]))}
+        held = None if asked is None else not keys.isdisjoint(asked)
+        table.rows[index] = replace(table.rows[index], asked=held, listed=not keys.isdisjoint(listed or ()))
+
+
 def list_asked(model: Any) -> set[int] | None:
     """Identities of what Keras' own `train_step` takes gradients for. Seen on Keras 3.13 to 3.15, tf_keras 2.19 to 2.21."""
+    return read_list(lambda: model.trainable_weights if name_keras(model) == "keras" else model.trainable_variables)
+
+
+def read_list(ask: Callable[[], Iterable[Any]]) -> set[int] | None:
+    """Identities of what is in one of the model's lists."""
     try:
-        lists = model.trainable_weights if name_keras(model) == "keras" else model.trainable_variables
-        return {id(variable) for variable in lists}
+        return {id(variable) for variable in ask()}
     except Exception:  # a property of the user's, which no step may ever ask
         return None
 

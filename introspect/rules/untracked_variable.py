@@ -31,29 +31,33 @@ from introspect.remedies import OR
 from introspect.rules._base import Rule
 from introspect.rules._code import MOST_LINES, is_own_loop, write_items
 from introspect.rules._groups import shorten
+from introspect.rules._lists import explain_lists, name_read
 from introspect.rules._stale import name_origin
 from introspect.rules._steps import op_step, write_steps
 from introspect.rules._wording import RECOMPILE, agree, count, name_some, place
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """One finding for those that do not train, one for those that an old step goes on training."""
+    """One finding for those that do not train, one for those that an old step goes on training, one for those in a list."""
     current = facts.current
     if current is None or facts.capture.model.keras == "none":
         return
     still: list[int] = []
     trained: list[int] = []
+    listed: list[int] = []
     for index, variable, row in facts.pairs:
         if variable.role != "untracked" or not (row.trainable and row.expected):
             continue
         if current.updates(index):
-            trained.append(index)
+            (listed if variable.asked else trained).append(index)
         elif index in current.forward and not facts.moves_otherwise(current, index) and facts.may_reach_loss(index):
             still.append(index)
     if still:
         yield _report_still(facts, current, still)
     if trained and not _trains_by_design(facts, current):
         yield _report_trained(facts, current, trained)
+    if listed and not _trains_by_design(facts, current):
+        yield _report_listed(facts, listed)
 
 
 def _trains_by_design(facts: Facts, current: TraceEvidence) -> bool:
@@ -65,6 +69,8 @@ def _report_still(facts: Facts, current: TraceEvidence, still: list[int]) -> Fin
     paths, number = facts.paths_of(still), len(still)
     severity: Severity = "info" if is_own_loop(current) else "warning"
     cause, fix = _explain(facts, current, still)
+    if facts.lists_untracked(still):
+        cause = f"{cause} {explain_lists(facts, still, held=False)}"
     return Finding(
         rule=RULE.id,
         name=RULE.name,
@@ -227,6 +233,25 @@ def _report_trained(facts: Facts, current: TraceEvidence, trained: list[int]) ->
         ),
         fix=RECOMPILE,
         evidence=tuple(s for i in trained[:3] for s in write_steps(facts, current, i, current.gradient_writes(i)[:1])),
+    )
+
+
+def _report_listed(facts: Facts, listed: list[int]) -> Finding:
+    paths, number = facts.paths_of(listed), len(listed)
+    it = agree(number, "it", "them")
+    return Finding(
+        rule=RULE.id,
+        name=RULE.name,
+        severity="info",
+        certainty="proven",
+        variables=paths,
+        layers=(),
+        message=f"The step trains {count(number, 'variable')} that the model does not track: {name_some(paths)}.",
+        cause=(
+            f"The class overrides {name_read(facts)}, which holds {it}, and Keras' own train_step asks that. No flag of a layer "
+            f"reaches {it}, and save does not store {it}."
+        ),
+        fix=write_held([path.rpartition("/")[2].removesuffix(":0") for path in paths], "uses"),
     )
 
 

@@ -123,3 +123,57 @@ def test_a_property_that_gives_what_keras_would(package: str, names: tuple[str, 
     introspect.recompile(model)
     outcome = ask(model, data)
     assert (outcome.faults, outcome.rules) == ([], set())
+
+
+def build_with_bare(kind: str, name: str, give: Any) -> tuple[Any, Any]:
+    """A model of Keras 3 with a layer and a variable that Keras does not track, and lists of its own."""
+    import keras
+    import tensorflow as tf
+
+    class Holder:
+        def __init__(self) -> None:
+            start = np.ones((3, 1), "float32")
+            self.w = tf.Variable(start, name="bare") if kind == "tf" else keras.Variable(start, name="bare")
+
+    class Net(keras.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.holder, self.c = Holder(), keras.layers.Dense(1, name="c")
+
+        def call(self, x: Any) -> Any:
+            return self.c(x) + x @ self.holder.w
+
+    own: Any = type("Own", (Net,), {name: property(give)} if name else {})
+    model = own()
+    model(np.zeros((2, 3), "float32"))
+    model.compile(keras.optimizers.SGD(0.05), "mse")
+    return model, make_data()
+
+
+def give_bare_too(self: Any) -> list[Any]:
+    return [*self.c.trainable_variables, self.holder.w]
+
+
+@pytest.mark.parametrize("kind", ["tf", "keras"])
+def test_list_that_holds_an_untracked_variable_and_is_not_asked(kind: str) -> None:
+    """Its twin overrides nothing, and there nothing is said of a list."""
+    asked = Asked(rules=("INT105",), extra=lambda model: [model.holder.w])
+    model, data = build_with_bare(kind, "trainable_variables", give_bare_too)
+    said = "model.trainable_weights, which does not hold it; model.trainable_variables, which does, is overridden."
+    assert said in tell(model, data, "INT105").cause
+    assert ask(model, data, asked).faults == []
+    model, data = build_with_bare(kind, "", None)
+    assert "trainable_variables" not in tell(model, data, "INT105").cause
+    assert ask(model, data, asked).faults == []
+
+
+def test_list_that_is_asked_and_holds_an_untracked_variable() -> None:
+    """It trains by design: told, and no alarm."""
+    model, data = build_with_bare("keras", "trainable_weights", give_bare_too)
+    finding = tell(model, data, "INT105")
+    assert (finding.severity, "The class overrides model.trainable_weights, which holds it" in finding.cause) == (
+        "info",
+        True,
+    )
+    outcome = ask(model, data, Asked(extra=lambda model: [model.holder.w]))
+    assert (outcome.faults, outcome.rules) == ([], set())
