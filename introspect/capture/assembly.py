@@ -13,7 +13,7 @@ from introspect.capture.handles import find_handles
 from introspect.capture.layers import describe_layers
 from introspect.capture.live.flags import Event, name_events, recorded_writes
 from introspect.capture.measurement.known import place_traces
-from introspect.capture.oddities import find_odd_flags
+from introspect.capture.oddities import find_odd_flags, sets_flags
 from introspect.capture.probe import LiveProbe
 from introspect.capture.record import Asked, Capture, CapturedOptimizer, CapturedTrace, FlagWrite, Followed, StepFailure
 from introspect.capture.rows import Rows, fill_rows, find_own_lists
@@ -105,6 +105,7 @@ def assemble(reading: Reading) -> Capture:
         probes=tuple(LiveProbe(live.concrete.graph, reading.kept) for live in reading.lives),
         step=read_step(reading.optimizers),
         handles=find_handles(rows.tree),
+        sets_flags=sets_flags(rows.tree.layers),
         odd_flags=find_odd_flags({rows.tree.paths[id(layer)]: layer for layer in rows.tree.layers}),
         flag_writes=read_flag_writes(reading, rows, traces),
         step_flags=name_events(reading.step_flags, model, rows.tree.paths, rows.table.name_rows(), {}),

@@ -1,12 +1,45 @@
-"""Attributes of layers that look like a misspelt `trainable`."""
+"""Attributes of layers that look like a misspelt `trainable`, and layers whose own code sets flags."""
 
 from __future__ import annotations
 
 import difflib
+import dis
+from collections.abc import Hashable, Iterable, Iterator
 from functools import cache
-from typing import Any
+from types import CodeType
+from typing import Any, cast
 
 _KNOWN = frozenset({"trainable", "_trainable", "trainable_weights", "trainable_variables", "trainable_state"})
+
+_BEFORE = frozenset({"__init__", "build"})
+"""Methods that run before a step does."""
+
+
+def sets_flags(layers: Iterable[Any]) -> bool:
+    """Whether a method that a step may run, of a class of the user's own, assigns to an attribute `trainable`."""
+    return any(map(_sets_flags, {cast(Hashable, type(layer)) for layer in layers}))
+
+
+@cache
+def _sets_flags(kind: type) -> bool:
+    own = [base for base in kind.__mro__ if base.__module__.partition(".")[0] not in ("keras", "tf_keras", "builtins")]
+    methods = (value for base in own for name, value in vars(base).items() if name not in _BEFORE)
+    codes = (getattr(method, "__code__", None) for method in methods)
+    return any(
+        step.opname == "STORE_ATTR" and step.argval == "trainable"
+        for code in codes
+        if code is not None
+        for inner in _open(code)
+        for step in dis.get_instructions(inner)
+    )
+
+
+def _open(code: CodeType) -> Iterator[CodeType]:
+    """A function's code and that of the functions in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _open(constant)
 
 
 def find_odd_flags(layers: dict[str, Any]) -> tuple[tuple[str, str, bool], ...]:

@@ -394,6 +394,8 @@ class Capture:
     version: int = RECORD_VERSION
     handles: tuple[tuple[str, str], ...] = ()
     """(layer path, Python that reaches it from the layer that holds it), where an attribute does."""
+    sets_flags: bool = False
+    """Whether the code of a layer of the user's own sets flags, in a method that the step may run."""
     odd_flags: tuple[tuple[str, str, bool], ...] = ()
     """(layer path, attribute, value) of attributes that look like a misspelt flag."""
     placements: tuple[CapturedPlacement, ...] = ()

@@ -10,7 +10,7 @@ from introspect.rules.frozen_layer_statistics_updated import ASK_THEIR_FLAG, mov
 def is_doubtful(facts: Facts) -> bool:
     """Whether an older trace does otherwise than the flags say, and code of the user's may be why as well as their age."""
     current = facts.current
-    own = facts.capture.model.custom_train_step
+    own = facts.capture.model.custom_train_step or facts.capture.sets_flags
     if current is None or current.trace.source != "compiled" or (facts.flags_of_compile and not own):
         return False
     left_out = (index for index in facts.left_out if not facts.step_flags([index], frozen=False))
@@ -26,7 +26,8 @@ def is_doubtful(facts: Facts) -> bool:
 def _is_doubtful(facts: Facts, current: TraceEvidence, index: int) -> bool:
     """The same of one frozen variable: who trains it, or which layer changes it."""
     if current.updates(index):
-        return facts.capture.model.custom_train_step and not facts.step_flags([index], frozen=True)
+        own = facts.capture.model.custom_train_step or facts.capture.sets_flags
+        return own and not facts.step_flags([index], frozen=True)
     if not facts.in_frozen_layer(index) or not moves(facts, current, index):
         return False
     return name_writer(facts, current, index) not in ASK_THEIR_FLAG

@@ -163,9 +163,9 @@ def explain_step_flags(writes: Sequence[FlagWrite]) -> str:
     )
 
 
-def mend_step_flags(trains: bool, own_step: bool = True) -> str:
+def mend_step_flags(facts: Facts, current: TraceEvidence, trains: bool) -> str:
     """Advice that leaves the flags saying what the step does; a step of Keras' own takes them from a `call`."""
-    if not own_step:
+    if not (facts.capture.model.custom_train_step or is_own_loop(current)):
         return "# set flags before compile, and leave them alone in call() and in whatever else a training step runs"
     return (
         f"# at the end of the step, leave the flags saying what it does: .trainable = {trains}\n"

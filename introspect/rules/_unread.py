@@ -34,7 +34,15 @@ def explain_unread(facts: Facts, current: TraceEvidence, indices: Sequence[int])
     told = f"The training step runs nothing of layer {shorten(facts, outer)}: it is not called"
     if outer != layer or facts.tree.by_path[outer].parent not in (None, getattr(facts.tree.root, "path", None)):
         told += ", or a call() takes another branch (a Python if, or a random number, is decided once, when the step is traced)"
-    return f"{told}.", fix
+    return f"{told}.{_doubt_python(facts, current)}", fix
+
+
+def _doubt_python(facts: Facts, current: TraceEvidence) -> str:
+    """What Python inside the step may do past the graph; nothing where the step runs none."""
+    node = next(iter(list_python(facts, current)), None)
+    return (
+        "" if node is None else f" (Or Python that runs inside the step may use it: {name_op(facts, current, node)}.)"
+    )
 
 
 def list_copied(facts: Facts, current: TraceEvidence, indices: Sequence[int]) -> list[str]:
@@ -89,7 +97,8 @@ def _explain_called(facts: Facts, current: TraceEvidence, layer: str, it: str) -
     )
 
 
-def list_python(facts: Facts, current: TraceEvidence, layer: str) -> list[int]:
-    """Ops of a layer's forward pass that run Python."""
+def list_python(facts: Facts, current: TraceEvidence, layer: str | None = None) -> list[int]:
+    """Ops of a forward pass that run Python: a layer's, or all."""
     nodes: list[int] = select_nodes(current.flow, PYTHON_OPS).tolist()
-    return [one for one in nodes if not current.marked[one] and facts.layer_of_node(current, one) == layer]
+    forward = (one for one in nodes if not current.marked[one])
+    return [one for one in forward if layer is None or facts.layer_of_node(current, one) == layer]

@@ -90,7 +90,7 @@ def _report(facts: Facts, current: TraceEvidence, indices: list[int], way: Way) 
         rule=RULE.id,
         name=RULE.name,
         severity="warning",
-        certainty="likely" if way.kind == "unclear" or not way.touched else "proven",
+        certainty="likely" if _is_unsure(facts, current, way) else "proven",
         variables=paths,
         layers=facts.layers_of(indices),
         message=(
@@ -101,6 +101,11 @@ def _report(facts: Facts, current: TraceEvidence, indices: list[int], way: Way) 
         fix=fix,
         evidence=tuple(_evidence(facts, current, indices, way)),
     )
+
+
+def _is_unsure(facts: Facts, current: TraceEvidence, way: Way) -> bool:
+    """Whether the loss was not seen, or Python inside the step may read what no op does."""
+    return way.kind == "unclear" or not way.touched or (way.kind == "unread" and bool(list_python(facts, current)))
 
 
 def _explain(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:
@@ -188,9 +193,7 @@ def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> t
     if kept is not None:
         return explain_kept(kept, "flags were set"), mend_kept(kept)
     if flags := facts.step_flags(indices, frozen=False):
-        return explain_step_flags(flags), mend_step_flags(
-            False, facts.capture.model.custom_train_step or is_own_loop(current)
-        )
+        return explain_step_flags(flags), mend_step_flags(facts, current, False)
     if all(facts.asks_otherwise(index) for index in indices):
         return explain_lists(facts, indices, held=False), mend_lists(facts)
     it, their = agree(len(indices), "it", "them"), agree(len(indices), "Its value reaches", "Their values reach")

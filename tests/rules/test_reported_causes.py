@@ -38,11 +38,14 @@ class Freezing(keras.Model):
         return self.out(self.hid(inputs))
 
 
-def freezing(sets: bool | None, trainable: bool = False) -> Any:
+def freezing(sets: bool | None, trainable: bool = False, fitted: bool = False) -> Any:
     model = Freezing(sets)
     model.build((None, 4))
     model.hid.trainable = trainable
     model.compile("sgd", "mse")
+    if fitted:
+        model.fit(batches(), verbose=0)
+        model.hid.trainable = trainable
     return model
 
 
@@ -250,6 +253,15 @@ FAULTS: dict[str, Case] = {
     "flag set back in call": Case(
         lambda: freezing(True), "INT101", (f"The step itself sets hid.trainable at {HERE}",), OLD
     ),
+    "flag set in call, and again after fit": Case(
+        lambda: freezing(False, trainable=True, fitted=True),
+        "INT103",
+        (f"The step itself sets hid.trainable at {HERE}", "leave them alone in call()"),
+        ("recompile", *OLD),
+    ),
+    "flag set back in call, and again after fit": Case(
+        lambda: freezing(True, fitted=True), "INT101", (f"The step itself sets hid.trainable at {HERE}",), OLD
+    ),
     "step with variables of its own that leaves some out": Case(
         lambda: own(look_ahead(True)), "INT104", ("2 trainable variables of layer critic",)
     ),
@@ -335,3 +347,29 @@ def test_first_call_that_makes_variables_is_traced() -> None:
     for report in (before, after):
         assert report.ok
         assert {row.updated for row in report.variables if row.trainable} == {"yes"}
+
+
+def test_recompiled_optimizer_knows_what_call_unfreezes() -> None:
+    keras.backend.clear_session()
+    model = freezing(True, fitted=True)
+    introspect.recompile(model)
+    model.fit(batches(), verbose=0)
+    assert {variable.path for variable in model.trainable_variables} <= {
+        variable.path for variable in model.optimizer._trainable_variables
+    }
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_python_that_may_use_a_layer_is_a_doubt(hidden: bool) -> None:
+    def step(model: Any, inputs: Any, target: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model.critic(inputs) - target) ** 2)
+        apply(model, tape, loss, model.critic.trainable_variables)
+        return tf.py_function(lambda a: tf.reduce_mean(model.actor(a)), [inputs], tf.float32) if hidden else loss
+
+    keras.backend.clear_session()
+    report = introspect.inspect(own(step), data=batches())
+    (finding,) = [one for one in report.findings if "own/actor/kernel" in one.variables]
+    assert (finding.rule, finding.certainty) == ("INT104", "likely" if hidden else "proven")
+    assert (f"({HERE}" in finding.cause) is hidden
+    assert ("may use it" in finding.cause) is hidden

@@ -7,6 +7,7 @@ from typing import Any
 
 from introspect.capture.framework import KerasName, require_model
 from introspect.capture.model import require_compiled
+from introspect.capture.oddities import sets_flags
 from introspect.capture.renewal.carry import assign_state, match_state, read_places, start_averages
 from introspect.capture.renewal.renew import Renewal
 from introspect.capture.slots import is_built, open_optimizer
@@ -104,11 +105,12 @@ def carry_optimizers(model: Any, keras: KerasName, renewal: Renewal) -> None:
 def choose_tracked(model: Any, old: Any, renewal: Renewal) -> list[Any]:
     """The variables to build a new optimizer for, in the order in which Keras pairs averages with them.
 
-    A `train_step` of the user's may give an optimizer any of them: then all that it had, and those that nobody had.
+    A `train_step` of the user's may give an optimizer any of them, and a `call` that sets flags makes others train: then all
+    that it had, and those that nobody had.
     Slots for variables that it never meets cost memory and change nothing.
     """
     trained = list(model.trainable_variables)
-    if not has_custom_step(model) and old is model.optimizer:
+    if not has_custom_step(model) and old is model.optimizer and not sets_flags(model._flatten_layers()):
         return trained
     mine = list_keys(old)
     others = {key for other, _ in renewal.pairs for key in list_keys(other)} - mine
