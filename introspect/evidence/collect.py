@@ -22,7 +22,15 @@ from introspect.evidence.scan import (
 )
 from introspect.evidence.tape import TapeMarks
 from introspect.evidence.undone import find_undone
-from introspect.evidence.writes import Dependence, WriteFact, classify_write, counts_on, find_initial, is_sparse
+from introspect.evidence.writes import (
+    Branches,
+    Dependence,
+    WriteFact,
+    classify_write,
+    counts_on,
+    is_sparse,
+    sort_branches,
+)
 from introspect.graph.check import refuse_damage
 from introspect.graph.dataflow import Dataflow
 from introspect.graph.flatten import flatten_graph
@@ -41,6 +49,7 @@ class TraceEvidence:
     Attributes:
         writes: by variable index, those that last.
         undone: by variable index, those that the step itself takes back: what the forward pass reads is as it was before.
+        chosen: frames that run for some steps only.
         reads: nodes that read a variable, by variable index.
         goes: [ports] where a value goes: bits of scan.py.
         reached: [nodes] where any value that a node yields goes.
@@ -69,6 +78,7 @@ class TraceEvidence:
     functions: int
     gradients: dict[int, tuple[GradientKind, str | None]] = field(default_factory=dict)
     undone: dict[int, list[WriteFact]] = field(default_factory=dict)
+    chosen: frozenset[int] = frozenset()
 
     @cached_property
     def has_slices(self) -> bool:
@@ -198,13 +208,14 @@ def _scan(
 
     scan = ForwardScan(flow, edges, resources, marked, set(forward), hyper, reached, rank_of)
     scan.run()
-    written = _find_writes(capture, flow, edges, resources, scan, forward)
+    branches = sort_branches(flow, edges)
+    written = _find_writes(capture, flow, edges, resources, scan, forward, branches)
     writes, undone = _part_undone(written, find_undone(flow, edges, resources, forward))
     python = any(name in flow.op_types for name in ("PyFunc", "EagerPyFunc", "PyFuncStateless"))
     evidence = TraceEvidence(
         trace, flow, edges, resources, writes, reads, goes, reached, scan.tags, marked, forward, python, ends, 0, 0
     )
-    evidence = replace(evidence, undone=undone)
+    evidence = replace(evidence, undone=undone, chosen=branches.chosen)
     return replace(evidence, gradients=_find_gradients(capture, evidence))
 
 
@@ -228,9 +239,14 @@ def _find_reads(accesses: Iterable[Access]) -> dict[int, list[int]]:
 
 
 def _find_writes(
-    capture: Capture, flow: Dataflow, edges: Edges, resources: Resources, scan: ForwardScan, forward: frozenset[int]
+    capture: Capture,
+    flow: Dataflow,
+    edges: Edges,
+    resources: Resources,
+    scan: ForwardScan,
+    forward: frozenset[int],
+    branches: Branches,
 ) -> dict[int, list[WriteFact]]:
-    initial = find_initial(flow, edges)
     owners = Owners(scan, forward)
     known = {index for optimizer in capture.optimizers for index in optimizer.tracks}
     writes: dict[int, list[WriteFact]] = {}
@@ -248,14 +264,14 @@ def _find_writes(
             added=access.effect != "assign" or index in known,
         )
         kind: WriteKind = "initial"
-        if frame not in initial:
+        if frame not in branches.initial:
             kind = classify_write(capture.variables[index], index, depends, index in forward)
         fact = WriteFact(
             node=node,
             place=place,
             effect=access.effect,
             kind=kind,
-            conditional=flow.frames[frame].conditional,
+            conditional=frame in branches.initial or frame in branches.chosen,
             sparse=is_sparse(access) and bool(tags & GRADIENT),
             first=access.places[0] == place,
         )

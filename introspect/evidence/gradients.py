@@ -36,7 +36,7 @@ def _is_chosen(evidence: TraceEvidence, variable: int) -> bool:
     """Whether the forward pass reads it in a branch alone: run eagerly, a tape sees no other branch, and no zeros of it."""
     forward = (node for node in evidence.reads.get(variable, ()) if not evidence.marked[node])
     reads = [node for node in forward if evidence.reaches(node, TO_BACKWARD)]
-    return bool(reads) and all(evidence.flow.frame_of(node).conditional for node in reads)
+    return bool(reads) and all(int(evidence.flow.frame[node]) in evidence.chosen for node in reads)
 
 
 def _is_sparse(evidence: TraceEvidence, variable: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from introspect.capture.record import CapturedVariable
@@ -116,27 +117,41 @@ def counts_on(flow: Dataflow, edges: Edges, access: Access, origin: Sequence[int
     return any(port >= 0 and origin[port] == NOBODY for port in edges.inputs[node])
 
 
-def find_initial(flow: Dataflow, edges: Edges) -> set[int]:
-    """Frames that run only where a variable is not initialized yet.
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """Frames by what decides whether they run.
+
+    Attributes:
+        initial: those that run only where a variable is not initialized yet.
+        chosen: those that run for some steps only, by another value.
+    """
+
+    initial: frozenset[int]
+    chosen: frozenset[int]
+
+
+def sort_branches(flow: Dataflow, edges: Edges) -> Branches:
+    """Which frames run at first, and which only sometimes.
 
     A tf.function that makes variables of values that cannot be had beforehand runs as two branches: of its first call,
-    which makes them, and of every later one. Only the first is meant.
+    which makes them, and of every later one, which is no choice.
     """
     asks = {code for code, name in enumerate(flow.op_types) if name in ("VarIsInitializedOp", "IsVariableInitialized")}
-    if not asks:
-        return set()
-    initial: set[int] = set()
+    initial, chosen = set[int](), set[int]()
     branches = Counter[tuple[int, int]]()
     for number, frame in enumerate(flow.frames):
+        made: bool | None = None
         if frame.kind == "branch":
             first = not branches[frame.parent, frame.call]
             branches[frame.parent, frame.call] += 1
-            made = _tells_initialized(flow, edges, frame.predicate, asks)
+            made = _tells_initialized(flow, edges, frame.predicate, asks) if asks else None
             if made is not None and made != first:
                 initial.add(number)
         if frame.parent in initial:
             initial.add(number)
-    return initial
+        if frame.parent in chosen or (frame.kind == "branch" and made is None):
+            chosen.add(number)
+    return Branches(frozenset(initial), frozenset(chosen))
 
 
 def _tells_initialized(flow: Dataflow, edges: Edges, port: int, asks: set[int]) -> bool | None:

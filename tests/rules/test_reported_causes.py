@@ -171,6 +171,12 @@ def look_ahead(forgets: bool) -> Callable[..., Any]:
     return step
 
 
+def eager(step: Callable[..., Any]) -> Any:
+    model = own(step)
+    model.compile("sgd", run_eagerly=True)
+    return model
+
+
 def shrink(asks: bool) -> Callable[..., Any]:
     """Weights made smaller by hand after the optimizer's step."""
 
@@ -304,6 +310,7 @@ HEALTHY: dict[str, Callable[[], Any]] = {
     "flag left alone in call": lambda: freezing(None),
     "flag that call sets as it is": lambda: freezing(True, trainable=True),
     "step with variables of its own": lambda: own(look_ahead(False)),
+    "step with variables of its own, run eagerly": lambda: eager(look_ahead(False)),
     "step with variables of its own, fitted": lambda: own(look_ahead(False), fitted=True),
     "weights that train made smaller by the step": lambda: own(shrink(True), frozen="actor"),
     "net of a metric": lambda: measured(False),
