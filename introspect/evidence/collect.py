@@ -34,6 +34,7 @@ from introspect.evidence.writes import (
 from introspect.graph.check import refuse_damage
 from introspect.graph.dataflow import Dataflow
 from introspect.graph.flatten import flatten_graph
+from introspect.graph.ops import PYTHON_OPS
 from introspect.graph.parse import ParsedGraph
 from introspect.graph.walk import Edges
 from introspect.records import GradientKind, Updated, WriteKind
@@ -84,6 +85,11 @@ class TraceEvidence:
     def has_slices(self) -> bool:
         """Whether any op stands there in which IndexedSlices end."""
         return any(op.startswith(BY_ROWS) for op in self.flow.op_types)
+
+    @cached_property
+    def trains(self) -> bool:
+        """Whether a gradient is written to any variable."""
+        return any(write.kind == "gradient" for writes in self.writes.values() for write in writes)
 
     def gradient(self, variable: int) -> tuple[GradientKind, str | None]:
         """(dense, sparse, none or unknown; the reason where it is unknown)."""
@@ -211,7 +217,7 @@ def _scan(
     branches = sort_branches(flow, edges)
     written = _find_writes(capture, flow, edges, resources, scan, forward, branches)
     writes, undone = _part_undone(written, find_undone(flow, edges, resources, forward))
-    python = any(name in flow.op_types for name in ("PyFunc", "EagerPyFunc", "PyFuncStateless"))
+    python = not PYTHON_OPS.isdisjoint(flow.op_types)
     evidence = TraceEvidence(
         trace, flow, edges, resources, writes, reads, goes, reached, scan.tags, marked, forward, python, ends, 0, 0
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from introspect.evidence.scan import GRADIENT, TO_BACKWARD
+from introspect.graph.ops import PYTHON_OPS
+from introspect.graph.walk import select_nodes
 from introspect.records import GradientKind
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ def _without_write(evidence: TraceEvidence, variable: int) -> tuple[GradientKind
     if flow.opaque_calls and variable not in evidence.reads:
         node = flow.opaque_calls[0]
         return "unknown", f"op {flow.name(node)!r} ({flow.op_type(node)}) runs a function that the graph does not hold"
+    if evidence.python and not evidence.trains and variable not in evidence.reads:
+        node = int(select_nodes(flow, PYTHON_OPS)[0])
+        return "unknown", f"op {flow.name(node)!r} ({flow.op_type(node)}) runs Python, and nothing else here trains"
     return "none", None
 
 

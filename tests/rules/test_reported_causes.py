@@ -380,3 +380,29 @@ def test_python_that_may_use_a_layer_is_a_doubt(hidden: bool) -> None:
     assert (finding.rule, finding.certainty) == ("INT104", "likely" if hidden else "proven")
     assert (f"({HERE}" in finding.cause) is hidden
     assert ("may use it" in finding.cause) is hidden
+
+
+def descend_by_hand(model: Any, inputs: Any, target: Any) -> Any:
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    for gradient, variable in zip(gradients, model.trainable_variables, strict=True):
+        variable.assign_sub(0.1 * gradient)
+    return loss
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_a_step_that_trains_in_python_alone_is_unknown(hidden: bool) -> None:
+    def step(model: Any, inputs: Any, target: Any) -> Any:
+        if not hidden:
+            return descend_by_hand(model, inputs, target)
+        return tf.py_function(lambda a, b: descend_by_hand(model, a, b), [inputs, target], tf.float32)
+
+    keras.backend.clear_session()
+    model = own(step)
+    report = introspect.inspect(model, data=batches())
+    before = [variable.numpy() for variable in model.trainable_variables]
+    model.fit(batches(), verbose=0)
+    assert all((old != new.numpy()).any() for old, new in zip(before, model.trainable_variables, strict=True))
+    assert {row.updated for row in report.variables if row.trainable} == {"unknown" if hidden else "yes"}
+    assert not [one for one in report.findings if one.severity == "error"]
