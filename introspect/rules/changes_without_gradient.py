@@ -48,7 +48,12 @@ _CAUSES = {
     "statistics": "A layer assigns a value of its own when it is called in training.",
     "step": "The train step itself assigns a value that is made of the data.",
     "fit end": "With use_ema the optimizer keeps an average of each variable that it was built with, and fit writes it back.",
+    "state": "The step writes a value that does not depend on the variable's gradient, and may be what it holds already: zeros "
+    "in place of a missing gradient leave a variable as it is.",
 }
+
+MAY_STAY = frozenset({"state", "other"})
+"""Kinds of writes of which the graph does not tell that the value is another than before."""
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -94,6 +99,7 @@ def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int],
     paths, layers = facts.paths_of(indices), facts.layers_of(indices)
     number = len(indices)
     what = "trainable variable" if trainable else "frozen variable"
+    done = agree(number, "is written", "are written") if kind in MAY_STAY else agree(number, "changes", "change")
     return Finding(
         rule=RULE.id,
         name=RULE.name,
@@ -102,7 +108,7 @@ def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int],
         variables=paths,
         layers=layers,
         message=(
-            f"{count(number, what)}{of_layers(facts, indices)} {agree(number, 'changes', 'change')} without a gradient, by "
+            f"{count(number, what)}{of_layers(facts, indices)} {done} without a gradient, by "
             f"{_WORDS.get(kind, kind)}: {name_some(paths)}."
         ),
         cause=_CAUSES.get(kind, "The step writes a value that does not depend on the variable's gradient."),

@@ -406,3 +406,27 @@ def test_a_step_that_trains_in_python_alone_is_unknown(hidden: bool) -> None:
     assert all((old != new.numpy()).any() for old, new in zip(before, model.trainable_variables, strict=True))
     assert {row.updated for row in report.variables if row.trainable} == {"unknown" if hidden else "yes"}
     assert not [one for one in report.findings if one.severity == "error"]
+
+
+@pytest.mark.parametrize(("optimizer", "said"), [("sgd", "are written"), ("adamw", "change")])
+def test_zeros_in_place_of_a_missing_gradient(optimizer: str, said: str) -> None:
+    """With SGD they leave the variable as it is; AdamW decays it."""
+
+    def step(model: Any, inputs: Any, target: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model.critic(inputs) - target) ** 2)
+        weights = model.trainable_variables
+        gradients = zip(tape.gradient(loss, weights), weights, strict=True)
+        model.optimizer.apply_gradients([(tf.zeros_like(v) if g is None else g, v) for g, v in gradients])
+        return loss
+
+    keras.backend.clear_session()
+    model = own(step)
+    model.compile(optimizer)
+    (kernel,) = [v for v in model.trainable_variables if v.path == "own/actor/kernel"]
+    report = introspect.inspect(model, data=batches())
+    before = kernel.numpy()
+    model.fit(batches(), verbose=0)
+    assert bool((before != kernel.numpy()).any()) is (said == "change")
+    (finding,) = [one for one in report.findings if one.rule == "INT301" and kernel.path in one.variables]
+    assert f" {said} without a gradient" in finding.message
