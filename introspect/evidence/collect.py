@@ -124,6 +124,15 @@ class TraceEvidence:
             number in inside and mark for number, mark in zip(self.flow.frame.tolist(), self.marked, strict=True)
         )
 
+    def choices(self, node: int) -> frozenset[int]:
+        """The branches around a node that do not always run, as frames."""
+        frames, number, found = self.flow.frames, int(self.flow.frame[node]), set[int]()
+        while number in self.chosen:
+            if frames[number].kind == "branch":
+                found.add(number)
+            number = frames[number].parent
+        return frozenset(found)
+
     def _find_kept(self, node: int) -> str | None:
         frames, number, found = self.flow.frames, int(self.flow.frame[node]), None
         while number >= 0:

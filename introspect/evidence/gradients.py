@@ -38,10 +38,15 @@ def _without_write(evidence: TraceEvidence, variable: int) -> tuple[GradientKind
 
 
 def _is_chosen(evidence: TraceEvidence, variable: int) -> bool:
-    """Whether the forward pass reads it in a branch alone: run eagerly, a tape sees no other branch, and no zeros of it."""
+    """Whether a branch decides if the forward pass uses it, and not if its gradient is written.
+
+    Run eagerly, a tape sees no other branch, and has no zeros of it. Steps that run in a branch as a whole, as Keras
+    writes those after the first where it runs several at once, read and write in the same one.
+    """
     forward = (node for node in evidence.reads.get(variable, ()) if not evidence.marked[node])
-    reads = [node for node in forward if evidence.reaches(node, TO_BACKWARD)]
-    return bool(reads) and all(int(evidence.flow.frame[node]) in evidence.chosen for node in reads)
+    reads = [evidence.choices(node) for node in forward if evidence.reaches(node, TO_BACKWARD)]
+    writes = [evidence.choices(write.node) for write in evidence.gradient_writes(variable)]
+    return bool(reads) and not any(read <= write for read in reads for write in writes)
 
 
 def _is_sparse(evidence: TraceEvidence, variable: int) -> bool:

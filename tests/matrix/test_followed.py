@@ -16,7 +16,7 @@ import introspect
 from tests.fuzz.pieces import branch_layer
 from tests.matrix.cells import Cell
 from tests.matrix.models import freeze, make_data, unfreeze
-from tests.oracle import Asked, ask, randomize
+from tests.oracle import PLAIN, Asked, ask, randomize
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 
@@ -284,6 +284,24 @@ def test_a_branch_of_an_eager_step_is_unknown(package: str, eager: bool) -> None
     found = {row.path.split("/")[-1].removesuffix(":0"): row.updated for row in outcome.report.variables}
     chosen = "unknown" if eager else "yes"
     assert found == {"left": chosen, "right": chosen, "kernel": "yes", "bias": "yes"}
+
+
+@pytest.mark.parametrize("package", KERAS)
+@pytest.mark.parametrize("frozen", [True, False])
+def test_eager_steps_of_which_several_run_at_once(package: str, frozen: bool) -> None:
+    """Those after the first stand in a branch as a whole: where one runs, it trains."""
+    keras = importlib.import_module(package)
+
+    dense = keras.layers.Dense(2, name="c", trainable=not frozen)
+    model = keras.Sequential([keras.Input((3,)), dense, keras.layers.Dense(1, name="d")])
+    model.compile("sgd", "mse", run_eagerly=True, steps_per_execution=2)
+    x = np.ones((6, 3), "float32")
+    data = tf.data.Dataset.from_tensor_slices((x, x[:, :1])).batch(2)
+    for _ in range(2):
+        outcome = ask(model, data, PLAIN)
+        assert outcome.faults == []
+        trained = [row.updated for row in outcome.report.variables]
+        assert trained == ["no" if frozen else "yes"] * 2 + ["yes"] * 2
 
 
 def test_a_value_in_a_branch_is_refused() -> None:
