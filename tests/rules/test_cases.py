@@ -51,7 +51,7 @@ BY_CAUSE: dict[str, tuple[Expected, ...]] = {
     "custom_train_step_ignores_flag": expect(
         "INT101", "own train_step gives them to the optimizer", "self.trainable_variables"
     ),
-    "custom_train_step_subset": expect("INT104", "the train step takes no gradient for them"),
+    "custom_train_step_subset": expect("INT104", "the step never asks a tape for their gradients"),
     "ema_overwrite_misaligned": (
         Expected("INT101", ("layer d1 was trainable",)),
         Expected("INT205", ("layer d2", "averages of others"), ("m/d2/kernel is given the average of m/d1/kernel",)),
