@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from introspect.evidence.scan import GRADIENT, TO_BACKWARD
@@ -143,3 +144,18 @@ def sources_of(evidence: TraceEvidence, nodes: list[int]) -> set[int]:
                 seen.add(before)
                 queue.append(before)
     return found
+
+
+def targets_of(evidence: TraceEvidence, variables: Iterable[int]) -> set[int]:
+    """Variables that are written with values made of these, by tensor edges: `sources_of` from the other end."""
+    edges, accesses = evidence.edges, evidence.resources.accesses
+    queue = [node for variable in variables for node in evidence.reads.get(variable, ())]
+    seen = set(queue)
+    while queue:
+        node = queue.pop()
+        for reader in (reader for port in edges.outputs[node] for reader in edges.readers[port]):
+            access = accesses.get(reader)
+            if reader not in seen and (access is None or access.effect != "read"):
+                seen.add(reader)
+                queue.append(reader)
+    return {index for index, writes in evidence.writes.items() if any(write.node in seen for write in writes)}

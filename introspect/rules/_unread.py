@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from introspect.evidence.collect import TraceEvidence
-from introspect.evidence.gradients import sources_of
+from introspect.evidence.gradients import targets_of
 from introspect.facts import Facts
 from introspect.graph.ops import PYTHON_OPS
 from introspect.graph.walk import select_nodes
@@ -49,12 +49,8 @@ def list_copied(facts: Facts, current: TraceEvidence, indices: Sequence[int]) ->
     """Variables that are written with a value made of these, where the step does not call the layer of any of these."""
     if any(facts.is_called(facts.capture.variables[index].layer or "") for index in indices):
         return []
-    wanted, copied = set(indices), []
-    for index, variable, _ in facts.pairs:
-        nodes = [write.node for write in current.writes.get(index, ())]
-        if index not in wanted and nodes and not wanted.isdisjoint(sources_of(current, nodes)):
-            copied.append(variable.path)
-    return copied
+    targets = targets_of(current, indices).difference(indices)
+    return [variable.path for index, variable, _ in facts.pairs if index in targets]
 
 
 def explain_copied(facts: Facts, indices: Sequence[int], copied: Sequence[str]) -> tuple[str, str]:

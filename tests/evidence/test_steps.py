@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from introspect.capture.record import Capture
 from introspect.evidence.collect import collect_trace
+from introspect.evidence.gradients import sources_of, targets_of
 from tests.evidence.steps import STEPS, Step, make_capture
 from tests.graph.transforms import inline, permute, rename
 
@@ -43,6 +44,19 @@ def test_verdict(name: str) -> None:
     """Each variable's gradient and the kinds of its writes."""
     step = STEPS[name]
     assert judge(make_capture(step)) == dict(step.truth)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_both_ends_tell_the_same(name: str) -> None:
+    """A variable goes into another where that is made of it."""
+    capture = make_capture(STEPS[name])
+    evidence = collect_trace(capture, capture.traces[0], None)
+    made_of = {
+        index: sources_of(evidence, [write.node for write in writes]) for index, writes in evidence.writes.items()
+    }
+    for variable in range(len(capture.variables)):
+        expected = {index for index, sources in made_of.items() if variable in sources}
+        assert targets_of(evidence, [variable]) == expected
 
 
 @given(name=st.sampled_from(sorted(STEPS)), seed=st.integers(0, 2**32))
