@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 import introspect
-from tests.oracle import PLAIN, Asked, ask
-from tests.rules.test_reports import OLD, Case, apply, aside, batches, own, x, y
+from tests.oracle import Asked
+from tests.rules.reported import OLD, Case, apply, aside, batches, own, require_silent, require_told, x, y
 
 pytestmark = pytest.mark.tf
 
@@ -324,24 +324,12 @@ HEALTHY: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_is_told(name: str) -> None:
-    case = FAULTS[name]
-    keras.backend.clear_session()
-    outcome = ask(case.build(), batches(), case.asked)
-    assert outcome.faults == []
-    assert outcome.report is not None
-    texts = [f"{f.message}\n{f.cause}\n{f.fix}" for f in outcome.report.findings if f.rule == case.rule]
-    assert len(texts) == 1, str(outcome.report)
-    assert [phrase for phrase in case.said if phrase not in texts[0]] == []
-    assert [phrase for phrase in case.never if phrase in texts[0]] == []
+    require_told(FAULTS[name])
 
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_twin_is_silent(name: str) -> None:
-    keras.backend.clear_session()
-    outcome = ask(HEALTHY[name](), batches(), PLAIN)
-    assert outcome.faults == []
-    assert outcome.report is not None
-    assert outcome.report.ok
+    require_silent(HEALTHY[name])
 
 
 def test_first_call_that_makes_variables_is_traced() -> None:
