@@ -82,6 +82,12 @@ def rank_module(module: str) -> int:
     return rank_file(file) if is_standard(file) else min(rank_file(file), 1)
 
 
+@cache
+def list_owners(kind: Any) -> tuple[Any, ...]:
+    """A class and its bases but for those that belong to a framework."""
+    return tuple(base for base in kind.__mro__ if rank_module(str(base.__module__)))
+
+
 def pick_frame(frames: Iterable[tuple[str, int, str]]) -> Location | None:
     """The innermost frame of the user's own, else of an installed package; frames come innermost first."""
     package: Location | None = None

@@ -9,6 +9,8 @@ from functools import cache
 from types import CodeType
 from typing import Any, cast
 
+from introspect.capture.frames import list_owners
+
 _KNOWN = frozenset({"trainable", "_trainable", "trainable_weights", "trainable_variables", "trainable_state"})
 
 _BEFORE = frozenset({"__init__", "build"})
@@ -22,8 +24,7 @@ def sets_flags(layers: Iterable[Any]) -> bool:
 
 @cache
 def _sets_flags(kind: type) -> bool:
-    own = [base for base in kind.__mro__ if base.__module__.partition(".")[0] not in ("keras", "tf_keras", "builtins")]
-    methods = (value for base in own for name, value in vars(base).items() if name not in _BEFORE)
+    methods = (value for base in list_owners(kind) for name, value in vars(base).items() if name not in _BEFORE)
     codes = (getattr(method, "__code__", None) for method in methods)
     return any(
         step.opname == "STORE_ATTR" and step.argval == "trainable"

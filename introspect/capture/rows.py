@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
-from introspect.capture.frames import rank_module
+from introspect.capture.frames import list_owners
 from introspect.capture.framework import KerasName, descends, name_keras
 from introspect.capture.layers import LayerTree, list_seeds, walk_layers
 from introspect.capture.record import Role
@@ -98,8 +98,7 @@ def read_list(ask: Callable[[], Iterable[Any]]) -> set[int] | None:
 
 def find_own_lists(model: Any) -> tuple[str, ...]:
     """Which of the lists of what trains the model's class overrides."""
-    bases = type(model).__mro__ if model is not None else ()
-    own = {name for base in bases if rank_module(str(base.__module__)) for name in vars(base)}
+    own = {name for base in list_owners(cast(Hashable, type(model))) for name in vars(base)}
     return tuple(name for name in ("trainable_variables", "trainable_weights") if name in own)
 
 

@@ -143,8 +143,10 @@ class TraceEvidence:
 
     def gradient_writes(self, variable: int) -> list[WriteFact]:
         """The writes that carry the variable's gradient, those that are taken back among them."""
-        found = (*self.writes.get(variable, ()), *self.undone.get(variable, ()))
-        return sorted(write for write in found if write.kind == "gradient")
+        found = self.writes.get(variable, [])
+        if variable in self.undone:
+            found = sorted((*found, *self.undone[variable]))
+        return [write for write in found if write.kind == "gradient"]
 
 
 def collect_trace(capture: Capture, trace: CapturedTrace, probe: Probe | None) -> TraceEvidence:
@@ -228,9 +230,24 @@ def _scan(
     writes, undone = _part_undone(written, find_undone(flow, edges, resources, forward))
     python = not PYTHON_OPS.isdisjoint(flow.op_types)
     evidence = TraceEvidence(
-        trace, flow, edges, resources, writes, reads, goes, reached, scan.tags, marked, forward, python, ends, 0, 0
+        trace,
+        flow,
+        edges,
+        resources,
+        writes,
+        reads,
+        goes,
+        reached,
+        scan.tags,
+        marked,
+        forward,
+        python,
+        ends,
+        0,
+        0,
+        undone=undone,
+        chosen=branches.chosen,
     )
-    evidence = replace(evidence, undone=undone, chosen=branches.chosen)
     return replace(evidence, gradients=_find_gradients(capture, evidence))
 
 

@@ -41,8 +41,7 @@ def find_undone(
 def list_writes(resources: Resources, variables: Collection[int]) -> dict[Place, list[Access]]:
     """By place, its writes in the order of the program, where there are several and all uses are known."""
     found: dict[Place, list[Access]] = {}
-    for node in sorted(resources.accesses):
-        access = resources.accesses[node]
+    for access in resources.accesses.values():
         for place in access.places if access.effect not in ("read", "touch") else ():
             if place[0] in variables and place[0] not in resources.opaque and place[0] not in resources.ambiguous:
                 found.setdefault(place, []).append(access)

@@ -24,7 +24,6 @@ class Frame:
         parent: the frame that called; -1 for the step itself.
         body: index into `Dataflow.bodies`.
         call: node of the parent's body that called; -1 for the step itself.
-        conditional: whether this frame or one around it is a branch.
         predicate: port that decides the nearest branch, of a loop's condition the loop; -1 where there is none.
         by_tape: whether a gradient tape made the call, or one around it.
         jit: whether XLA compiles this frame or one around it.
@@ -34,7 +33,6 @@ class Frame:
     body: int
     call: int
     kind: FrameKind
-    conditional: bool
     predicate: int
     by_tape: bool
     jit: bool

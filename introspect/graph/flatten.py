@@ -30,7 +30,7 @@ def flatten_graph(graph: ParsedGraph, by_tape: TapeTest) -> Dataflow:
     """
     flattener = _Flattener(graph, by_tape)
     main = graph.main
-    frame = Frame(-1, 0, -1, "main", False, -1, False, False)
+    frame = Frame(-1, 0, -1, "main", -1, False, False)
     with refuse_damage("the step"):
         ports = flattener.inline(main, np.zeros(0, dtype=np.int32), frame)
         return flattener.finish(tuple(int(ports[port]) for port in main.returns))
@@ -174,14 +174,12 @@ class _Flattener:
         parent = self.frames[site.frame]
         definition = site.body.def_of(site.node)
         compiled = "_XlaMustCompile" in definition.attr and definition.attr["_XlaMustCompile"].b
-        branch = kind == "branch"
         return Frame(
             parent=site.frame,
             body=-1,
             call=site.node,
             kind=kind,  # type: ignore[arg-type]
-            conditional=parent.conditional or branch,
-            predicate=int(site.inputs()[0]) if branch else parent.predicate,
+            predicate=int(site.inputs()[0]) if kind == "branch" else parent.predicate,
             by_tape=parent.by_tape or self.by_tape(site.body.name, definition.name),
             jit=parent.jit or compiled,
         )

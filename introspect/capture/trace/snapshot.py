@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from introspect.capture.frames import rank_module
+from introspect.capture.frames import list_owners, rank_module
 from introspect.capture.framework import list_bases
 from introspect.capture.trace.caches import is_cache, list_callables, read_entries
 from introspect.capture.trace.innerstate import ArrayRoom, Restore, has_inner, save_inner
@@ -217,12 +217,6 @@ def record_attributes(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
             if any(map(is_cache, functions)):
                 snapshot.members[owner, name] = member
             yield from functions
-
-
-@cache
-def list_owners(kind: Any) -> tuple[Any, ...]:
-    """A class and its bases but for those that belong to a framework."""
-    return tuple(base for base in kind.__mro__ if rank_module(str(base.__module__)))
 
 
 def has_state(value: Any) -> bool:
