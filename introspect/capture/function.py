@@ -13,6 +13,7 @@ from introspect.capture.frames import explain_error, locate_error
 from introspect.capture.framework import KerasName, name_keras, require_backend
 from introspect.capture.record import Capture, StepFailure
 from introspect.capture.slots import open_optimizer
+from introspect.capture.trace.compiling import find_refusal
 from introspect.capture.trace.current import look_up
 from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.guard import preserve
@@ -142,6 +143,8 @@ def trace_function(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: d
     source = "eager" if reading.source == "eager" else "traced"
     reading.lives.append(LiveTrace(concrete, name_function(step), source))  # type: ignore[arg-type]
     reading.current = concrete
+    if reading.failure is None and source == "traced":
+        reading.failure = find_refusal(concrete, reading.kept)
 
 
 def trace_otherwise(

@@ -12,6 +12,7 @@ from introspect.capture.framework import KerasName, name_keras, require_model
 from introspect.capture.live.flags import record_apart
 from introspect.capture.record import Capture, SavedFile
 from introspect.capture.slots import find_optimizers
+from introspect.capture.trace.compiling import find_refusal
 from introspect.capture.trace.current import find_current
 from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.guard import preserve
@@ -127,6 +128,8 @@ def enter_attempt(reading: Reading, attempt: Attempt) -> None:
     begun = min(number_graph(concrete.graph) for concrete in (attempt.concrete, *reading.kept))
     reading.lives.append(LiveTrace(attempt.concrete, "fit", source, uses_xla(reading.model), begun))
     reading.current = attempt.concrete
+    if reading.failure is None and source == "traced":
+        reading.failure = find_refusal(attempt.concrete, reading.kept)
 
 
 def require_compiled(model: Any, keras: KerasName) -> None:

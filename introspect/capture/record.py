@@ -162,7 +162,17 @@ class FitEndWrite:
 class StepFailure:
     """The next step will raise."""
 
-    kind: Literal["unknown-variable", "late-optimizer", "retrace", "fit-end", "no-average", "unused-optimizer"]
+    kind: Literal[
+        "unknown-variable",
+        "late-optimizer",
+        "retrace",
+        "xla",
+        "xla-open-loop",
+        "xla-elsewhere",
+        "fit-end",
+        "no-average",
+        "unused-optimizer",
+    ]
     message: str
     """What Keras says, first line."""
     variables: tuple[int, ...] = ()
@@ -170,6 +180,11 @@ class StepFailure:
     location: Location | None = None
     beside: tuple[StepFailure, ...] = ()
     """The same of further optimizers, which would raise once this one does not."""
+
+    @property
+    def by_xla(self) -> bool:
+        """Whether XLA refuses the traced step."""
+        return self.kind in ("xla", "xla-open-loop", "xla-elsewhere")
 
     @property
     def at_end(self) -> bool:

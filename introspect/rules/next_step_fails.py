@@ -1,8 +1,9 @@
 """The next training step, or the end of the next `fit`, will raise.
 
 What it does
-    Traces, in isolation, the step that the next `fit` would trace, and tells what it would raise; and what the end of
-    `fit` would, where it hands the weights to the optimizer.
+    Traces, in isolation, the step that the next `fit` would trace, and tells what it would raise; where XLA is to compile
+    it, asks TensorFlow to lower it, and tells what that refuses; and what the end of `fit` would raise, where it hands the
+    weights to the optimizer.
 
 Why it matters
     It comes after the data has been loaded and the first batch read, or when a long training has just ended.
@@ -10,11 +11,13 @@ Why it matters
 Cause
     The data or the model changed since the last trace, so that the step must be traced again, and that fails; or the
     averages that the optimizer keeps (`use_ema`) no longer fit the variables that train, or `MultiOptimizer` does not
-    know one of them; or an optimizer that was assigned after the first trace has its variables still to make.
+    know one of them; or an optimizer that was assigned after the first trace has its variables still to make. Or XLA has
+    no kernel for an op, cannot tell how often a loop runs at most, or cannot reach a resource that lives on another device:
+    in Keras 3 `jit_compile="auto"`, the default, turns XLA on where a GPU is visible.
 
 Fix
     Mend what the message names; after a change of flags, compile again with a new optimizer instance:
-    `introspect.recompile(model)`.
+    `introspect.recompile(model)`. What XLA refuses runs without it: `compile(jit_compile=False)`.
 
 Example
     model.compile(keras.optimizers.SGD(use_ema=True), "mse"); model.fit(x, y)
@@ -26,13 +29,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from introspect.capture.record import StepFailure
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
 from introspect.rules._code import is_own_loop
 from introspect.rules._wording import RECOMPILE
 
+_XLA = 'XLA compiles the step: jit_compile=True, or in Keras 3 its default "auto" where a GPU is visible.'
 _CAUSES = {
+    "xla": f"{_XLA} It has no kernel for all ops.",
+    "xla-open-loop": f"{_XLA} It sets aside at once what the gradient of a loop needs, and must know how often the loop runs "
+    "at most.",
+    "xla-elsewhere": f"{_XLA} It makes one program for one device, which reaches no variable, table or writer on another; "
+    "TensorFlow keeps tables, writers and tf.Variable of int32 on the host.",
     "retrace": "The data or the model changed since the last trace, so that the step must be traced again, and that fails.",
     "late-optimizer": "The optimizer was assigned after the step's first trace and has its variables still to make; "
     "TensorFlow lets a step make variables in its first call alone.",
@@ -44,6 +54,9 @@ _CAUSES = {
     "when it ends.",
 }
 _FIXES = {
+    "xla": "{without}",
+    "xla-open-loop": "tf.while_loop(..., maximum_iterations=n), or {without}",
+    "xla-elsewhere": "{without}; or make the variable where the step runs (a counter in tf.int64)",
     "retrace": "# mend what the message names, then compile again",
     "late-optimizer": "introspect.recompile(model)",
     "fit-end": RECOMPILE,
@@ -57,7 +70,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     failure = facts.capture.failure
     if failure is None or failure.kind == "unknown-variable":
         return
-    when = "at its end" if failure.at_end else "when the step is traced for this data"
+    own_loop = facts.current is not None and is_own_loop(facts.current)
+    fix = _FIXES[failure.kind].replace("{keras}", facts.capture.model.keras)
     yield Finding(
         rule=RULE.id,
         name=RULE.name,
@@ -65,15 +79,17 @@ def check(facts: Facts) -> Iterator[Finding]:
         certainty="proven",
         variables=facts.paths_of(failure.variables),
         layers=facts.layers_of(failure.variables),
-        message=f"The next {_name_next(facts)} raises {when}: {failure.message.rstrip('.')}.",
+        message=f"The next {'call of the step' if own_loop else 'fit'} raises {_tell_when(failure)}: {failure.message.rstrip('.')}.",
         cause=_CAUSES[failure.kind],
-        fix=_FIXES[failure.kind].replace("{keras}", facts.capture.model.keras),
+        fix=fix.replace("{without}", f"{'tf.function' if own_loop else 'compile'}(jit_compile=False)"),
         evidence=(EvidenceStep(note="raised here", location=failure.location),) if failure.location else (),
     )
 
 
-def _name_next(facts: Facts) -> str:
-    return "call of the step" if facts.current is not None and is_own_loop(facts.current) else "fit"
+def _tell_when(failure: StepFailure) -> str:
+    if failure.at_end:
+        return "at its end"
+    return "when XLA compiles the step" if failure.by_xla else "when the step is traced for this data"
 
 
 RULE = Rule("INT202", "next-step-fails", "error", "proven", __doc__ or "", check)

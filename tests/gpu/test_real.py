@@ -6,7 +6,7 @@ import pytest
 
 from introspect.rules import RULES, Rule
 from tests.placement.conftest import run_module
-from tests.placement.test_executed import check
+from tests.placement.test_executed import check, check_reach
 from tests.placement.test_samples import WITH_INFO
 from tests.rules.test_samples import NEEDS_GPU
 
@@ -30,6 +30,11 @@ def test_two_gpus(name: str, gpus: list[str]) -> None:
     if len(gpus) < 2:
         pytest.skip("a MirroredStrategy over GPUs needs two; this machine has one")
     check(run_module("tests.placement.scenario", name, gpus=2, real=True), writes=8)
+
+
+@pytest.mark.parametrize("name", ["int32", "int64", "plain-int32"])
+def test_what_xla_cannot_reach(name: str, gpus: list[str]) -> None:
+    check_reach(name, run_module("tests.placement.elsewhere", name, real=True))
 
 
 @pytest.mark.parametrize("name", ["plain", "steps", "mixed", "mixed-steps"])

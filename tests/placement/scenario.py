@@ -31,6 +31,8 @@ if library or REAL:
     FIRST, SECOND = ("GPU:0", "GPU:1") if os.environ.get("FAKE_GPU_COUNT") == "2" else ("CPU:0", "GPU:0")
     if library:
         tf.load_op_library(library)
+    else:
+        tf.config.experimental.enable_op_determinism()  # a GPU adds up in any order: twins would differ by themselves
 else:
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
@@ -102,7 +104,8 @@ class Executed:
 
     def _reaches(self, called: str, function: str) -> bool:
         inner = self.functions[called].node_def if called in self.functions else ()
-        return called == function or any(self._reaches(n.attr["f"].func.name, function) for n in inner if "f" in n.attr)
+        below = (attr.func.name for n in inner for attr in n.attr.values() if attr.HasField("func"))
+        return called == function or any(self._reaches(name, function) for name in below)
 
     def gradient_devices(self, layer: str) -> set[str]:
         """Devices of the products that yield a layer's gradients."""

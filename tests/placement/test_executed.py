@@ -62,3 +62,20 @@ def test_two_cpu_devices() -> None:
 
 def test_replicas_on_two_cpu_devices() -> None:
     check(run_module(MODULE, "mirrored"), writes=8)
+
+
+def test_data_stays_on_the_host(fake_gpu: Path) -> None:
+    """An iterator over a copy of the data on a GPU ends the process: its elements are read by the host."""
+    assert run_module("tests.placement.host", str(fake_gpu)) == []
+
+
+@pytest.mark.parametrize("name", ["int32", "int64", "plain-int32"])
+def test_what_xla_cannot_reach(name: str, fake_gpu: Path) -> None:
+    """A counter on the host, in a step that XLA compiles for the GPU: the step raises, and that is told before."""
+    check_reach(name, run_module("tests.placement.elsewhere", name, fake_gpu))
+
+
+def check_reach(name: str, result: dict[str, Any]) -> None:
+    assert result["faults"] == []
+    assert list(result["told"]) == (["INT202"] if name == "int32" else [])
+    assert name != "int32" or "GPU:0 and cannot reach Variable" in result["told"]["INT202"]

@@ -137,7 +137,11 @@ def export_dataset(dataset: Any) -> Any:
 
 
 def import_dataset(graph: Any, spec: Any) -> Any:
-    """The set that a GraphDef of `export_dataset` makes. Seen on TensorFlow 2.19 to 2.21."""
+    """The set that a GraphDef of `export_dataset` makes, in host memory. Seen on TensorFlow 2.19 to 2.21.
+
+    Without a device scope its constants lie on the GPU, and the first element that the host reads from them ends the
+    process (seen on an H100).
+    """
     import tensorflow as tf
     from tensorflow.python.data.ops.dataset_ops import _VariantDataset
 
@@ -153,7 +157,8 @@ def import_dataset(graph: Any, spec: Any) -> Any:
         )
         return variant
 
-    return _VariantDataset(tf.compat.v1.wrap_function(build, [])(), spec)
+    with tf.device("/CPU:0"):
+        return _VariantDataset(tf.compat.v1.wrap_function(build, [])(), spec)
 
 
 def needed_nodes(graph: Any, end: str) -> list[Any]:
