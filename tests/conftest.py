@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from importlib.util import find_spec
@@ -12,6 +13,12 @@ from hypothesis import settings
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")  # a time limit for each example fails on a busy machine
+
+GPUS_WERE = os.environ.setdefault("INTROSPECT_TESTS_GPUS_WERE", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+"""What was in sight before; in the environment, since each worker of xdist comes here after the process that began it."""
+if os.environ.get("INTROSPECT_TESTS_SEE_GPU") != "1":
+    # With a GPU in sight Keras compiles by XLA: other numbers, one finding more. What needs it (tests/gpu) shows it again.
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 HAS_TENSORFLOW = find_spec("tensorflow") is not None
 TRAINS = re.compile(r"^pytestmark = .*pytest\.mark\.tf\b", re.MULTILINE)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import GPUS_WERE
 from tests.fakegpu.build import NoCompilerError, build_fake_gpu
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,12 @@ def fake_gpu() -> Path:
     except NoCompilerError as error:
         reason = str(error)
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+
+
+def show_gpus(environment: dict[str, str]) -> dict[str, str]:
+    """The environment with the machine's GPUs as they were in sight before the tests hid them."""
+    shown = {name: value for name, value in environment.items() if name != "CUDA_VISIBLE_DEVICES"}
+    return shown if GPUS_WERE == "all" else {**shown, "CUDA_VISIBLE_DEVICES": GPUS_WERE}
 
 
 def run_module(
@@ -43,7 +50,7 @@ def run_module(
     if library is not None:
         environment["INTROSPECT_FAKE_GPU"] = str(library)
     if real:
-        environment["INTROSPECT_REAL_GPU"] = "1"
+        environment = {**show_gpus(environment), "INTROSPECT_REAL_GPU": "1"}
     command = [sys.executable, "-W", "ignore", "-m", module, name, *more]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
