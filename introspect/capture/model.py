@@ -18,7 +18,7 @@ from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.inputs import read_spec
 from introspect.capture.trace.isolation import Attempt, Feed, trace_isolated
-from introspect.capture.trace.step import StepFunctions, find_functions, list_traces
+from introspect.capture.trace.step import StepFunctions, add_inner, find_functions, list_traces
 from introspect.capture.trace.tapes import note_questions
 from introspect.capture.trace.traces import LiveTrace, number_graph
 from introspect.capture.trace.tracing import enter_strategy, has_custom_step, make_iterator
@@ -86,11 +86,12 @@ def read_traces(model: Any, keras: KerasName, spec: Any | None) -> Reading:
     eager = runs_eagerly(model)
     functions = StepFunctions() if eager else find_functions(model, keras)
     lives = list_traces(functions, uses_xla(model))
+    current = choose_current(model, keras, functions, lives, spec)
     return Reading(
         model=model,
         keras=keras,
-        lives=lives,
-        current=choose_current(model, keras, functions, lives, spec),
+        lives=add_inner(lives, functions, current),
+        current=current,
         source="eager" if eager else "compiled" if lives else "traced",
         summary=summarize_model(model, keras, eager),
         optimizers=pair_optimizers(find_optimizers(model), {}, model.optimizer),

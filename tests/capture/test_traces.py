@@ -350,3 +350,20 @@ def test_the_summary_says_whose_train_step_it_is() -> None:
     assert capture_model(model).model.custom_train_step
     assert not capture_model(mlp(keras)).model.custom_train_step
     assert not capture_model(mlp(tf_keras)).model.custom_train_step
+
+
+def test_an_inner_trace_that_an_older_fit_calls_too() -> None:
+    """Rows of two sizes widen the inner function's type; for open batches the outer one is traced anew and calls that."""
+    model = mlp(keras)
+    x, y, weights = batch(4, weights=True)
+    model.train_on_batch(x, y, sample_weight=weights)
+    model.fit(dataset(4, weights=True, static=True, size=2), verbose=0)
+    capture = capture_model(model, data=dataset(6, weights=True, size=3))
+    assert trained(capture) == [("train_on_batch/1", False), ("fit/1", False), ("train_on_batch/2", True)]
+    before = trace_count(model)
+    model.fit(dataset(6, weights=True, size=3), verbose=0)
+    assert trace_count(model) == before  # Keras traced the inner function no further
+
+
+def trace_count(model: Any) -> int:
+    return len(list_live(find_functions(model, "keras").inner))

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.autograph.impl.api import StagingError
 
 import introspect
 from tests.fuzz.parts import WIDTH, add_part, make_optimizer
@@ -23,13 +24,14 @@ from tests.oracle import Asked, ask, ask_loop, fit_once, randomize
 
 RAISED = (
     ValueError,
-    KeyError,
+    LookupError,
     TypeError,
     RuntimeError,
     AttributeError,
     StopIteration,
     introspect.IntrospectError,
     tf.errors.OpError,
+    StagingError,
 )
 """What a history may raise: an unknown variable, a batch too few for steps_per_execution, a model that cannot be cloned."""
 UNSAVED = {"stopped", "rounded", "chosen", "unused", "embedding", "tied", "branch", "own", "cut", "reversed"}

@@ -32,6 +32,8 @@ def build(kind: str, keras: Any, jit: str, policy: str) -> Built:
     set_policy = keras.mixed_precision.set_global_policy if keras.__name__ == "tf_keras" else None
     (set_policy or keras.config.set_dtype_policy)(policy)
     keras.utils.set_random_seed(3)
+    if jit != "default" or keras.__name__ == "tf_keras":
+        tf.config.experimental.enable_op_determinism()  # Keras 3 would leave XLA out by default
     model, x, y = ZOO[kind](keras)
     model.compile("adam", "mse", **({} if jit == "default" else {"jit_compile": False}))
     return model, tf.data.Dataset.from_tensor_slices((x, y)).batch(ROWS), x, y

@@ -87,6 +87,17 @@ def list_traces(functions: StepFunctions, jit: bool = False) -> list[LiveTrace]:
     return sorted(outer + batch, key=lambda live: trace_number(live.concrete))
 
 
+def add_inner(lives: list[LiveTrace], functions: StepFunctions, current: Any | None) -> list[LiveTrace]:
+    """The traces with the current one among them.
+
+    For batches of a new type the outer function is traced anew and may call an inner trace that another one calls too.
+    """
+    if current is None or any(live.concrete is current for live in lives):
+        return lives
+    jit = bool(functions.inner._jit_compile) if functions.inner is not None else False
+    return [*lives, LiveTrace(current, "train_on_batch", jit=jit, begun=find_begin(functions.inner, current))]
+
+
 def live_traces(function: Any | None) -> list[Any]:
     return [] if function is None else list_live(function)
 
