@@ -18,6 +18,7 @@ from introspect.capture.probe import LiveProbe
 from introspect.capture.record import Asked, Capture, CapturedOptimizer, CapturedTrace, FlagWrite, Followed, StepFailure
 from introspect.capture.rows import Rows, fill_rows, find_own_lists
 from introspect.capture.slots import Books, count_iterations, describe_optimizer, is_built, open_optimizer
+from introspect.capture.trace.compiling import find_refusal
 from introspect.capture.trace.tapes import Question, read_questions
 from introspect.capture.trace.traces import LiveTrace, freeze_trace
 from introspect.capture.trace.unknown import Unknown
@@ -116,6 +117,13 @@ def assemble(reading: Reading) -> Capture:
         placements=tuple(place_traces(zip((live.concrete for live in reading.lives), traces, strict=True))),
     )
     return capture if reading.observe is None else reading.observe(reading, rows.table, capture)
+
+
+def find_untried_refusal(reading: Reading) -> StepFailure | None:
+    """What XLA refuses of a trace that exists and never ran: the call that made it has raised."""
+    if not reading.summary.jit_compile or count_iterations([stand_in.real for stand_in in reading.optimizers]):
+        return None
+    return find_refusal(reading.current, reading.kept)
 
 
 def read_flag_writes(reading: Reading, rows: Rows, traces: tuple[CapturedTrace, ...]) -> tuple[FlagWrite, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from introspect.capture.assembly import Observer, Reading, assemble, pair_optimizers
+from introspect.capture.assembly import Observer, Reading, assemble, find_untried_refusal, pair_optimizers
 from introspect.capture.frames import explain_error, locate_error
 from introspect.capture.framework import KerasName, name_keras, require_backend
 from introspect.capture.record import Capture, StepFailure
@@ -69,6 +69,7 @@ def capture_function(
     reading.observe = observe
     reading.timings.append(("find", time.perf_counter() - started))
     if reading.current is not None:
+        reading.failure = find_untried_refusal(reading)
         return assemble(reading)
     optimizers = list_optimizers()
     reading.books = read_books(optimizers)

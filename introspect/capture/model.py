@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from introspect.capture.assembly import Observer, Reading, assemble, pair_optimizers
+from introspect.capture.assembly import Observer, Reading, assemble, find_untried_refusal, pair_optimizers
 from introspect.capture.framework import KerasName, name_keras, require_model
 from introspect.capture.live.flags import record_apart
 from introspect.capture.record import Capture, SavedFile
@@ -67,6 +67,7 @@ def capture_model(
         reading.summary = replace(reading.summary, file=saved.path)
     reading.timings.append(("find", time.perf_counter() - started))
     if reading.current is not None:
+        reading.failure = find_untried_refusal(reading)
         return replace(assemble(reading), saved=saved)
     eager = Feed(data, batch_size, runs_functions_eagerly()) if reading.source == "eager" else None
     with ExitStack() as stack:

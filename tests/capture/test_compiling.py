@@ -89,6 +89,8 @@ def test_refused(kind: str, name: str, steps: int) -> None:
     assert finding.evidence[0].location is not None
     assert finding.evidence[0].location.file.endswith("test_compiling.py")
     assert "jit_compile=False" in finding.fix
+    again = introspect.inspect(model)  # after the fit that raised; its trace is there now
+    assert [found.message for found in again.findings if found.rule == "INT202"] == [finding.message]
 
 
 @pytest.mark.parametrize("name", KERAS)
@@ -127,7 +129,9 @@ def test_a_function_of_ones_own(make: Callable[..., Any]) -> None:
     )
     assert outcome.faults == []
     assert outcome.report is not None
-    assert [found.fix for found in outcome.report.findings] == ["tf.function(jit_compile=False)"] * refused
+    again = introspect.inspect(step, args=(tf.ones((4, 4)), tf.ones((4, 1))), model=model, optimizer=optimizer)
+    for report in (outcome.report, again):
+        assert [found.fix for found in report.findings] == ["tf.function(jit_compile=False)"] * refused
 
 
 def test_asking_draws_no_random_number() -> None:
