@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from introspect.evidence.bystanders import find_bystanders
 from introspect.evidence.scan import TO_BACKWARD, TO_OUTPUT
 from introspect.evidence.slopes import FAR, Slope, Terrain
 
@@ -240,20 +241,23 @@ class WayFinder:
         if noted:
             return self.terrain.descend(port for access in noted for port in access.values)
         outputs = self.evidence.edges.outputs
-        return self.terrain.descend(port for node in self._trained_to_the_end for port in outputs[node])
+        ends = (port for node in self._trained_to_the_end for port in outputs[node])
+        return self.terrain.descend(ends, self._bystanders)
 
     @cached_property
     def _trained_to_the_end(self) -> frozenset[int]:
         """Those of `_trained` that go on differentiably to what the step returns or notes.
 
-        One that goes there by its argmax, or by its shape alone, tells nothing of the loss.
+        One that goes there by its argmax, by its shape alone, or by ops that no tape differentiated, tells nothing of
+        the loss.
         """
         before: dict[int, list[int]] = {}
-        for node in self._trained:
+        trained = self._trained - self._bystanders
+        for node in trained:
             for reader in self.terrain.after(node, smooth=True):
                 before.setdefault(reader, []).append(node)
         edges, ends = self.evidence.edges, self.evidence.ends
-        queue = [node for node in self._trained if not ends.isdisjoint(edges.outputs[node])]
+        queue = [node for node in trained if not ends.isdisjoint(edges.outputs[node])]
         found = set(queue)
         while queue:
             new = set(before.get(queue.pop(), ())) - found
@@ -267,6 +271,10 @@ class WayFinder:
         evidence = self.evidence
         reads = (node for variable, nodes in evidence.reads.items() if evidence.updates(variable) for node in nodes)
         return frozenset(self.terrain.walk((node for node in reads if not evidence.marked[node]), smooth=True))
+
+    @cached_property
+    def _bystanders(self) -> frozenset[int]:
+        return find_bystanders(self.terrain, self._trained)
 
     def _find_ends(self, nodes: list[int]) -> tuple[int, ...]:
         ends = sorted(node for node in nodes if next(self.terrain.after(node), None) is None)

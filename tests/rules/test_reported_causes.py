@@ -210,16 +210,22 @@ class Distance(keras.metrics.Metric):
         self.mean.reset_state()
 
 
-def measured(in_loss: bool) -> Any:
-    """The metric's net is used after the gradients, or is a part of the loss."""
+def measured(in_loss: bool = False, inside: bool = False, summed: bool = False, whole: bool = False) -> Any:
+    """The metric's net is used after the gradients, inside of the tape, or is a part of the loss, also of a plain sum."""
     distance = Distance()
+    run = tf.function(distance.features) if whole else distance.features
 
     def step(model: Any, inputs: Any, target: Any) -> Any:
         with tf.GradientTape() as tape:
-            output = model.actor(inputs)[:, :1] * model.critic(inputs)
+            output = tf.tanh(model.actor(inputs)[:, :1]) * model.critic(inputs)
             loss = tf.reduce_mean((output - target) ** 2)
             if in_loss:
                 loss += tf.reduce_mean((distance.features(output) - distance.features(target)) ** 2)
+            if summed:
+                loss += tf.reduce_mean(distance.features(target))
+            if inside:
+                distance.update_state(target, output)
+                distance.mean.update_state(tf.reduce_mean(run(tf.tanh(output))))
         apply(model, tape, loss)
         distance.update_state(target, output)
         return loss
@@ -278,7 +284,16 @@ FAULTS: dict[str, Case] = {
         ("to the optimizer", "tape.gradient"),
     ),
     "net of a metric in the loss": Case(
-        lambda: measured(True), "INT105", ("2 variables that were made to be trained",), asked=Asked(extra=aside)
+        lambda: measured(in_loss=True),
+        "INT105",
+        ("2 variables that were made to be trained",),
+        asked=Asked(extra=aside),
+    ),
+    "net of a metric in a sum that is added to the loss": Case(
+        lambda: measured(inside=True, summed=True),
+        "INT105",
+        ("2 variables that were made to be trained",),
+        asked=Asked(extra=aside),
     ),
     "tape that does not watch": Case(lambda: own(watch(False)), "INT104", ("watch_accessed_variables=False",)),
     "average the wrong way": Case(
@@ -313,7 +328,9 @@ HEALTHY: dict[str, Callable[[], Any]] = {
     "step with variables of its own, run eagerly": lambda: eager(look_ahead(False)),
     "step with variables of its own, fitted": lambda: own(look_ahead(False), fitted=True),
     "weights that train made smaller by the step": lambda: own(shrink(True), frozen="actor"),
-    "net of a metric": lambda: measured(False),
+    "net of a metric": lambda: measured(),
+    "net of a metric inside of the tape": lambda: measured(inside=True),
+    "net of a metric inside of the tape, a tf.function": lambda: measured(inside=True, whole=True),
     "tape that watches": lambda: own(watch(True)),
     "average the right way": lambda: followed(True),
     "operand held by a layer": lambda: scaled(False),
