@@ -38,7 +38,7 @@ from introspect.rules._wording import RECOMPILE
 
 _XLA = 'XLA compiles the step: jit_compile=True, or in Keras 3 its default "auto" where a GPU is visible.'
 _CAUSES = {
-    "xla": f"{_XLA} It has no kernel for all ops.",
+    "xla": f"{_XLA} It does not know all ops, and none whose shapes are not fixed before the step runs.",
     "xla-open-loop": f"{_XLA} It sets aside at once what the gradient of a loop needs, and must know how often the loop runs "
     "at most.",
     "xla-elsewhere": f"{_XLA} It makes one program for one device, which reaches no variable, table or writer on another; "

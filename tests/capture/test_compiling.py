@@ -54,10 +54,23 @@ def printed(keras: Any, tf: Any) -> Any:
     return Printed()
 
 
+def counted(keras: Any, tf: Any) -> Any:
+    class Counted(keras.layers.Layer):
+        def build(self, shape: Any) -> None:
+            self.w = self.add_weight(shape=(shape[-1], 1), name="w", initializer="ones", trainable=False)
+
+        def call(self, x: Any) -> Any:
+            count = tf.cast(tf.reduce_sum(tf.abs(x @ self.w)), tf.int32)
+            return x + tf.cast(tf.reduce_sum(tf.range(count)), tf.float32)
+
+    return Counted()
+
+
 REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "py_function": (python, "cannot compile EagerPyFunc"),
     "open loop": (loop, "maximum_iterations"),
     "print": (printed, "cannot compile StringFormat"),
+    "open shape": (counted, "cannot compile Range, whose size depends on values"),
 }
 TAKEN = {"bounded loop": bounded, "dropout": dropout}
 
@@ -132,6 +145,27 @@ def test_a_function_of_ones_own(make: Callable[..., Any]) -> None:
     again = introspect.inspect(step, args=(tf.ones((4, 4)), tf.ones((4, 1))), model=model, optimizer=optimizer)
     for report in (outcome.report, again):
         assert [found.fix for found in report.findings] == ["tf.function(jit_compile=False)"] * refused
+
+
+def test_a_shape_that_the_batch_gives() -> None:
+    """XLA takes a label as a constant; an answer for any batch would say that it refuses."""
+    import tensorflow as tf
+
+    keras = pytest.importorskip("keras")
+
+    class Counting(keras.Sequential):
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self(x, training=True) - y) ** 2)
+                loss += tf.cast(tf.reduce_sum(tf.range(tf.cast(y[0, 0], tf.int32))), tf.float32)
+            self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+            return {"loss": loss}
+
+    model = Counting([keras.Input((4,)), keras.layers.Dense(1, name="out")])
+    model.compile("sgd", "mse", jit_compile=True)
+    data = tf.data.Dataset.from_tensor_slices((np.ones((4, 4), "float32"), np.full((4, 1), 3.0, "float32"))).batch(4)
+    assert ask(model, data).faults == []
 
 
 def test_asking_draws_no_random_number() -> None:

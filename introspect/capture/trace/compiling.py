@@ -14,6 +14,7 @@ from introspect.devices import shorten_device
 from introspect.records import Location
 
 UNSUPPORTED = re.compile(r"Detected unsupported operations when trying to compile graph \S+ on \w+: (.+?)(?:\n|$)")
+OPEN_SHAPE = re.compile(r"Input \d+ to node `(\S+)` with op (\w+) must be a compile-time constant")
 OPEN_LIST = "XLA compilation requires a fixed tensor list size"
 ELSEWHERE = re.compile(
     r"Trying to access resource (\S+) (?:\(defined @ (.+?):(\d+)\) )?located in device (\S+) from device (\S+)"
@@ -38,7 +39,10 @@ def find_refusal(concrete: Any, kept: Iterable[Any] = ()) -> StepFailure | None:
         if kind in asked:
             continue
         asked.add(kind)
-        said = ask_xla(cluster)
+        try:
+            said = ask_xla(cluster)
+        except CannotAskError:
+            continue
         failure = None if said is None else explain_refusal(said, concrete, cluster, kept)
         if failure is not None:
             return failure
@@ -73,14 +77,24 @@ def write_whole(device: str, base: str = "/job:localhost/replica:0/task:0") -> s
 
 
 def ask_xla(cluster: Cluster) -> str | None:
-    """What TensorFlow says when it lowers the cluster; None where it does, or cannot be asked. Seen on TensorFlow 2.19 to 2.21.
+    """What TensorFlow says when it lowers the cluster; None where it does, or cannot be asked.
 
-    It reads the types of variables, and neither values nor random numbers.
+    It is asked for any batch, and where it wants a value for a shape for one of zeros: what it is fed it may take as that.
+    """
+    said = lower(cluster, *split_arguments(cluster))
+    if said is not None and OPEN_SHAPE.search(said):
+        return lower(cluster, [make_zeros(spec) for spec in split_arguments(cluster)[0]], split_arguments(cluster)[1])
+    return said
+
+
+def lower(cluster: Cluster, fed: list[Any], captured: list[Any]) -> str | None:
+    """The error of lowering a cluster for specs or values. Seen on TensorFlow 2.19 to 2.21.
+
+    It reads the types of variables, and neither their values nor random numbers.
     """
     from tensorflow.python.eager import context
 
     try:
-        fed, captured = split_arguments(cluster)
         context.context().get_compiler_ir(
             device_name=choose_device(cluster),
             platform_name=None,
@@ -89,8 +103,6 @@ def ask_xla(cluster: Cluster) -> str | None:
             captured_inputs=captured,
             stage="hlo",
         )
-    except CannotAskError:
-        return None
     except Exception as error:  # whatever it is, only what is known word for word counts
         return str(error)
     return None
@@ -105,7 +117,7 @@ def split_arguments(cluster: Cluster) -> tuple[list[Any], list[Any]]:
     first = next((place for place, value in enumerate(cluster.values) if value is not None), len(cluster.values))
     specs = [close_spec(tensor) for tensor in cluster.tensors[:first]]
     rest = zip(cluster.tensors[first:], cluster.values[first:], strict=True)
-    return specs, [make_zeros(tensor) if value is None else value for tensor, value in rest]
+    return specs, [make_zeros(close_spec(tensor)) if value is None else value for tensor, value in rest]
 
 
 def close_spec(tensor: Any) -> Any:
@@ -119,12 +131,11 @@ def close_spec(tensor: Any) -> Any:
     return tf.TensorSpec(shape, tensor.dtype)
 
 
-def make_zeros(tensor: Any) -> Any:
-    """Zeros of a tensor's type, on the host."""
+def make_zeros(spec: Any) -> Any:
+    """Zeros of a type, on the host."""
     import numpy as np
     import tensorflow as tf
 
-    spec = close_spec(tensor)
     with tf.device("/CPU:0"):
         return tf.constant(np.zeros(spec.shape, spec.dtype.as_numpy_dtype), spec.dtype)
 
@@ -135,6 +146,9 @@ def explain_refusal(said: str, concrete: Any, cluster: Cluster, kept: Iterable[A
         ops = OP.findall(found[1]) or [(found[1].partition(" ")[0], node) for node in NODE.findall(found[1])[:1]]
         kinds = ", ".join(dict.fromkeys(kind for kind, _ in ops))
         return StepFailure("xla", f"it cannot compile {kinds}", location=locate(ops, concrete, cluster, kept))
+    if found := OPEN_SHAPE.search(said):
+        message = f"it cannot compile {found[2]}, whose size depends on values"
+        return StepFailure("xla", message, location=locate([(found[2], found[1])], concrete, cluster, kept))
     if OPEN_LIST in said:
         ops = [("", node) for node in NODE.findall(said)]
         message = "it cannot compile the gradient of a while loop that names no maximum_iterations"
