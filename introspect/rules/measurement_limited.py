@@ -24,19 +24,27 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
+from introspect.rules._code import is_own_loop
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     """At most one finding."""
-    reasons = facts.capture.warnings
-    measure = facts.capture.measure
+    reasons, measure = facts.capture.warnings, facts.capture.measure
     if reasons:
-        yield _report("The step was not measured.", f"{reasons[0][:1].upper()}{reasons[0][1:]}.")
+        fix = "" if facts.capture.data_given else _say_how(facts)
+        yield _report("The step was not measured.", f"{reasons[0][:1].upper()}{reasons[0][1:]}.", fix)
     elif measure is not None and measure.batch == "invented":
-        yield _report("The step was measured on a made-up batch.", "No data was given.")
+        yield _report("The step was measured on a made-up batch.", "No data was given.", _say_how(facts))
 
 
-def _report(message: str, cause: str) -> Finding:
+def _say_how(facts: Facts) -> str:
+    """The call that measures a batch of the user's."""
+    if facts.current is not None and is_own_loop(facts.current):
+        return "introspect.inspect(step, args=(x, y), model=model, measure=True)"
+    return "introspect.inspect(model, data=(x, y), measure=True)"
+
+
+def _report(message: str, cause: str, fix: str) -> Finding:
     return Finding(
         rule=RULE.id,
         name=RULE.name,
@@ -46,7 +54,7 @@ def _report(message: str, cause: str) -> Finding:
         layers=(),
         message=message,
         cause=cause,
-        fix="introspect.inspect(model, data=(x, y), measure=True)",
+        fix=fix,
     )
 
 

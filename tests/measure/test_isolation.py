@@ -184,7 +184,27 @@ def test_a_batch_that_fails_is_told() -> None:
     before = read_state(model)
     report = introspect.inspect(model, data=(FLOATS + 9, TARGET), measure=True)
     assert "too large" in reason_of(report)
+    assert [finding.fix for finding in report.findings] == [""]
     assert same(before, read_state(model))
+
+
+def test_a_made_up_batch_that_fails_asks_for_one() -> None:
+    import keras
+    import tensorflow as tf
+
+    class Picky(keras.Sequential):
+        def train_step(self, data: Any) -> Any:
+            tf.debugging.assert_greater(tf.reduce_min(data[0]), 5.0, "too small")
+            return super().train_step(data)
+
+    model = Picky([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    report = introspect.inspect(model, measure=True)
+    assert "too small" in reason_of(report)
+    assert [finding.fix for finding in report.findings] == ["introspect.inspect(model, data=(x, y), measure=True)"]
+    report = introspect.inspect(model, data=(FLOATS + 9, TARGET), measure=True)
+    assert report.ok
+    assert all(row.measured for row in report.variables)
 
 
 def test_eager_models_are_measured_on_a_trace_of_their_own() -> None:

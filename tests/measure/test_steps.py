@@ -60,6 +60,39 @@ def test_a_loop_of_ones_own() -> None:
         assert numbers.update_norm == pytest.approx(0.5 * norm(gradient), rel=1e-3)
 
 
+def look_ahead(settles: float) -> Any:
+    """A model whose first step makes variables of a slow copy, which the weights are set back to."""
+    import keras
+    import tensorflow as tf
+
+    class Slow(keras.Sequential):
+        def train_step(self, data: Any) -> Any:
+            if not hasattr(self, "slow"):
+                self.slow = [tf.Variable(v.value, trainable=False) for v in self.trainable_variables]
+            logs = super().train_step(data)
+            for fast, slow in zip(self.trainable_variables, self.slow, strict=True):
+                slow.assign(slow + settles * (fast.value - slow))
+                fast.assign(slow)
+            return logs
+
+    keras.utils.set_random_seed(3)
+    model = Slow([keras.Input((4,)), keras.layers.Dense(3, activation="tanh"), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    return model
+
+
+@pytest.mark.parametrize("settles", [0.25, 1.0])
+def test_variables_that_the_first_step_makes_are_made_on_the_copy(settles: float) -> None:
+    model = look_ahead(settles)
+    for _ in range(2):
+        report = measure(model, data=(FLOATS, TARGET))
+        before = [np.array(v) for v in model.trainable_variables]
+        model.fit(FLOATS, TARGET, batch_size=len(FLOATS), shuffle=False, verbose=0)
+        for variable, old in zip(model.trainable_variables, before, strict=True):
+            numbers = report.variable(variable.path).measured
+            assert numbers.update_norm == pytest.approx(norm(np.array(variable) - old), rel=1e-3)
+
+
 def test_a_loop_with_specs_is_measured_on_a_made_up_batch() -> None:
     import tensorflow as tf
 

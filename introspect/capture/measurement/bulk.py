@@ -18,6 +18,9 @@ from introspect.capture.measurement.statistics import SAFE, Statistics
 RESOURCE = 20
 """DT_RESOURCE."""
 
+BOOL = 10
+"""DT_BOOL."""
+
 
 def start_function(name: str, arguments: int) -> Any:
     """A FunctionDef that takes so many resource handles, h0, h1 …"""
@@ -43,6 +46,18 @@ def add_read(function: Any, place: int, variable: Any) -> str:
     return f"{node.name}:value:0"
 
 
+def add_questions(function: Any, variables: Sequence[Any]) -> None:
+    """One output more: for each variable whether it is initialized. One that is not may be read all the same, as an empty tensor."""
+    asked = []
+    for place, variable in enumerate(variables):
+        node = add_node(function, "VarIsInitializedOp", f"made{place}", (f"h{place}",))
+        node.device = variable.handle.device
+        asked.append(f"{node.name}:is_initialized:0")
+    pack = add_node(function, "Pack", "made", asked)
+    pack.attr["T"].type, pack.attr["N"].i, pack.device = BOOL, len(asked), "/device:CPU:0"
+    add_output(function, "made", BOOL, f"{pack.name}:output:0")
+
+
 class Copier:
     """Copies variables of these dtypes, shapes and devices, each into an anonymous one on its device."""
 
@@ -50,6 +65,8 @@ class Copier:
         function = start_function("copy", len(variables))
         for place, variable in enumerate(variables):
             self._add_copy(function, place, variable)
+        if variables:
+            add_questions(function, variables)
         self._name = function.signature.name
         library.add([function])
 
@@ -80,9 +97,10 @@ class Copier:
         if not handles:
             return []
         try:
-            return run_function(self._name, handles, len(handles))
+            *copies, made = run_function(self._name, handles, len(handles) + 1)
         except tf.errors.FailedPreconditionError:
             return None
+        return copies if made.numpy().all() else None
 
 
 @dataclass(frozen=True)

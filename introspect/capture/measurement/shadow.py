@@ -133,11 +133,8 @@ def copy_variable(variable: Any) -> Any:
         copy = tf.raw_ops.VarHandleOp(
             dtype=variable.dtype, shape=variable.shape, shared_name=context.anonymous_name(), container=""
         )
-        try:
-            value = read_handle_value(handle, variable.dtype)
-        except tf.errors.FailedPreconditionError:  # not initialized, which the step may ask
-            return copy
-        tf.raw_ops.AssignVariableOp(resource=copy, value=value)
+        if tf.raw_ops.VarIsInitializedOp(resource=handle):  # else the step may ask
+            tf.raw_ops.AssignVariableOp(resource=copy, value=read_handle_value(handle, variable.dtype))
     return copy
 
 
@@ -201,7 +198,7 @@ def call_by_name(name: str, inputs: Sequence[Any], outputs: int) -> list[Any]:
         return run_function(name, inputs, outputs)
     except tf.errors.OpError as error:
         reason = explain(str(error.message))
-        raise StepError(f"the step failed on a copy: {reason}; pass a batch that it can take, data=(x, y)") from error
+        raise StepError(f"the step failed on a copy: {reason}") from error
 
 
 def explain(message: str) -> str:
