@@ -145,6 +145,34 @@ def test_a_function_of_ones_own(make: Callable[..., Any]) -> None:
     again = introspect.inspect(step, args=(tf.ones((4, 4)), tf.ones((4, 1))), model=model, optimizer=optimizer)
     for report in (outcome.report, again):
         assert [found.fix for found in report.findings] == ["tf.function(jit_compile=False)"] * refused
+        assert all(found.evidence[0].location is not None for found in report.findings)
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_branch_that_perhaps_never_runs(runs: bool) -> None:
+    """Nothing is foretold of a condition of the user's: whether it raises depends on the batch."""
+    import tensorflow as tf
+
+    model, _ = build("keras", dropout)
+    optimizer, variables = model.optimizer, model.trainable_variables
+    optimizer.build(variables)
+    refused = tf.function(lambda x: tf.py_function(tf.reduce_sum, [x], tf.float32), jit_compile=True)
+
+    @tf.function
+    def step(x: Any, y: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(x, training=True) - y) ** 2)
+        optimizer.apply(tape.gradient(loss, variables), variables)
+        return tf.cond(tf.reduce_sum(x) > 0.0, lambda: refused(x), lambda: 0.0)
+
+    x = tf.ones((4, 4)) if runs else tf.zeros((4, 4))
+    report = introspect.inspect(step, args=(x, tf.ones((4, 1))), model=model, optimizer=optimizer)
+    assert [found.rule for found in report.findings if found.rule == "INT202"] == []
+    if not runs:
+        step(x, tf.ones((4, 1)))  # does not raise
+    else:
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            step(x, tf.ones((4, 1)))
 
 
 def test_a_shape_that_the_batch_gives() -> None:

@@ -10,8 +10,8 @@ from introspect.capture.trace.export import as_text
 from introspect.capture.trace.traces import is_jit
 
 CALLS = ("StatefulPartitionedCall", "PartitionedCall")
-BRANCHES = {"While": 0, "StatelessWhile": 0, "If": 1, "StatelessIf": 1, "Case": 1, "StatelessCase": 1}
-"""Ops that hold functions, and how many inputs stand before those that the functions take."""
+LOOPS = ("While", "StatelessWhile")
+CONDITIONS = ("If", "StatelessIf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Cluster:
 
 
 def list_clusters(concrete: Any) -> Iterator[Cluster]:
-    """The outermost clusters of a step, in program order."""
+    """The outermost clusters that a step is sure to run, in program order."""
     graph = concrete.graph
     inputs, captured = list(graph.inputs), list(concrete.captured_inputs)
     free = len(inputs) - len(captured)
@@ -40,11 +40,11 @@ def list_clusters(concrete: Any) -> Iterator[Cluster]:
 
 
 def walk_clusters(graph: Any, known: dict[str, Any]) -> Iterator[Cluster]:
-    """The clusters of one graph and of the functions that it calls; `known` are the values of tensors by name."""
+    """The clusters of one graph and of the functions that it runs; `known` are the values of tensors by name."""
     for op in graph.get_operations():
-        if op.type not in CALLS and op.type not in BRANCHES:
+        if op.type not in CALLS and op.type not in LOOPS and not waits_for_batch(op):
             continue
-        tensors = list(op.inputs)[BRANCHES.get(op.type, 0) :]
+        tensors = list(op.inputs)[op.type in CONDITIONS :]
         values = [known.get(tensor.name) for tensor in tensors]
         names = list(list_functions(op))
         if op.type in CALLS and must_compile(op):
@@ -55,6 +55,21 @@ def walk_clusters(graph: Any, known: dict[str, Any]) -> Iterator[Cluster]:
             if inner is not None:
                 pairs = zip(inner.inputs, values, strict=False)
                 yield from walk_clusters(inner, {own.name: value for own, value in pairs if value is not None})
+
+
+def waits_for_batch(op: Any) -> bool:
+    """Whether a condition only asks if there is one more batch: so Keras 3 runs each of several steps.
+
+    Of another condition's branches none is sure to run.
+    """
+    if op.type not in CONDITIONS:
+        return False
+    asked, queue = set[str](), [op.inputs[0].op]
+    while queue:
+        found = queue.pop()
+        asked.add(found.type)
+        queue += [tensor.op for tensor in found.inputs] if found.type in ("LogicalAnd", "Identity") else []
+    return "OptionalHasValue" in asked
 
 
 def list_functions(op: Any) -> Iterator[str]:

@@ -32,18 +32,15 @@ def find_refusal(concrete: Any, kept: Iterable[Any] = ()) -> StepFailure | None:
 
     Of what TensorFlow says only refusals that hold for any batch count. `kept` is what the graphs need alive.
     """
+    probe = LiveProbe(concrete.graph, kept)
     asked: set[tuple[Any, ...]] = set()
     for cluster in list_clusters(concrete):
-        graph = LiveProbe(concrete.graph, kept).graph(cluster.function) or concrete.graph
+        graph = probe.graph(cluster.function) or probe.root
         kind = (frozenset(op.type for op in graph.get_operations()), cluster.device, frozenset(list_devices(cluster)))
         if kind in asked:
             continue
         asked.add(kind)
-        try:
-            said = ask_xla(cluster)
-        except CannotAskError:
-            continue
-        failure = None if said is None else explain_refusal(said, concrete, cluster, kept)
+        failure = explain_refusal(ask_xla(cluster), probe, cluster)
         if failure is not None:
             return failure
     return None
@@ -76,19 +73,22 @@ def write_whole(device: str, base: str = "/job:localhost/replica:0/task:0") -> s
     return str(tf.DeviceSpec.from_string(base).make_merged_spec(tf.DeviceSpec.from_string(device)).to_string())
 
 
-def ask_xla(cluster: Cluster) -> str | None:
-    """What TensorFlow says when it lowers the cluster; None where it does, or cannot be asked.
+def ask_xla(cluster: Cluster) -> str:
+    """What TensorFlow says when it lowers the cluster; "" where it does, or cannot be asked.
 
     It is asked for any batch, and where it wants a value for a shape for one of zeros: what it is fed it may take as that.
     """
-    said = lower(cluster, *split_arguments(cluster))
-    if said is not None and OPEN_SHAPE.search(said):
-        return lower(cluster, [make_zeros(spec) for spec in split_arguments(cluster)[0]], split_arguments(cluster)[1])
-    return said
+    try:
+        device = choose_device(cluster)
+        specs, captured = split_arguments(cluster)
+    except CannotAskError:
+        return ""
+    said = lower(cluster.function, device, specs, captured)
+    return lower(cluster.function, device, list(map(make_zeros, specs)), captured) if OPEN_SHAPE.search(said) else said
 
 
-def lower(cluster: Cluster, fed: list[Any], captured: list[Any]) -> str | None:
-    """The error of lowering a cluster for specs or values. Seen on TensorFlow 2.19 to 2.21.
+def lower(function: str, device: str, fed: list[Any], captured: list[Any]) -> str:
+    """The error of lowering a function for specs or values; "" where there is none. Seen on TensorFlow 2.19 to 2.21.
 
     It reads the types of variables, and neither their values nor random numbers.
     """
@@ -96,16 +96,16 @@ def lower(cluster: Cluster, fed: list[Any], captured: list[Any]) -> str | None:
 
     try:
         context.context().get_compiler_ir(
-            device_name=choose_device(cluster),
+            device_name=device,
             platform_name=None,
-            function_name=cluster.function,
+            function_name=function,
             flat_args=fed,
             captured_inputs=captured,
             stage="hlo",
         )
     except Exception as error:  # whatever it is, only what is known word for word counts
         return str(error)
-    return None
+    return ""
 
 
 def split_arguments(cluster: Cluster) -> tuple[list[Any], list[Any]]:
@@ -140,19 +140,19 @@ def make_zeros(spec: Any) -> Any:
         return tf.constant(np.zeros(spec.shape, spec.dtype.as_numpy_dtype), spec.dtype)
 
 
-def explain_refusal(said: str, concrete: Any, cluster: Cluster, kept: Iterable[Any]) -> StepFailure | None:
+def explain_refusal(said: str, probe: LiveProbe, cluster: Cluster) -> StepFailure | None:
     """The failure that a refusal foretells; None for one that another batch may not meet."""
     if found := UNSUPPORTED.search(said):
         ops = OP.findall(found[1]) or [(found[1].partition(" ")[0], node) for node in NODE.findall(found[1])[:1]]
         kinds = ", ".join(dict.fromkeys(kind for kind, _ in ops))
-        return StepFailure("xla", f"it cannot compile {kinds}", location=locate(ops, concrete, cluster, kept))
+        return StepFailure("xla", f"it cannot compile {kinds}", location=locate(ops, probe, cluster))
     if found := OPEN_SHAPE.search(said):
         message = f"it cannot compile {found[2]}, whose size depends on values"
-        return StepFailure("xla", message, location=locate([(found[2], found[1])], concrete, cluster, kept))
+        return StepFailure("xla", message, location=locate([(found[2], found[1])], probe, cluster))
     if OPEN_LIST in said:
         ops = [("", node) for node in NODE.findall(said)]
         message = "it cannot compile the gradient of a while loop that names no maximum_iterations"
-        return StepFailure("xla-open-loop", message, location=locate(ops, concrete, cluster, kept))
+        return StepFailure("xla-open-loop", message, location=locate(ops, probe, cluster))
     if found := ELSEWHERE.search(said):
         name, file, line, home, device = found.groups()
         location = None if file is None else Location(file, int(line), "")
@@ -161,12 +161,12 @@ def explain_refusal(said: str, concrete: Any, cluster: Cluster, kept: Iterable[A
     return None
 
 
-def locate(ops: Sequence[tuple[str, str]], concrete: Any, cluster: Cluster, kept: Iterable[Any]) -> Location | None:
+def locate(ops: Sequence[tuple[str, str]], probe: LiveProbe, cluster: Cluster) -> Location | None:
     """The user's line that made the first of the ops that has one; a gradient's list has that of the loop that fills it."""
-    probe = LiveProbe(concrete.graph, kept)
-    graph = probe.graph(cluster.function) or concrete.graph
+    inner = probe.graph(cluster.function)
+    function, graph = ("", probe.root) if inner is None else (cluster.function, inner)
     names = [name for _, node in ops for name in (node, *list_consumers(graph, node))]
-    found = (probe.location(cluster.function, name) for name in names)
+    found = (probe.location(function, name) for name in names)
     return next((location for location in found if location is not None), None)
 
 
