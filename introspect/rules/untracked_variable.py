@@ -101,8 +101,8 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
     )
     used = f" (used at {where})" if where else ""
     tf_keras = facts.capture.model.keras == "tf_keras"
-    if not layers and node is not None and _stands_in_loss(facts, current, node):
-        return _explain_loss(facts, still, used)
+    if node is not None and _stands_in_loss(facts, current, node):
+        return _explain_net(facts, layers, used) if layers else _explain_loss(facts, still, used)
     if (
         not layers
         and node is not None
@@ -159,7 +159,9 @@ def _stands_in_loss(facts: Facts, current: TraceEvidence, node: int) -> bool:
         return False
     if not current.reaches(node, TO_BACKWARD):
         return False  # a metric's
-    return not facts.is_replayed(current, current.flow.function(node), current.flow.name(node))
+    name = current.flow.function(node), current.flow.name(node)
+    # What the model itself replays has no line of the user's; a net of the loss, functional too, has that of its call.
+    return not facts.is_replayed(current, *name) or facts.locate(current, *name) is not None
 
 
 def _explain_loss(facts: Facts, still: list[int], used: str) -> tuple[str, str]:
@@ -172,6 +174,19 @@ def _explain_loss(facts: Facts, still: list[int], used: str) -> tuple[str, str]:
         "# let a layer of the model hold it, and add the loss where it is called:\n"
         f"self.{word} = self.add_weight(shape=..., initializer=...)  # in build()\n"
         f"self.add_loss(loss(targets, outputs, self.{word}))  # in call(), with the targets as a further input",
+    )
+
+
+def _explain_net(facts: Facts, layers: Sequence[str], used: str) -> tuple[str, str]:
+    """Layers that the loss calls, to compare features say: more often than not they are meant to stay as they are."""
+    named = f"{agree(len(layers), 'layer', 'layers')} {name_some([shorten(facts, layer) for layer in layers])}"
+    return (
+        f"The variables belong to {named}{used}, held by the loss, which has no weights that Keras trains: it trains those of the "
+        "model's layers alone. A functional or sequential model takes no layer from an attribute either.",
+        "# where it is to stay as it is, say so of the layer, or net, that the loss holds:\nnet.trainable = False\n"
+        f"{OR}where it is to train: let a layer of the model hold it, and add the loss where that is called:\n"
+        "self.net = net  # in __init__()\n"
+        "self.add_loss(loss(targets, outputs))  # in call(), with the targets as a further input",
     )
 
 

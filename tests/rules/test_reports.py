@@ -9,7 +9,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tests.oracle import Asked
+from tests.oracle import PLAIN, Asked, ask
 from tests.rules.reported import OLD, Case, apply, aside, batches, own, require_silent, require_told, x, y
 
 pytestmark = pytest.mark.tf
@@ -163,6 +163,50 @@ def weighed(by_loss: bool) -> Any:
     return model
 
 
+class Features(keras.losses.Loss):
+    """Compares what a net of its own makes of both."""
+
+    def __init__(self) -> None:
+        super().__init__(name="features")
+        self.net = keras.Sequential([keras.Input((1,)), layers.Dense(3, activation="tanh", name="eye")], name="net")
+
+    def call(self, target: Any, output: Any) -> Any:
+        return keras.ops.mean((self.net(target) - self.net(output)) ** 2, -1)
+
+
+class Compared(layers.Layer):
+    """Holds the net of the loss and adds the loss, as the fix says."""
+
+    def __init__(self, loss: Any) -> None:
+        super().__init__(name="compared")
+        self.net, self.loss = loss.net, loss
+
+    def call(self, outputs: Any, targets: Any) -> Any:
+        self.add_loss(self.loss(targets, outputs))
+        return outputs
+
+
+def perceived(frozen: bool, fitted: bool = False) -> Any:
+    """The net of the loss stays as it is, or is unfrozen, before the step is traced or after."""
+    loss = Features()
+    loss.net.trainable = not fitted and not frozen
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(1, name="out")], name="m")
+    model.compile("sgd", loss)
+    if fitted:
+        model.fit(batches(), verbose=0)
+        loss.net.trainable = not frozen
+    model.__dict__["aside"] = lambda: loss.net.trainable_variables
+    return model
+
+
+def perceived_inside() -> Any:
+    inputs, targets = keras.Input((4,)), keras.Input((1,))
+    outputs = Compared(Features())(layers.Dense(1, name="out")(inputs), targets)
+    model = keras.Model([inputs, targets], outputs, name="m")
+    model.compile("sgd")
+    return model
+
+
 def gan(flag: bool) -> Any:
     """The discriminator has an optimizer of its own, and its flag is set back after the generator's step."""
     judge = keras.Sequential([keras.Input((4,)), layers.Dense(1, name="score")], name="judge")
@@ -220,6 +264,20 @@ FAULTS: dict[str, Case] = {
     "weight of a loss": Case(
         lambda: weighed(True), "INT105", ("is held by the loss", "self.add_loss("), asked=Asked(extra=aside)
     ),
+    "net of a loss": Case(
+        lambda: perceived(False),
+        "INT105",
+        ("layer eye (used at test_reports.py:", "held by the loss", "net.trainable = False", "self.add_loss("),
+        ("recompile", "self.eye"),
+        asked=Asked(extra=aside),
+    ),
+    "net of a loss unfrozen late": Case(
+        lambda: perceived(False, fitted=True),
+        "INT105",
+        ("layer eye (used at test_reports.py:", "held by the loss", "net.trainable = False", "self.add_loss("),
+        ("recompile", "self.eye"),
+        asked=Asked(extra=aside),
+    ),
     "flag set back for the discriminator": Case(
         lambda: gan(True), "INT201", ("does not know 2 trainable variables of layer judge",), asked=Asked(raises=True)
     ),
@@ -232,6 +290,8 @@ HEALTHY: dict[str, Callable[[], Any]] = {
     "bias that a wrapper adds": lambda: scaled(True),
     "model called as a layer": lambda: wrapped(False),
     "constant weight of a loss": lambda: weighed(False),
+    "net of a loss frozen": lambda: perceived(True),
+    "net of a loss frozen, fitted": lambda: perceived(True, fitted=True),
     "discriminator frozen": lambda: gan(False),
 }
 
@@ -244,3 +304,14 @@ def test_fault_is_told(name: str) -> None:
 @pytest.mark.parametrize("name", HEALTHY)
 def test_twin_is_silent(name: str) -> None:
     require_silent(HEALTHY[name])
+
+
+def test_net_of_a_loss_trains_where_a_layer_holds_it() -> None:
+    keras.backend.clear_session()
+    outcome = ask(perceived_inside(), tf.data.Dataset.from_tensors(((x, y),)), PLAIN)
+    assert outcome.faults == []
+    assert outcome.report is not None
+    assert outcome.report.ok
+    assert [row.updated for row in outcome.report.variables if "/eye/" in row.path or row.path.startswith("net/")] == [
+        "yes"
+    ] * 2
