@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from introspect.capture.record import Capture, CapturedTrace, Probe
+from introspect.capture.record import Capture, CapturedTrace, CapturedVariable, Probe
 from introspect.evidence.owners import Owners
 from introspect.evidence.resources import Access, Place, Resources, resolve_resources
 from introspect.evidence.scan import (
@@ -27,6 +27,7 @@ from introspect.evidence.writes import (
     Dependence,
     WriteFact,
     classify_write,
+    counts,
     counts_on,
     is_sparse,
     sort_branches,
@@ -174,13 +175,22 @@ def _collect(capture: Capture, trace: CapturedTrace, probe: Probe | None) -> Tra
 
 
 def _unproven(capture: Capture, evidence: TraceEvidence) -> list[int]:
-    """Nodes that write what the forward pass reads, from the data, with no gradient seen so far."""
+    """Nodes that write what the forward pass reads, with no gradient seen so far: from the data, or what may train from anything.
+
+    A custom gradient may hand back what no other op of the tape went into: a constant, or what the variable itself holds.
+    """
+    made = ("statistics", "other", "average")
     return [
         write.node
         for variable in evidence.forward
         for write in (*evidence.writes.get(variable, ()), *evidence.undone.get(variable, ()))
-        if write.kind in ("statistics", "other", "average") and capture.variables[variable].role != "metric"
+        if write.kind in made or (write.kind in ("state", "decay") and _may_train(capture.variables[variable]))
+        if capture.variables[variable].role != "metric"
     ]
+
+
+def _may_train(variable: CapturedVariable) -> bool:
+    return variable.watched and variable.role in ("model", "untracked") and not counts(variable)
 
 
 def _link_memory(evidence: TraceEvidence) -> dict[int, list[int]]:

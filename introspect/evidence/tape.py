@@ -22,6 +22,19 @@ _SEEDS = frozenset({"Const", "Fill", "OnesLike", "BroadcastTo", "Identity", *CAL
 MOST_ASKED = 1000
 
 
+def yields_zeros(flow: Dataflow, edges: Edges, node: int) -> bool:
+    """Whether an op yields nothing but zeros, as its definition shows."""
+    op = flow.op_type(node)
+    if op == "Const":
+        value = flow.body_of(node).def_of(int(flow.local[node])).attr["value"].tensor
+        numbers = (*value.float_val, *value.double_val, *value.half_val, *value.scomplex_val, *value.dcomplex_val)
+        return not any(numbers) and not any(value.tensor_content)
+    port = edges.inputs[node][1 if op == "Fill" else 0] if op in ("Fill", "BroadcastTo", "Identity") else -1
+    return op == "ZerosLike" or (
+        port >= 0 and edges.producer[port] >= 0 and yields_zeros(flow, edges, edges.producer[port])
+    )
+
+
 class TapeMarks:
     """Answers for one trace."""
 
@@ -60,6 +73,8 @@ class TapeMarks:
 
         `memory` leads from a read of a slot or an accumulator to the ops that write it.
 
+        Zeros, that a custom gradient hands back or a tape puts in the place of a missing gradient, are none.
+
         Asking the stack costs a tenth of a millisecond an op: all ops near the write are asked (a custom gradient's
         own), further off only those with which a gradient can begin.
         """
@@ -77,8 +92,9 @@ class TapeMarks:
             near = asked < MOST_ASKED
             asked += 1
             if (near or int(flow.op[node]) in seeds) and self.by_stack(flow.function(node), flow.name(node)):
-                marked[node] = 1
-                found = True
+                if not yields_zeros(flow, edges, node):
+                    marked[node] = 1
+                    found = True
                 continue
             producers = [edges.producer[port] for port in edges.inputs[node] if port >= 0]
             for before in (*producers, *memory.get(node, ())):

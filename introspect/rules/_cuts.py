@@ -46,6 +46,9 @@ _DATASET = Cut(
 )
 _OTHER = Cut("has no gradient in TensorFlow", "# use an op that has one, or give it one with tf.custom_gradient")
 
+OR_ZEROS = ", or only zeros"
+_OWN = Cut(f"has a gradient of your own (tf.custom_gradient) that hands none back{OR_ZEROS}", "# return it from grad()")
+
 CUTS: dict[str, Cut] = {
     "StopGradient": Cut("lets no gradient through by design", "# remove tf.stop_gradient, if it is not meant"),
     "PreventGradient": Cut("forbids a gradient", "# remove it"),
@@ -65,12 +68,7 @@ CUTS: dict[str, Cut] = {
     "Cast": Cut(
         "casts to a type that has no gradient", "# keep floats on the way to the loss, or:\n" + STRAIGHT_THROUGH
     ),
-    "IdentityN": Cut(
-        "has a gradient of your own (tf.custom_gradient) that hands none back, or only zeros", "# return it from grad()"
-    ),
-    "Identity": Cut(
-        "has a gradient of your own (tf.custom_gradient) that hands none back, or only zeros", "# return it from grad()"
-    ),
+    **dict.fromkeys(("IdentityN", "Identity"), _OWN),
 }
 
 
@@ -81,11 +79,16 @@ def cut_of(op_type: str) -> Cut:
     return CUTS.get(op_type, _OTHER)
 
 
-def tell_cuts(facts: Facts, current: TraceEvidence, cuts: tuple[int, ...], path: Sequence[int] = ()) -> str:
-    """ "by ArgMax (…), which yields indices", the ops in their order; those of one line (an unrolled loop) once."""
-    told = (
-        f"by {name_op(facts, current, node, path)}, which {cut_of(current.flow.op_type(node)).why}" for node in cuts
-    )
+def tell_cuts(
+    facts: Facts, current: TraceEvidence, cuts: tuple[int, ...], path: Sequence[int] = (), written: bool = True
+) -> str:
+    """ "by ArgMax (…), which yields indices", the ops in their order; those of one line (an unrolled loop) once.
+
+    What no op writes was not given zeros either: `written`.
+    """
+    why = {node: cut_of(current.flow.op_type(node)).why for node in cuts}
+    ends = "" if written else OR_ZEROS
+    told = (f"by {name_op(facts, current, node, path)}, which {why[node].removesuffix(ends)}" for node in cuts)
     return "; then ".join(dict.fromkeys(told))
 
 

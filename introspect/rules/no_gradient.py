@@ -133,7 +133,8 @@ def _explain(facts: Facts, current: TraceEvidence, way: Way, indices: list[int])
 
 def _explain_cut(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:
     it = agree(len(indices), "it", "them")
-    cause = f"Every way from {it} to the loss is cut: {tell_cuts(facts, current, way.cuts, way.path)}."
+    written = any(current.writes.get(index) for index in indices)
+    cause = f"Every way from {it} to the loss is cut: {tell_cuts(facts, current, way.cuts, way.path, written)}."
     others = [name_op(facts, current, node) for node in facts.other_cuts(way)]
     if others:
         cause += f" Another way is cut by {join(others)}."

@@ -235,6 +235,32 @@ def measured(in_loss: bool = False, inside: bool = False, summed: bool = False, 
     return model
 
 
+class Quantized(layers.Layer):
+    """Its weight has a gradient of the user's own."""
+
+    def __init__(self, back: Callable[[Any, Any], Any]) -> None:
+        super().__init__(name="quantized")
+        self.back = back
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight(shape=(shape[-1], 3), name="kernel")
+
+    def call(self, inputs: Any) -> Any:
+        @tf.custom_gradient
+        def halve(value: Any) -> Any:
+            return value * 0.5, lambda upstream: self.back(value, upstream)
+
+        return inputs @ halve(tf.convert_to_tensor(self.kernel))
+
+
+def quantized(back: Callable[[Any, Any], Any], fitted: bool = False) -> Any:
+    model = keras.Sequential([keras.Input((4,)), Quantized(back), layers.Dense(1, name="out")], name="m")
+    model.compile("sgd", "mse")
+    if fitted:
+        model.fit(batches(), verbose=0)
+    return model
+
+
 def plain_loop() -> Any:
     """A loop of the user's own whose first call makes a variable of a value that is known then alone."""
     net = keras.Sequential([keras.Input((4,)), layers.Dense(3, activation="tanh"), layers.Dense(1)], name="net")
@@ -295,6 +321,12 @@ FAULTS: dict[str, Case] = {
         ("2 variables that were made to be trained",),
         asked=Asked(extra=aside),
     ),
+    "custom gradient of nothing": Case(
+        lambda: quantized(lambda value, upstream: None),
+        "INT104",
+        ("has a gradient of your own (tf.custom_gradient) that hands none back.",),
+        ("zeros",),
+    ),
     "tape that does not watch": Case(lambda: own(watch(False)), "INT104", ("watch_accessed_variables=False",)),
     "average the wrong way": Case(
         lambda: followed(False),
@@ -331,6 +363,11 @@ HEALTHY: dict[str, Callable[[], Any]] = {
     "net of a metric": lambda: measured(),
     "net of a metric inside of the tape": lambda: measured(inside=True),
     "net of a metric inside of the tape, a tf.function": lambda: measured(inside=True, whole=True),
+    "custom gradient": lambda: quantized(lambda value, upstream: upstream),
+    "custom gradient of a constant": lambda: quantized(lambda value, upstream: tf.ones((4, 3))),
+    "custom gradient of a constant, fitted": lambda: quantized(lambda value, upstream: tf.ones((4, 3)), fitted=True),
+    "custom gradient of the value's shape": lambda: quantized(lambda value, upstream: tf.ones_like(value)),
+    "custom gradient of the value": lambda: quantized(lambda value, upstream: tf.sign(value)),
     "tape that watches": lambda: own(watch(True)),
     "average the right way": lambda: followed(True),
     "operand held by a layer": lambda: scaled(False),
@@ -347,6 +384,22 @@ def test_fault_is_told(name: str) -> None:
 @pytest.mark.parametrize("name", HEALTHY)
 def test_twin_is_silent(name: str) -> None:
     require_silent(HEALTHY[name])
+
+
+@pytest.mark.parametrize(
+    "make", [lambda value: tf.zeros((4, 3)), tf.zeros_like, lambda value: tf.fill(value.shape, 0.0)]
+)
+def test_a_custom_gradient_of_zeros_is_none(make: Callable[[Any], Any]) -> None:
+    keras.backend.clear_session()
+    model = quantized(lambda value, upstream: make(value))
+    report = introspect.inspect(model, data=batches())
+    kernel = model.layers[0].kernel
+    before = kernel.numpy()
+    model.fit(batches(), verbose=0)
+    assert (before == kernel.numpy()).all()
+    assert report.variable(kernel.path).updated == "no"
+    assert [one.rule for one in report.findings if one.severity == "warning"] == ["INT104"]
+    assert "that hands none back, or only zeros." in report.findings[0].cause
 
 
 def test_first_call_that_makes_variables_is_traced() -> None:
