@@ -99,7 +99,7 @@ def assemble(reading: Reading) -> Capture:
         traces=traces,
         source=reading.source,
         retraces=reading.retraces,
-        failure=name_failure(reading, rows.table) or end_failure,
+        failure=name_failure(reading, rows.table) or find_xla_refusal(reading) or end_failure,
         fit_end=fit_end,
         data_given=reading.data_given,
         timings=tuple(reading.timings),
@@ -119,11 +119,22 @@ def assemble(reading: Reading) -> Capture:
     return capture if reading.observe is None else reading.observe(reading, rows.table, capture)
 
 
-def find_untried_refusal(reading: Reading) -> StepFailure | None:
-    """What XLA refuses of a trace that exists and never ran: the call that made it has raised."""
-    if not reading.summary.jit_compile or count_iterations([stand_in.real for stand_in in reading.optimizers]):
+def find_xla_refusal(reading: Reading) -> StepFailure | None:
+    """What XLA refuses of the next step: of a trace that introspect made, or of one that exists and never ran.
+
+    The call that made the latter has raised. A step that the optimizer has counted was compiled.
+    """
+    live = next((live for live in reading.lives if live.concrete is reading.current), None)
+    if live is None or live.source == "eager":
         return None
-    return find_refusal(reading.current, reading.kept)
+    if live.source == "compiled" and (reading.retraces or not reading.summary.jit_compile or has_stepped(reading)):
+        return None
+    return find_refusal(live.concrete, reading.kept)
+
+
+def has_stepped(reading: Reading) -> bool:
+    """Whether an optimizer has counted a step."""
+    return bool(count_iterations([stand_in.real for stand_in in reading.optimizers]))
 
 
 def read_flag_writes(reading: Reading, rows: Rows, traces: tuple[CapturedTrace, ...]) -> tuple[FlagWrite, ...]:

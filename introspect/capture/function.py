@@ -8,12 +8,11 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from introspect.capture.assembly import Observer, Reading, assemble, find_untried_refusal, pair_optimizers
+from introspect.capture.assembly import Observer, Reading, assemble, pair_optimizers
 from introspect.capture.frames import explain_error, locate_error
 from introspect.capture.framework import KerasName, name_keras, require_backend
 from introspect.capture.record import Capture, StepFailure
 from introspect.capture.slots import open_optimizer
-from introspect.capture.trace.compiling import find_refusal
 from introspect.capture.trace.current import look_up
 from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.guard import preserve
@@ -69,7 +68,6 @@ def capture_function(
     reading.observe = observe
     reading.timings.append(("find", time.perf_counter() - started))
     if reading.current is not None:
-        reading.failure = find_untried_refusal(reading)
         return assemble(reading)
     optimizers = list_optimizers()
     reading.books = read_books(optimizers)
@@ -144,8 +142,6 @@ def trace_function(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: d
     source = "eager" if reading.source == "eager" else "traced"
     reading.lives.append(LiveTrace(concrete, name_function(step), source))  # type: ignore[arg-type]
     reading.current = concrete
-    if reading.failure is None and source == "traced":
-        reading.failure = find_refusal(concrete, reading.kept)
 
 
 def trace_otherwise(

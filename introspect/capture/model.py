@@ -7,12 +7,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from introspect.capture.assembly import Observer, Reading, assemble, find_untried_refusal, pair_optimizers
+from introspect.capture.assembly import Observer, Reading, assemble, pair_optimizers
 from introspect.capture.framework import KerasName, name_keras, require_model
 from introspect.capture.live.flags import record_apart
 from introspect.capture.record import Capture, SavedFile
 from introspect.capture.slots import find_optimizers
-from introspect.capture.trace.compiling import find_refusal
 from introspect.capture.trace.current import find_current
 from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.guard import preserve
@@ -67,7 +66,6 @@ def capture_model(
         reading.summary = replace(reading.summary, file=saved.path)
     reading.timings.append(("find", time.perf_counter() - started))
     if reading.current is not None:
-        reading.failure = find_untried_refusal(reading)
         return replace(assemble(reading), saved=saved)
     eager = Feed(data, batch_size, runs_functions_eagerly()) if reading.source == "eager" else None
     with ExitStack() as stack:
@@ -130,8 +128,6 @@ def enter_attempt(reading: Reading, attempt: Attempt) -> None:
     begun = min(number_graph(concrete.graph) for concrete in (attempt.concrete, *reading.kept))
     reading.lives.append(LiveTrace(attempt.concrete, "fit", source, uses_xla(reading.model), begun))
     reading.current = attempt.concrete
-    if reading.failure is None and source == "traced":
-        reading.failure = find_refusal(attempt.concrete, reading.kept)
 
 
 def require_compiled(model: Any, keras: KerasName) -> None:

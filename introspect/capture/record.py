@@ -174,7 +174,7 @@ class StepFailure:
         "unused-optimizer",
     ]
     message: str
-    """What Keras says, first line."""
+    """What is raised, in one line."""
     variables: tuple[int, ...] = ()
     optimizer: str | None = None
     location: Location | None = None

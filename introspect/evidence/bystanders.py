@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from introspect.evidence.scan import TO_BACKWARD
-from introspect.graph.differentiable import READ_ITSELF, READ_OTHERS
+from introspect.graph.derivatives import READ_ITSELF, READ_OTHERS
 
 if TYPE_CHECKING:
     from introspect.evidence.collect import TraceEvidence
@@ -41,8 +41,7 @@ def _find_carried(terrain: Terrain, nodes: list[int]) -> Ports:
     carried: Ports = {node: [] for node in nodes}
     outputs = terrain.evidence.edges.outputs
     for node in nodes:
-        readers = list(terrain.after(node, smooth=True))
-        for reader in dict.fromkeys(readers):
+        for reader in dict.fromkeys(terrain.after(node, smooth=True)):
             if reader in carried:
                 carried[reader] += [port for port in outputs[node] if port in terrain.evidence.edges.inputs[reader]]
     return carried

@@ -12,17 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.eager import context
 
 import introspect
 from tests.measure.truth import check_measure, read_state, same
 from tests.measure.zoo import ROWS, ZOO
 from tests.oracle import Asked, ask
-from tests.placement.scenario import Executed
+from tests.placement.scenario import Executed, collect
 
 FIT = {"epochs": 2, "verbose": 0}
-
-
 Built = tuple[Any, tf.data.Dataset, Any, Any]
 """(compiled model, data, x, y): one batch, as a data set and as arrays."""
 
@@ -43,7 +40,7 @@ def run(kind: str, name: str, jit: str, policy: str) -> dict[str, Any]:
     """Faults of each part, and which devices and kernels there were."""
     make = lambda: build(kind, __import__(name), jit, policy)  # noqa: E731
     (model, data, x, y), faults = make(), []
-    executed = fit_collected(model, data)
+    executed = collect(lambda: model.fit(data, **FIT))
     report = introspect.inspect(model, data=data, measure=True)
     faults += [f"placement: {fault}" for fault in compare_writes(report, executed)]
     if policy == "float32":
@@ -62,16 +59,6 @@ def run(kind: str, name: str, jit: str, policy: str) -> dict[str, Any]:
         "cudnn": any(node.op.startswith("CudnnRNN") for node in list_nodes(executed)),
         "findings": [finding.rule for finding in report.findings],
     }
-
-
-def fit_collected(model: Any, data: Any) -> Executed:
-    """The partition graphs of a first fit."""
-    context.context().ensure_initialized()
-    context.context().enable_graph_collection()
-    model.fit(data, **FIT)
-    executed = Executed(list(context.context().export_run_metadata().function_graphs))
-    context.context().disable_graph_collection()
-    return executed
 
 
 def list_nodes(executed: Executed) -> list[Any]:

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,16 +117,22 @@ class Executed:
         return found or {n.device for n in self.nodes if "_XlaMustCompile" in n.attr}
 
 
+def collect(work: Callable[[], Any]) -> Executed:
+    """The graphs that the executor made while `work` ran."""
+    context.context().ensure_initialized()
+    context.context().enable_graph_collection()
+    work()
+    executed = Executed(list(context.context().export_run_metadata().function_graphs))
+    context.context().disable_graph_collection()
+    return executed
+
+
 def run(name: str) -> dict[str, Any]:
     """Train two batches, look, train two more; a twin that nobody looks at must end with the same weights."""
     scenario = SCENARIOS[name]
     model, (x, y) = build(scenario), make_data()
     fit = {"batch_size": BATCH, "epochs": 1, "shuffle": False, "verbose": 0}
-    context.context().ensure_initialized()
-    context.context().enable_graph_collection()
-    model.fit(x, y, **fit)
-    executed = Executed(list(context.context().export_run_metadata().function_graphs))
-    context.context().disable_graph_collection()
+    executed = collect(lambda: model.fit(x, y, **fit))
     losses = list(model.fit(x, y, **fit).history["loss"])
 
     derived = introspect.inspect(model)

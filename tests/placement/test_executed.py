@@ -66,7 +66,7 @@ def test_replicas_on_two_cpu_devices() -> None:
 
 def test_data_stays_on_the_host(fake_gpu: Path) -> None:
     """An iterator over a copy of the data on a GPU ends the process: its elements are read by the host."""
-    assert run_module("tests.placement.host", str(fake_gpu)) == []
+    assert run_module("tests.placement.host", "keras", fake_gpu) == []
 
 
 @pytest.mark.parametrize("name", ["int32", "int64", "plain-int32"])

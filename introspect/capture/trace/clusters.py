@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from introspect.capture.trace.export import as_text
-from introspect.capture.trace.traces import is_jit
+from introspect.capture.trace.traces import is_jit, must_compile
 
 CALLS = ("StatefulPartitionedCall", "PartitionedCall")
 LOOPS = ("While", "StatelessWhile")
@@ -47,7 +47,7 @@ def walk_clusters(graph: Any, known: dict[str, Any]) -> Iterator[Cluster]:
         tensors = list(op.inputs)[op.type in CONDITIONS :]
         values = [known.get(tensor.name) for tensor in tensors]
         names = list(list_functions(op))
-        if op.type in CALLS and must_compile(op):
+        if op.type in CALLS and must_compile(op.node_def.attr):
             yield Cluster(names[0], tensors, values, op.device)
             continue
         for name in names:
@@ -76,11 +76,6 @@ def list_functions(op: Any) -> Iterator[str]:
     """Names of the functions in an op's attributes. Seen on TensorFlow 2.19 to 2.21."""
     for attr in op.node_def.attr.values():
         yield from [attr.func.name] if attr.HasField("func") else [one.name for one in attr.list.func]
-
-
-def must_compile(op: Any) -> bool:
-    attr = op.node_def.attr
-    return "_XlaMustCompile" in attr and bool(attr["_XlaMustCompile"].b)
 
 
 def list_devices(cluster: Cluster) -> Iterator[str]:

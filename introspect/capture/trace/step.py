@@ -75,13 +75,11 @@ def list_traces(functions: StepFunctions, jit: bool = False) -> list[LiveTrace]:
     """
     jit = bool(functions.inner._jit_compile) if functions.inner is not None else jit
     holders = [function for function in (functions.outer, *functions.others) if function is not None]
-    parts = live_traces(functions.inner)
-    starts = {id(part): find_begin(functions.inner, part) for part in parts}
-    inner = [LiveTrace(part, "train_on_batch", jit=jit, begun=starts[id(part)]) for part in parts]
+    inner = [read_inner(functions.inner, part) for part in live_traces(functions.inner)]
     outer = []
     for holder in holders:
         for concrete in list_live(holder):
-            called = [starts[id(part)] for part in parts if calls_function(concrete, part)]
+            called = [live.begun for live in inner if calls_function(concrete, live.concrete)]
             outer.append(LiveTrace(concrete, "fit", jit=jit, begun=min([find_begin(holder, concrete), *called])))
     batch = [live for live in inner if not any(calls_function(other.concrete, live.concrete) for other in outer)]
     return sorted(outer + batch, key=lambda live: trace_number(live.concrete))
@@ -94,8 +92,12 @@ def add_inner(lives: list[LiveTrace], functions: StepFunctions, current: Any | N
     """
     if current is None or any(live.concrete is current for live in lives):
         return lives
-    jit = bool(functions.inner._jit_compile) if functions.inner is not None else False
-    return [*lives, LiveTrace(current, "train_on_batch", jit=jit, begun=find_begin(functions.inner, current))]
+    return [*lives, read_inner(functions.inner, current)]
+
+
+def read_inner(function: Any, concrete: Any) -> LiveTrace:
+    """A trace of the inner function."""
+    return LiveTrace(concrete, "train_on_batch", jit=bool(function._jit_compile), begun=find_begin(function, concrete))
 
 
 def live_traces(function: Any | None) -> list[Any]:

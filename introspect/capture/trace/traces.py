@@ -101,7 +101,11 @@ def parse_suffix(name: str, separator: str) -> int:
 
 def is_jit(concrete: Any) -> bool:
     """Whether XLA must compile the function."""
-    attrs = getattr(concrete.function_def, "attr", {})
+    return must_compile(getattr(concrete.function_def, "attr", {}))
+
+
+def must_compile(attrs: Any) -> bool:
+    """The same of the attributes of a function, or of a call of one."""
     return "_XlaMustCompile" in attrs and bool(attrs["_XlaMustCompile"].b)
 
 
