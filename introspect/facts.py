@@ -125,6 +125,10 @@ class Facts:
         """Whether the shape of an unused value is used all the same."""
         return self._finder is not None and self._finder.is_used_for_shape(way)
 
+    def list_carriers(self, way: Way) -> list[int]:
+        """Nodes of the forward pass by which the value of a way comes, also beyond its end."""
+        return self._finder.terrain.walk(way.path) if self._finder is not None else []
+
     def outermost_uncalled(self, layer: str) -> str:
         """The outermost container around a layer that the current trace does not run."""
         found = layer

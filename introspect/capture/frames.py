@@ -61,7 +61,7 @@ def rank_among(file: str, loaded: tuple[str, ...]) -> int:
         return 2
     if file.startswith(("<", *framework_folders(loaded))) or GENERATED in file:
         return 0
-    return 1 if file.startswith(library_folders()) else 2
+    return 1 if file.startswith(library_folders()) or not is_standard(file) else 2
 
 
 @cache

@@ -24,7 +24,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from introspect.evidence.collect import TraceEvidence
-from introspect.evidence.scan import TO_OUTPUT
 from introspect.evidence.ways import Way
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
@@ -46,6 +45,7 @@ from introspect.rules._stale import (
 )
 from introspect.rules._steps import op_step
 from introspect.rules._unread import explain_copied, explain_unread, list_copied, list_python
+from introspect.rules._uses import MOST_USES, list_uses, tell_uses
 from introspect.rules._wording import agree, count, join, name_some, place
 
 
@@ -147,7 +147,6 @@ def _explain_cut(facts: Facts, current: TraceEvidence, way: Way, indices: list[i
 
 def _explain_unused(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:
     what, it = _name_ends(facts, way, indices[0]), agree(len(indices), "it", "them")
-    out = any(current.reaches(node, TO_OUTPUT) for node in way.ends)
     if facts.is_differentiated(way):
         return (
             f"The loss is made of a derivative that the step takes of what {what} computes, and that derivative does not "
@@ -155,22 +154,20 @@ def _explain_unused(facts: Facts, current: TraceEvidence, way: Way, indices: lis
             "# nothing can train it with this loss; leave it out (use_bias=False, center=False)"
             + _freeze(facts, indices, "freeze it"),
         )
+    uses = list_uses(facts, current, facts.list_carriers(way))
+    computed, freeze = f"What {what} computes from {it}", _freeze(facts, indices, "freeze the layers that only it uses")
+    if uses:
+        return (
+            f"{computed} does not reach the loss: it is {tell_uses(facts, current, uses)}.",
+            f"# that trains nothing: use it on the way to the loss too, or give it a loss: compile(loss=...), add_loss{freeze}",
+        )
     if facts.is_used_for_shape(way):
         told = f"Of what {what} computes from {it} only the shape is used; the values do not reach the loss."
-    elif out:
-        told = (
-            f"What {what} computes from {it} does not reach the loss: it goes only into a metric or into what the step "
-            "returns."
-        )
     else:
-        told = f"What {what} computes from {it} does not reach the loss: nothing uses the result."
-    lost = next((at for node in reversed(way.ends) if (at := _place_of(facts, current, node))), "") if not out else ""
+        told = f"{computed} does not reach the loss: nothing uses the result."
+    lost = next((at for node in reversed(way.ends) if (at := _place_of(facts, current, node))), "")
     use = f"# use what is computed at {lost} on the way to the loss, or " if lost else "# "
-    return (
-        told,
-        f"{use}give this output a loss: compile(loss=...), add_loss"
-        + _freeze(facts, indices, "freeze the layers that only it uses"),
-    )
+    return told, f"{use}give this output a loss: compile(loss=...), add_loss{freeze}"
 
 
 def _explain_unrecorded(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:
@@ -223,6 +220,15 @@ def _freeze(facts: Facts, indices: list[int], why: str) -> str:
     return f"\n{OR}{why}:\n{code}\n{write_anew(facts.current)}".rstrip() if code else ""
 
 
+def _show_end(facts: Facts, current: TraceEvidence, way: Way) -> Iterator[EvidenceStep]:
+    """What is done with an unused value; else where it ends."""
+    uses = list_uses(facts, current, facts.list_carriers(way))
+    for use in uses[:MOST_USES]:
+        yield op_step(facts, current, use.node, use.words, facts.layer_of_node(current, use.node))
+    for node in () if uses else way.ends[-2:]:
+        yield op_step(facts, current, node, "its result is not used", facts.layer_of_node(current, node))
+
+
 def _name_ends(facts: Facts, way: Way, index: int) -> str:
     """The layers whose output goes no further."""
     found = dict.fromkeys(facts.layer_of_node(facts.current, node) for node in way.ends if facts.current is not None)
@@ -238,8 +244,7 @@ def _evidence(facts: Facts, current: TraceEvidence, indices: list[int], way: Way
     for node in facts.other_cuts(way):
         yield from show_cut(facts, current, node, "cuts another way")
     if way.kind == "unused" and not list_copied(facts, current, indices):
-        for node in [end for end in way.ends if not current.reaches(end, TO_OUTPUT)][-2:]:
-            yield op_step(facts, current, node, "its result is not used", facts.layer_of_node(current, node))
+        yield from _show_end(facts, current, way)
     if way.kind == "unread":
         layer = facts.capture.variables[indices[0]].layer or ""
         for node in list_python(facts, current, layer)[:1]:

@@ -71,10 +71,10 @@ def aside(model: Any) -> list[Any]:
     return list(model.__dict__["aside"]())
 
 
-def require_told(case: Case) -> None:
+def require_told(case: Case, data: Any = None) -> None:
     """One finding of the rule says all of it, and the report agrees with a real step."""
     keras.backend.clear_session()
-    outcome = ask(case.build(), batches(), case.asked)
+    outcome = ask(case.build(), batches() if data is None else data, case.asked)
     assert outcome.faults == []
     assert outcome.report is not None
     texts = [f"{f.message}\n{f.cause}\n{f.fix}" for f in outcome.report.findings if f.rule == case.rule]
@@ -83,10 +83,10 @@ def require_told(case: Case) -> None:
     assert [phrase for phrase in case.never if phrase in texts[0]] == []
 
 
-def require_silent(build: Callable[[], Any]) -> None:
+def require_silent(build: Callable[[], Any], data: Any = None) -> None:
     """No alarm, and the report agrees with a real step."""
     keras.backend.clear_session()
-    outcome = ask(build(), batches(), PLAIN)
+    outcome = ask(build(), batches() if data is None else data, PLAIN)
     assert outcome.faults == []
     assert outcome.report is not None
     assert outcome.report.ok

@@ -41,12 +41,8 @@ TOLD: dict[str, list[tuple[str, str]]] = {
     "part_of_the_forward_pass_outside_the_tape": [
         ("INT104", "gives None: part of that way stands outside of the tape")
     ],
-    "output_goes_into_a_metric_only": [
-        ("INT104", "does not reach the loss: it goes only into a metric or into what the step returns.")
-    ],
-    "output_goes_into_what_the_step_returns": [
-        ("INT104", "does not reach the loss: it goes only into a metric or into what the step returns.")
-    ],
+    "output_goes_into_a_metric_only": [("INT104", "does not reach the loss: it is only returned by the step")],
+    "output_goes_into_what_the_step_returns": [("INT104", "does not reach the loss: it is only returned by the step")],
     "argmax_beside_a_sum": [
         ("INT104", "Every way from them to the loss is cut: by ArgMax"),
     ],
