@@ -19,6 +19,7 @@ from introspect.capture.record import Asked, Capture, CapturedOptimizer, Capture
 from introspect.capture.rows import Rows, fill_rows, find_own_lists
 from introspect.capture.slots import Books, count_iterations, describe_optimizer, is_built, open_optimizer
 from introspect.capture.trace.compiling import find_refusal
+from introspect.capture.trace.datafunctions import list_fed
 from introspect.capture.trace.tapes import Question, read_questions
 from introspect.capture.trace.traces import LiveTrace, freeze_trace
 from introspect.capture.trace.unknown import Unknown
@@ -61,6 +62,8 @@ class Reading:
     unknown: tuple[Unknown, ...] = ()
     """What the failure is about."""
     data_given: bool = False
+    data: Any = None
+    """What `fit` will be given, if that was said."""
     fits: bool = True
     """Whether the step is run by `fit`, which writes averages at its end."""
     kept: list[Any] = field(default_factory=list)
@@ -102,6 +105,7 @@ def assemble(reading: Reading) -> Capture:
         failure=name_failure(reading, rows.table) or find_xla_refusal(reading) or end_failure,
         fit_end=fit_end,
         data_given=reading.data_given,
+        fed=list_fed(reading.data, rows.table),
         timings=tuple(reading.timings),
         probes=tuple(LiveProbe(live.concrete.graph, reading.kept) for live in reading.lives),
         step=read_step(reading.optimizers),

@@ -61,7 +61,7 @@ def capture_model(
     require_variables(model)
     spec = None if data is None else read_spec(model, data, keras, batch_size)
     reading = read_traces(model, keras, spec)
-    reading.data_given, reading.observe = data is not None, observe
+    reading.data, reading.data_given, reading.observe = data, data is not None, observe
     if saved is not None:
         reading.summary = replace(reading.summary, file=saved.path)
     reading.timings.append(("find", time.perf_counter() - started))

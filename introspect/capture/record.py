@@ -401,6 +401,8 @@ class Capture:
     step_flags: tuple[FlagWrite, ...] = ()
     """Flags that the step itself sets while it is traced, in order; known only where introspect traced it."""
     data_given: bool = False
+    fed: frozenset[int] = frozenset()
+    """Variables that the functions of the data set given use (`map`), outside of the step."""
     timings: tuple[tuple[str, float], ...] = ()
     probes: tuple[Probe | None, ...] = ()
     """One for each trace, while the graphs are alive or after `freeze`."""

@@ -21,6 +21,8 @@ def explain_unread(facts: Facts, current: TraceEvidence, indices: Sequence[int])
     if facts.is_called(layer):
         return _explain_called(facts, current, layer, it)
     outer = facts.outermost_uncalled(layer)
+    if facts.capture.fed.issuperset(indices):
+        return _explain_fed(facts, outer, it)
     fix = "# call it on the way from the inputs to the loss, or remove it"
     beside = _list_read_beside(facts, current, layer)
     if beside:
@@ -35,6 +37,15 @@ def explain_unread(facts: Facts, current: TraceEvidence, indices: Sequence[int])
     if outer != layer or facts.tree.by_path[outer].parent not in (None, getattr(facts.tree.root, "path", None)):
         told += ", or a call() takes another branch (a Python if, or a random number, is decided once, when the step is traced)"
     return f"{told}.{_doubt_python(facts, current)}", fix
+
+
+def _explain_fed(facts: Facts, outer: str, it: str) -> tuple[str, str]:
+    ran = f"runs layer {shorten(facts, outer)}" if outer else f"uses {it}"
+    return (
+        f"The data set {ran} (Dataset.map), and the training step does not: what is computed there comes as data, through "
+        "which no gradient goes.",
+        "# where it is to train, call it in the model, on the way from the inputs to the loss",
+    )
 
 
 def _doubt_python(facts: Facts, current: TraceEvidence) -> str:
