@@ -14,6 +14,7 @@ from introspect.capture.framework import KerasName, name_keras, require_backend
 from introspect.capture.record import Capture, StepFailure
 from introspect.capture.slots import open_optimizer
 from introspect.capture.trace.current import look_up
+from introspect.capture.trace.cutoff import ADVICE, NO_GRADIENTS, name_cutoff
 from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.isolation import list_built
@@ -77,7 +78,8 @@ def capture_function(
     ):
         reading.kept = kept
         started = time.perf_counter()
-        with scope(), keep_flags(model, keras) if model is not None else nullcontext(), note_questions() as asked:
+        kept_flags = keep_flags(model, keras) if model is not None else nullcontext()
+        with scope(), kept_flags, note_questions() as asked, name_cutoff(asked):
             trace_function(reading, step, args, given)
         reading.questions = asked
         reading.timings.append(("trace", time.perf_counter() - started))
@@ -157,9 +159,10 @@ def trace_otherwise(
     trained = [] if reading.model is None else reading.model.trainable_weights
     concrete, reading.unknown = trace_unbuilt(built, step, args, kwargs, trained, str(error))
     if concrete is None and not reading.lives:
-        raise StepError(
-            f"{name_function(step)} cannot be traced: {explain_error(error)}; mend the step or its arguments"
-        ) from error
+        none = NO_GRADIENTS in str(error)
+        told = f"{type(error).__name__}: {NO_GRADIENTS}" if none else explain_error(error)
+        hint = ADVICE if none else "mend the step or its arguments"
+        raise StepError(f"{name_function(step)} cannot be traced: {told}; {hint}") from error
     kind = "retrace" if concrete is None else "unknown-variable"
     reading.failure = StepFailure(kind, explain_error(error), location=locate_error(error))  # type: ignore[arg-type]
     return concrete

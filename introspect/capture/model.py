@@ -13,6 +13,7 @@ from introspect.capture.live.flags import record_apart
 from introspect.capture.record import Capture, SavedFile
 from introspect.capture.slots import find_optimizers
 from introspect.capture.trace.current import find_current
+from introspect.capture.trace.cutoff import name_cutoff
 from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.inputs import read_spec
@@ -73,7 +74,9 @@ def capture_model(
         reading.books = read_books(optimizers)
         reading.kept = stack.enter_context(preserve(model, optimizers=optimizers))
         started = time.perf_counter()
-        with keep_flags(model, keras), record_apart() as reading.step_flags, note_questions() as reading.questions:
+        noted = note_questions()
+        with keep_flags(model, keras), record_apart() as reading.step_flags, noted as asked, name_cutoff(asked):
+            reading.questions = asked
             attempt = trace_isolated(model, keras, spec, bool(reading.lives), batch_size, eager)
         enter_attempt(reading, attempt)
         reading.timings.append(("trace", time.perf_counter() - started))

@@ -12,6 +12,7 @@ from introspect.capture.framework import KerasName, name_keras, name_strategy
 from introspect.capture.record import Followed, StepFailure
 from introspect.capture.slots import find_optimizers, is_built, is_optimizer
 from introspect.capture.trace.batch import invent_batch, take_batch
+from introspect.capture.trace.cutoff import ADVICE, NO_GRADIENTS
 from introspect.capture.trace.detach import COPY_MARK
 from introspect.capture.trace.eagerness import noted
 from introspect.capture.trace.followed import follow_step
@@ -207,7 +208,6 @@ def try_specs(
     ) from first
 
 
-NO_GRADIENTS = "No gradients provided for any variable"
 OWN_FUNCTION = ("variables which have been deleted", "on a non-first call", "singleton tf.Variables")
 """What TensorFlow says where a tf.function meets an optimizer other than that of its first call."""
 REDUCTION = re.compile(r"Invalid reduction dimension \S+ for input with 0 dimensions")
@@ -218,10 +218,7 @@ def advise(error: Exception, given: bool, several: bool = False) -> str:
     if isinstance(error, StepError):
         return str(error)
     if NO_GRADIENTS in str(error):
-        return (
-            f"{type(error).__name__}: {NO_GRADIENTS}; keep the forward pass inside the GradientTape, and let the loss depend "
-            "on what it gives"
-        )
+        return f"{type(error).__name__}: {NO_GRADIENTS}; {ADVICE}"
     if several and (found := REDUCTION.search(str(error))):
         return (
             f"{type(error).__name__}: {found.group()}, as in fit(), for Keras 3 cannot average numbers among workers; train "

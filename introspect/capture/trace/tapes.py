@@ -25,11 +25,13 @@ class Question:
 
     Attributes:
         graph: the one that was being made.
+        targets: what is differentiated.
         sources: variables, their resource tensors, or other tensors.
         given: for each source, whether a gradient came.
     """
 
     graph: Any
+    targets: tuple[Any, ...]
     sources: tuple[Any, ...]
     given: tuple[bool, ...]
     location: Location | None
@@ -44,31 +46,34 @@ def note_questions() -> Iterator[list[Question]]:
     found: list[Question] = []
     with PATCHING:
         by_tape, by_graph = tapes.imperative_grad, symbolic._GradientsHelper
-        tapes.imperative_grad = watch(by_tape, 2, "sources", found)
-        symbolic._GradientsHelper = watch(by_graph, 1, "xs", found)
+        tapes.imperative_grad = watch(by_tape, 1, ("target", "sources"), found)
+        symbolic._GradientsHelper = watch(by_graph, 0, ("ys", "xs"), found)
         try:
             yield found
         finally:
             tapes.imperative_grad, symbolic._GradientsHelper = by_tape, by_graph
 
 
-def watch(ask: Callable[..., Any], place: int, name: str, found: list[Question]) -> Callable[..., Any]:
-    """The same function, with each call noted; the sources are its argument `name`, at `place`."""
+def watch(ask: Callable[..., Any], place: int, names: tuple[str, str], found: list[Question]) -> Callable[..., Any]:
+    """The same function, with each call noted; targets and sources are its arguments `names`, at `place` and after it."""
 
     def ask_and_note(*args: Any, **kwargs: Any) -> Any:
         answers = ask(*args, **kwargs)
-        note(found, kwargs[name] if name in kwargs else args[place], answers)
+        targets, sources = (kwargs[name] if name in kwargs else args[place + at] for at, name in enumerate(names))
+        note(found, targets, sources, answers)
         return answers
 
     return ask_and_note
 
 
-def note(found: list[Question], sources: Any, answers: Any) -> None:
+def note(found: list[Question], targets: Any, sources: Any, answers: Any) -> None:
     import tensorflow as tf
 
-    asked = tuple(sources) if isinstance(sources, (list, tuple)) else (sources,)
+    differentiated, asked = (
+        tuple(values) if isinstance(values, (list, tuple)) else (values,) for values in (targets, sources)
+    )
     given = tuple(answer is not None for answer in answers)
-    found.append(Question(tf.compat.v1.get_default_graph(), asked, given, find_caller()))
+    found.append(Question(tf.compat.v1.get_default_graph(), differentiated, asked, given, find_caller()))
 
 
 def read_questions(
