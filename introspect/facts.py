@@ -12,6 +12,7 @@ from introspect.capture.record import Capture, CapturedVariable, FlagWrite, Prob
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.flowchart import draw_flow
 from introspect.evidence.gradients import sources_of
+from introspect.evidence.mixed import Givers
 from introspect.evidence.scopes import LayerScopes
 from introspect.evidence.ways import Way, WayFinder
 from introspect.evidence.writes import counts
@@ -19,8 +20,9 @@ from introspect.expectation import LayerTree
 from introspect.history import FlagHistory, find_history, find_step_flags
 from introspect.records import EvidenceStep, Flow, Location, VariableReport
 
-Asking = Literal["unasked", "unanswered", "dropped"]
-"""No tape is asked; one is, and gives none; one gives a gradient that trains nothing, where the variable does not train."""
+Asking = Literal["unasked", "unanswered", "dropped", "misgiven"]
+"""No tape is asked; one is, and gives none; one gives a gradient that trains nothing, or another variable, where the variable
+does not train."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,27 @@ class Facts:
             return None
         if index not in asked.variables:
             return "unasked"
-        return "dropped" if index in asked.given else "unanswered"
+        if index in asked.given:
+            return "misgiven" if self.list_takers(index) else "dropped"
+        return "unanswered"
+
+    @cached_property
+    def mixed(self) -> dict[int, frozenset[int]]:
+        """Variables that the current trace updates with gradients of others and not with their own, and whose these are.
+
+        Known where introspect made the trace, and of one replica.
+        """
+        current, asked = self.current, self.capture.asked
+        if current is None or asked is None or not asked.answers or self.is_replicated:
+            return {}
+        givers = Givers(current, asked.answers)
+        updated = (index for index, _, _ in self.pairs if current.updates(index))
+        found = {index: givers.find(index) for index in updated}
+        return {index: others for index, others in found.items() if others and index not in others}
+
+    def list_takers(self, index: int) -> list[int]:
+        """Variables that are updated with this one's gradient in the place of their own."""
+        return [taker for taker, givers in self.mixed.items() if index in givers]
 
     @cached_property
     def left_out(self) -> tuple[int, ...]:

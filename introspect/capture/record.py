@@ -350,6 +350,17 @@ class Followed:
     """The user's lines that asked, in order."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a tape hands back: a value of the current trace, and the variables that it was asked for as their gradient."""
+
+    function: str
+    """"" for the step's own graph."""
+    node: str
+    output: int
+    variables: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Asked:
     """For which variables a step that introspect traced asks its tapes, and `tf.gradients`, for gradients.
@@ -359,12 +370,14 @@ class Asked:
         given: those of which a gradient came.
         unsure: those asked for in a function of which it is not known whether the step runs it.
         places: the user's lines that ask.
+        answers: of the current trace, where introspect made it.
     """
 
     variables: frozenset[int]
     given: frozenset[int]
     unsure: frozenset[int] = frozenset()
     places: tuple[Location, ...] = ()
+    answers: tuple[Answer, ...] = ()
 
 
 @dataclass(frozen=True)

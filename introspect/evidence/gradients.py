@@ -86,15 +86,13 @@ def gradient_nodes(evidence: TraceEvidence, variable: int) -> list[int]:
 
 
 def _walk(evidence: TraceEvidence, variable: int) -> tuple[list[int], list[int]]:
-    edges, tags, accesses = evidence.edges, evidence.tags, evidence.resources.accesses
+    edges, tags = evidence.edges, evidence.tags
     queue = [write.node for write in evidence.gradient_writes(variable)]
     seen, last = dict.fromkeys(queue), dict[int, None]()
     while queue:
         node = queue.pop()
         before = [edges.producer[port] for port in edges.inputs[node] if port >= 0 and tags[port] & GRADIENT]
-        access = accesses.get(node)
-        if access is not None:
-            before += _writers(evidence, variable, access.places if access.effect == "read" else access.places[1:])
+        before += list_writers(evidence, variable, node)
         for other in before:
             if other < 0 or other in seen or other in last:
                 continue
@@ -106,8 +104,10 @@ def _walk(evidence: TraceEvidence, variable: int) -> tuple[list[int], list[int]]
     return list(seen), list(last)
 
 
-def _writers(evidence: TraceEvidence, variable: int, places: tuple[tuple[int, int], ...]) -> list[int]:
-    """Ops that put gradients into slots; other variables of the forward pass are not followed."""
+def list_writers(evidence: TraceEvidence, variable: int, node: int) -> list[int]:
+    """Ops that put gradients into the slots that an op reads; other variables of the forward pass are not followed."""
+    access = evidence.resources.accesses.get(node)
+    places = () if access is None else access.places if access.effect == "read" else access.places[1:]
     return [
         write.node
         for place in places

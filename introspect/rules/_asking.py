@@ -8,7 +8,7 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Asking, Facts
 from introspect.records import EvidenceStep
 from introspect.rules._code import is_own_loop
-from introspect.rules._wording import agree
+from introspect.rules._wording import agree, name_some
 
 MOST_PLACES = 2
 
@@ -18,6 +18,7 @@ _SAID: dict[Asking | None, str] = {
     "not watch {them} (watch_accessed_variables=False), or it differentiates another value",
     "dropped": "the step computes {its} and does not apply {them}: dropped by a filter or by a zip of lists of different lengths, "
     "or used for something else",
+    "misgiven": "the step computes {its} and gives {them} to the optimizer for {takers}: the lists that are zipped differ",
     None: "the train step takes no gradient for {them}: it asks for other variables, drops the gradient before the optimizer "
     "applies it, or runs this part of the forward pass outside of the tape",
 }
@@ -27,7 +28,8 @@ def blame_step(facts: Facts, current: TraceEvidence, indices: Sequence[int], own
     """Cause and code; `own` is the class of the user's own optimizer that was built with the variables."""
     number, asking = len(indices), facts.how_asked(indices[0])
     its, them = agree(number, "its gradient", "their gradients"), agree(number, "it", "them")
-    said = _SAID[asking].format(its=its, them=them)
+    takers = dict.fromkeys(taker for index in indices for taker in facts.list_takers(index))
+    said = _SAID[asking].format(its=its, them=them, takers=name_some(facts.paths_of(list(takers))))
     doubt = f"; or {own}, your own optimizer, does not write {them}" if own and asking in (None, "dropped") else ""
     return (
         f"{agree(number, 'Its value reaches', 'Their values reach')} the loss by differentiable ops, and {said}{doubt}"

@@ -29,6 +29,7 @@ GIVEN = {
     "INT205": "averages-misaligned",
     "INT206": "saved-optimizer-does-not-fit-flags",
     "INT301": "changes-without-gradient",
+    "INT302": "gradient-of-another",
     "INT401": "container-flag-differs",
     "INT402": "misspelt-flag",
     "INT403": "statistics-of-frozen-weights",

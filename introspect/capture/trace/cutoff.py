@@ -42,7 +42,7 @@ def name_cutoff(questions: Sequence[Question]) -> Iterator[None]:
 
 def explain_cutoff(questions: Sequence[Question]) -> str:
     """What cuts every way to the loss and what to do; "" where the graph does not show it."""
-    if not questions or any(any(question.given) for question in questions):
+    if not questions or any(answer is not None for question in questions for answer in question.given):
         return ""
     question = questions[-1]
     targets = [target for target in question.targets if getattr(target, "graph", None) is question.graph]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from introspect.capture.record import Asked
+from introspect.capture.record import Answer, Asked
 from introspect.capture.trace.eagerness import find_caller
 from introspect.capture.trace.export import as_text
 from introspect.capture.trace.guard import PATCHING
@@ -27,13 +27,13 @@ class Question:
         graph: the one that was being made.
         targets: what is differentiated.
         sources: variables, their resource tensors, or other tensors.
-        given: for each source, whether a gradient came.
+        given: for each source its gradient, None where none came.
     """
 
     graph: Any
     targets: tuple[Any, ...]
     sources: tuple[Any, ...]
-    given: tuple[bool, ...]
+    given: tuple[Any, ...]
     location: Location | None
 
 
@@ -72,8 +72,8 @@ def note(found: list[Question], targets: Any, sources: Any, answers: Any) -> Non
     differentiated, asked = (
         tuple(values) if isinstance(values, (list, tuple)) else (values,) for values in (targets, sources)
     )
-    given = tuple(answer is not None for answer in answers)
-    found.append(Question(tf.compat.v1.get_default_graph(), differentiated, asked, given, find_caller()))
+    graph = tf.compat.v1.get_default_graph()
+    found.append(Question(graph, differentiated, asked, tuple(answers), find_caller()))
 
 
 def read_questions(
@@ -88,14 +88,30 @@ def read_questions(
         return None
     homes = {id(function.graph): function for function in kept}
     asked, given, unsure, places = set[int](), set[int](), set[int](), dict[Location, None]()
+    answers: dict[tuple[str, str, int], dict[int, None]] = {}
     for question in questions:
         used = is_used(question.graph, concrete, homes)
         rows = [] if used is False else find_rows(question, table)
         (asked if used else unsure).update(row for row, _ in rows)
-        given.update(row for row, answered in rows if answered)
+        given.update(row for row, answer in rows if answer is not None)
+        for row, answer in rows:
+            place = place_answer(answer, concrete, homes)
+            if place is not None:
+                answers.setdefault(place, {})[row] = None
         if rows and question.location is not None:
             places[question.location] = None
-    return Asked(frozenset(asked), frozenset(given), frozenset(unsure), tuple(places))
+    told = tuple(Answer(*place, tuple(rows)) for place, rows in answers.items())
+    return Asked(frozenset(asked), frozenset(given), frozenset(unsure), tuple(places), told)
+
+
+def place_answer(answer: Any, concrete: Any, homes: dict[int, Any]) -> tuple[str, str, int] | None:
+    """(function, op, output) of a gradient, of the values of a sparse one; None where it is no tensor of the step's."""
+    tensor = getattr(answer, "values", answer)
+    op = getattr(tensor, "op", None) if answer is not None else None
+    if op is None or op.graph is concrete.graph:
+        return None if op is None else ("", str(op.name), int(tensor.value_index))
+    home = homes.get(id(op.graph))
+    return None if home is None else (as_text(home.name), str(op.name), int(tensor.value_index))
 
 
 def is_used(graph: Any, concrete: Any, homes: dict[int, Any]) -> bool | None:
@@ -115,12 +131,10 @@ def is_used(graph: Any, concrete: Any, homes: dict[int, Any]) -> bool | None:
     return graph is not None
 
 
-def find_rows(question: Question, table: VariableTable) -> list[tuple[int, bool]]:
-    """(row, whether a gradient came) of the sources that are variables."""
-    pairs = [
-        (find_row(source, table), answered) for source, answered in zip(question.sources, question.given, strict=True)
-    ]
-    return [(row, answered) for row, answered in pairs if row is not None]
+def find_rows(question: Question, table: VariableTable) -> list[tuple[int, Any]]:
+    """(row, gradient) of the sources that are variables."""
+    pairs = [(find_row(source, table), answer) for source, answer in zip(question.sources, question.given, strict=True)]
+    return [(row, answer) for row, answer in pairs if row is not None]
 
 
 def find_row(source: Any, table: VariableTable) -> int | None:

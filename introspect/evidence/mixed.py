@@ -1,0 +1,48 @@
+"""Whose gradients a variable is updated with, by what the step's tapes handed back for which variable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from introspect.capture.record import Answer
+from introspect.evidence.gradients import list_writers
+from introspect.evidence.scan import GRADIENT
+
+if TYPE_CHECKING:
+    from introspect.evidence.collect import TraceEvidence
+
+
+class Givers:
+    """Answers for one trace."""
+
+    def __init__(self, evidence: TraceEvidence, answers: Iterable[Answer]) -> None:
+        self.evidence = evidence
+        self.answers = {(one.function, one.node, one.output): one.variables for one in answers}
+
+    def find(self, variable: int) -> frozenset[int]:
+        """The variables of whose gradients its update is made; none where a value of the backward pass is no answer."""
+        edges, tags, marked = self.evidence.edges, self.evidence.tags, self.evidence.marked
+        queue = [write.node for write in self.evidence.gradient_writes(variable)]
+        seen, found = set(queue), set[int]()
+        while queue:
+            node = queue.pop()
+            for port in (port for port in edges.inputs[node] if port >= 0 and tags[port] & GRADIENT):
+                given, before = self._ask(port), edges.producer[port]
+                if given is not None:
+                    found.update(given)
+                elif before < 0 or marked[before]:
+                    return frozenset()
+                elif before not in seen:
+                    seen.add(before)
+                    queue.append(before)
+            later = [other for other in list_writers(self.evidence, variable, node) if other not in seen]
+            seen.update(later)
+            queue += later
+        return frozenset(found)
+
+    def _ask(self, port: int) -> tuple[int, ...] | None:
+        flow, node = self.evidence.flow, self.evidence.edges.producer[port]
+        if node < 0:
+            return None
+        return self.answers.get((flow.function(node), flow.name(node), int(flow.port_index[port])))

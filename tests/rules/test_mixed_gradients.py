@@ -1,0 +1,104 @@
+"""Gradients that are applied to other variables than they were asked for, of equal shape: only the tapes tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import introspect
+from tests.oracle import PLAIN, ask
+from tests.rules.reported import Case, batches, require_silent, require_told, x
+
+pytestmark = pytest.mark.tf
+
+layers = keras.layers
+Step = Callable[[Any, list[Any], list[Any]], list[tuple[Any, Any]]]
+
+
+class Alike(keras.Model):
+    """Layers of one shape; `pair` says which gradient goes to which variable."""
+
+    def __init__(self, pair: Step) -> None:
+        super().__init__(name="alike")
+        self.one, self.two = (layers.Dense(4, activation="tanh", name=name) for name in ("one", "two"))
+        self.pair = pair
+
+    def call(self, inputs: Any) -> Any:
+        return self.two(self.one(inputs))
+
+    def train_step(self, data: Any) -> Any:
+        inputs, target = data
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((self(inputs) - target) ** 2)
+        self.optimizer.apply_gradients(self.pair(lambda asked: tape.gradient(loss, asked), *self.halves()))
+        return {"loss": loss}
+
+    def halves(self) -> tuple[list[Any], list[Any]]:
+        return self.one.trainable_variables, self.two.trainable_variables
+
+
+def swapped(ask_for: Any, one: list[Any], two: list[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(ask_for(one + two), two + one, strict=True))
+
+
+def other_half(ask_for: Any, one: list[Any], two: list[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(ask_for(one), two, strict=True))
+
+
+def right(ask_for: Any, one: list[Any], two: list[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(ask_for(two + one), two + one, strict=True))
+
+
+def clipped(ask_for: Any, one: list[Any], two: list[Any]) -> list[tuple[Any, Any]]:
+    gradients, _ = tf.clip_by_global_norm(ask_for(one + two), 0.1)
+    return list(zip(gradients, one + two, strict=True))
+
+
+def flattened(ask_for: Any, one: list[Any], two: list[Any]) -> list[tuple[Any, Any]]:
+    whole = tf.concat([tf.reshape(gradient, [-1]) for gradient in ask_for(one + two)], 0)
+    sizes = [int(np.prod(variable.shape)) for variable in one + two]
+    parts = tf.split(whole / tf.norm(whole), sizes)
+    return [(tf.reshape(part, v.shape), v) for part, v in zip(parts, one + two, strict=True)]
+
+
+def alike(pair: Step, optimizer: Any = "sgd", eager: bool = False) -> Any:
+    model = Alike(pair)
+    model(x)
+    model.compile(optimizer, run_eagerly=eager)
+    return model
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("eager", [False, True])
+def test_swapped_gradients_are_told(optimizer: str, eager: bool) -> None:
+    outcome = ask(alike(swapped, optimizer, eager), batches(), PLAIN)
+    assert outcome.faults == []
+    assert outcome.report is not None
+    (finding,) = outcome.report.findings
+    assert finding.rule == "INT302"
+    assert "alike/one/kernel with that of alike/two/kernel" in finding.message
+    assert len(finding.variables) == 4
+
+
+def test_what_is_given_to_another_is_told_where_it_is_missing() -> None:
+    said = ("gives them to the optimizer for alike/two/kernel and alike/two/bias",)
+    require_told(Case(lambda: alike(other_half), "INT104", said, ("dropped by a filter",)))
+    require_told(Case(lambda: alike(other_half), "INT302", ("alike/two/bias with that of alike/one/bias",)))
+
+
+@pytest.mark.parametrize("pair", [right, clipped, flattened], ids=lambda pair: pair.__name__)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_own_gradients_are_no_finding(pair: Step, optimizer: str) -> None:
+    require_silent(lambda: alike(pair, optimizer))
+    assert not introspect.inspect(alike(pair, optimizer), data=batches()).findings
+
+
+def test_a_step_that_exists_is_not_judged() -> None:
+    model = alike(swapped)
+    model.fit(batches(), verbose=0)
+    assert not introspect.inspect(model, data=batches()).findings
