@@ -65,7 +65,20 @@ def _compare(capture: Capture, later: Facts) -> Anew:
             trains.add(place)
         if any(write.kind != "initial" for write in current.writes.get(index, ())):
             writes.add(place)
-    return Anew(frozenset(trains), frozenset(writes))
+    return Anew(frozenset(trains), frozenset(writes), _list_aside(capture, later))
+
+
+def _list_aside(capture: Capture, later: Facts) -> frozenset[int]:
+    """Untracked variables, by their names, that the second step shows to be no part of what it differentiates."""
+    places: dict[str, list[int]] = {}
+    for index, variable in enumerate(capture.variables):
+        if variable.role == "untracked":
+            places.setdefault(variable.path, []).append(index)
+    reach = {variable.path: False for variable in later.capture.variables}
+    for index, variable, _ in later.pairs:
+        reach[variable.path] |= variable.role != "untracked" or later.may_reach_loss(index)
+    found = (indices for path, indices in places.items() if not reach.get(path, True))
+    return frozenset(index for indices in found for index in indices)
 
 
 def _pair(capture: Capture, later: Capture) -> dict[int, int]:

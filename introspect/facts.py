@@ -12,8 +12,8 @@ from introspect.capture.record import Capture, CapturedVariable, FlagWrite, Prob
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.flowchart import draw_flow
 from introspect.evidence.gradients import sources_of
-from introspect.evidence.mixed import Givers
 from introspect.evidence.scopes import LayerScopes
+from introspect.evidence.taped import Givers
 from introspect.evidence.ways import Way, WayFinder
 from introspect.evidence.writes import counts
 from introspect.expectation import LayerTree
@@ -71,7 +71,8 @@ class Facts:
 
     @cached_property
     def _finder(self) -> WayFinder | None:
-        return WayFinder(self.current, self._losses) if self.current is not None else None
+        targets = self.capture.asked.targets if self.capture.asked is not None else ()
+        return WayFinder(self.current, self._losses, targets) if self.current is not None else None
 
     @cached_property
     def _losses(self) -> frozenset[int]:
@@ -109,8 +110,19 @@ class Facts:
 
     def may_reach_loss(self, index: int) -> bool:
         """Whether the loss is made of a variable, as far as is known; what is summed after the gradients is a metric's."""
+        known = self._finder.is_differentiated_with(index) if self._finder is not None else None
+        if known is not None:
+            return known
+        if self.capture.anew is not None and index in self.capture.anew.aside:
+            return False
         way = self.way_to_loss(index)
         return way.kind != "unused" and (way.touched or bool(self._losses) or self._is_summed_before(way))
+
+    def is_unsure_of_loss(self, index: int) -> bool:
+        """Whether it is not known of a variable that goes into a sum whether that is the loss."""
+        if self._finder is None or self._losses or self._finder.is_differentiated_with(index) is not None:
+            return False
+        return self.may_reach_loss(index) and not self.way_to_loss(index).touched
 
     def _is_summed_before(self, way: Way) -> bool:
         return self._finder is not None and self._finder.is_summed_before(way)

@@ -351,14 +351,17 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a tape hands back: a value of the current trace, and the variables that it was asked for as their gradient."""
+class TapeValue:
+    """What a tape differentiates, or hands back: a value of the current trace.
+
+    `variables` are those that it was asked for as their gradient.
+    """
 
     function: str
     """"" for the step's own graph."""
     node: str
     output: int
-    variables: tuple[int, ...]
+    variables: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -370,14 +373,15 @@ class Asked:
         given: those of which a gradient came.
         unsure: those asked for in a function of which it is not known whether the step runs it.
         places: the user's lines that ask.
-        answers: of the current trace, where introspect made it.
+        answers, targets: of the current trace, where introspect made it; no targets where not all of them are known.
     """
 
     variables: frozenset[int]
     given: frozenset[int]
     unsure: frozenset[int] = frozenset()
     places: tuple[Location, ...] = ()
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[TapeValue, ...] = ()
+    targets: tuple[TapeValue, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -387,10 +391,12 @@ class Anew:
     Attributes:
         trains: those that it writes with their gradient.
         writes: all that it writes, counts and seeds aside.
+        aside: variables that the model does not track, and that no value is made of which the step differentiates.
     """
 
     trains: frozenset[int]
     writes: frozenset[int]
+    aside: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from introspect.evidence.bystanders import find_bystanders
 from introspect.evidence.scan import TO_BACKWARD, TO_OUTPUT
 from introspect.evidence.slopes import FAR, Slope, Terrain
+from introspect.evidence.taped import find_ends
 
 if TYPE_CHECKING:
+    from introspect.capture.record import TapeValue
     from introspect.evidence.collect import TraceEvidence
 
 WayKind = Literal["open", "cut", "unused", "unread", "unclear", "unrecorded"]
@@ -59,9 +61,12 @@ class WayFinder:
     only they use is searched for at the loss itself.
     """
 
-    def __init__(self, evidence: TraceEvidence, losses: frozenset[int] = frozenset()) -> None:
-        """`losses`: variables in which the step notes its loss."""
+    def __init__(
+        self, evidence: TraceEvidence, losses: frozenset[int] = frozenset(), targets: tuple[TapeValue, ...] = ()
+    ) -> None:
+        """`losses`: variables in which the step notes its loss; `targets`: what its tapes differentiate, if that is known."""
         self.evidence = evidence
+        self.targets = targets
         self.flow = evidence.flow
         self.losses = losses
         self.terrain = Terrain(evidence)
@@ -170,6 +175,18 @@ class WayFinder:
     def _first_marked(self) -> int:
         found = np.flatnonzero(self._marked)
         return int(found[0]) if found.size else 0
+
+    def is_differentiated_with(self, variable: int) -> bool | None:
+        """Whether anything that the step differentiates is made of the variable; None where that is not known."""
+        if not self._to_targets:
+            return None
+        reads = (node for node in self.evidence.reads.get(variable, ()) if not self.evidence.marked[node])
+        return any(self._to_targets.cost[node] < FAR for node in reads)
+
+    @cached_property
+    def _to_targets(self) -> Slope | None:
+        ends = find_ends(self.evidence, self.targets)
+        return self.terrain.descend(ends) if ends else None
 
     def find_others(self, way: Way) -> tuple[int, ...]:
         """Further cuts, on ways that do not pass those of `way`."""

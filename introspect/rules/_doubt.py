@@ -5,6 +5,7 @@ from __future__ import annotations
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.rules.frozen_layer_statistics_updated import ASK_THEIR_FLAG, moves, name_writer
+from introspect.rules.untracked_variable import list_untracked
 
 
 def is_doubtful(facts: Facts) -> bool:
@@ -14,6 +15,8 @@ def is_doubtful(facts: Facts) -> bool:
     if current is None or current.trace.source != "compiled" or (facts.flags_of_compile and not own):
         return False
     left_out = (index for index in facts.left_out if not facts.step_flags([index], frozen=False))
+    if any(facts.is_unsure_of_loss(index) for index in list_untracked(facts, current)):
+        return True
     if any(own or facts.own_optimizer([index]) is not None for index in left_out):
         return True
     return any(

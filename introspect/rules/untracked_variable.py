@@ -42,7 +42,6 @@ def check(facts: Facts) -> Iterator[Finding]:
     current = facts.current
     if current is None or facts.capture.model.keras == "none":
         return
-    still: list[int] = []
     trained: list[int] = []
     listed: list[int] = []
     for index, variable, row in facts.pairs:
@@ -50,14 +49,23 @@ def check(facts: Facts) -> Iterator[Finding]:
             continue
         if current.updates(index):
             (listed if variable.asked else trained).append(index)
-        elif index in current.forward and not facts.moves_otherwise(current, index) and facts.may_reach_loss(index):
-            still.append(index)
+    still = [index for index in list_untracked(facts, current) if facts.may_reach_loss(index)]
     if still:
         yield _report_still(facts, current, still)
     if trained and not _trains_by_design(facts, current):
         yield _report_trained(facts, current, trained)
     if listed and not _trains_by_design(facts, current):
         yield _report_listed(facts, listed)
+
+
+def list_untracked(facts: Facts, current: TraceEvidence) -> list[int]:
+    """Variables that were made to train, that the forward pass reads and the model does not track, and that stand still."""
+    return [
+        index
+        for index, variable, row in facts.pairs
+        if variable.role == "untracked" and row.trainable and row.expected and not current.updates(index)
+        if index in current.forward and not facts.moves_otherwise(current, index)
+    ]
 
 
 def _trains_by_design(facts: Facts, current: TraceEvidence) -> bool:

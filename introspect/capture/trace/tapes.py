@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from introspect.capture.record import Answer, Asked
+from introspect.capture.record import Asked, TapeValue
 from introspect.capture.trace.eagerness import find_caller
 from introspect.capture.trace.export import as_text
 from introspect.capture.trace.guard import PATCHING
 from introspect.capture.trace.traces import find_kept, number_graph, parse_suffix
 from introspect.capture.variables import VariableTable, is_variable
 from introspect.records import Location
+
+Place = tuple[str, str, int]
+"""(function, op, output)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,26 +91,30 @@ def read_questions(
         return None
     homes = {id(function.graph): function for function in kept}
     asked, given, unsure, places = set[int](), set[int](), set[int](), dict[Location, None]()
-    answers: dict[tuple[str, str, int], dict[int, None]] = {}
+    answers: dict[Place, dict[int, None]] = {}
+    targets: dict[Place | None, None] = {}
     for question in questions:
         used = is_used(question.graph, concrete, homes)
         rows = [] if used is False else find_rows(question, table)
         (asked if used else unsure).update(row for row, _ in rows)
         given.update(row for row, answer in rows if answer is not None)
         for row, answer in rows:
-            place = place_answer(answer, concrete, homes)
+            place = place_value(answer, concrete, homes)
             if place is not None:
                 answers.setdefault(place, {})[row] = None
+        if used is not False:
+            targets.update(dict.fromkeys(place_value(one, concrete, homes) for one in question.targets))
         if rows and question.location is not None:
             places[question.location] = None
-    told = tuple(Answer(*place, tuple(rows)) for place, rows in answers.items())
-    return Asked(frozenset(asked), frozenset(given), frozenset(unsure), tuple(places), told)
+    told = tuple(TapeValue(*place, tuple(rows)) for place, rows in answers.items())
+    known = () if None in targets else tuple(TapeValue(*place) for place in targets if place is not None)
+    return Asked(frozenset(asked), frozenset(given), frozenset(unsure), tuple(places), told, known)
 
 
-def place_answer(answer: Any, concrete: Any, homes: dict[int, Any]) -> tuple[str, str, int] | None:
-    """(function, op, output) of a gradient, of the values of a sparse one; None where it is no tensor of the step's."""
-    tensor = getattr(answer, "values", answer)
-    op = getattr(tensor, "op", None) if answer is not None else None
+def place_value(value: Any, concrete: Any, homes: dict[int, Any]) -> Place | None:
+    """Where a tensor stands, or the values of a sparse gradient; None where it is none of the step's."""
+    tensor = getattr(value, "values", value)
+    op = getattr(tensor, "op", None) if value is not None else None
     if op is None or op.graph is concrete.graph:
         return None if op is None else ("", str(op.name), int(tensor.value_index))
     home = homes.get(id(op.graph))

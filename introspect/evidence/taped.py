@@ -1,11 +1,13 @@
-"""Whose gradients a variable is updated with, by what the step's tapes handed back for which variable."""
+"""What the step's tapes differentiated and handed back, found in its program."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from introspect.capture.record import Answer
+import numpy as np
+
+from introspect.capture.record import TapeValue
 from introspect.evidence.gradients import list_writers
 from introspect.evidence.scan import GRADIENT
 
@@ -13,10 +15,34 @@ if TYPE_CHECKING:
     from introspect.evidence.collect import TraceEvidence
 
 
-class Givers:
-    """Answers for one trace."""
+def find_ends(evidence: TraceEvidence, values: Iterable[TapeValue]) -> list[int]:
+    """Ports of these values, or where nobody reads one what it is made of; none where any of them is not found."""
+    ends: list[int] = []
+    for value in values:
+        found = _find_ports(evidence, value)
+        if not found:
+            return []
+        ends += found
+    return ends
 
-    def __init__(self, evidence: TraceEvidence, answers: Iterable[Answer]) -> None:
+
+def _find_ports(evidence: TraceEvidence, value: TapeValue) -> list[int]:
+    flow, edges, ports = evidence.flow, evidence.edges, list[int]()
+    for number, frame in enumerate(flow.frames):
+        body = flow.bodies[frame.body]
+        if body.name != value.function or value.node not in body.names:
+            continue
+        local = np.flatnonzero(np.asarray(body.source) == list(body.names).index(value.node))
+        for node in np.flatnonzero((flow.frame == number) & np.isin(flow.local, local)).tolist():
+            made = [port for port in edges.outputs[node] if flow.port_index[port] == value.output]
+            ports += made or edges.inputs[node]
+    return ports
+
+
+class Givers:
+    """Whose gradients a variable is updated with, for one trace."""
+
+    def __init__(self, evidence: TraceEvidence, answers: Iterable[TapeValue]) -> None:
         self.evidence = evidence
         self.answers = {(one.function, one.node, one.output): one.variables for one in answers}
 
