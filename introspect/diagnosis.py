@@ -14,7 +14,7 @@ from introspect.facts import Facts
 from introspect.records import SEVERITIES, Finding, Report, VariableReport
 from introspect.report.build import build_report, build_rows
 from introspect.rules import RULES, Rule
-from introspect.rules._doubt import is_doubtful
+from introspect.rules._doubt import doubts_calls, is_doubtful
 
 
 def diagnose(capture: Capture, rules: Sequence[Rule] = RULES) -> Report:
@@ -47,8 +47,9 @@ def diagnose_surely(capture: Capture, rules: Sequence[Rule], renew: Callable[[],
     except IntrospectError:  # it cannot be looked at: the report leaves both causes open
         return report
     with collector_paused():
-        # The flags of tf_keras' compile explain the rest: what the step sets itself is all that is asked.
-        anew = None if facts.flags_of_compile else _compare(capture, _diagnose(later, ())[0])
+        # The flags of tf_keras' compile explain the rest, but for what a layer's call changes whatever its flag says.
+        compared = not facts.flags_of_compile or doubts_calls(facts)
+        anew = _compare(capture, _diagnose(later, ())[0]) if compared else None
         timings = (*capture.timings, ("second step", time.perf_counter() - started))
         asked = None if facts.flags_of_compile else _place_asked(later, _pair(capture, later))
         sure = replace(capture, anew=anew, asked=asked, step_flags=later.step_flags, timings=timings)

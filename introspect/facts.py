@@ -239,6 +239,11 @@ class Facts:
         anew = self.capture.anew
         return None if anew is None else not anew.writes.isdisjoint(indices)
 
+    def trained_anew(self, indices: Sequence[int]) -> bool | None:
+        """The same of writes with their gradient."""
+        anew = self.capture.anew
+        return None if anew is None else not anew.trains.isdisjoint(indices)
+
     def name_assigner(self, current: TraceEvidence, index: int) -> str | None:
         """The layer whose own ops make a variable smaller or larger, where no optimizer was built with it."""
         if any(index in optimizer.tracks for optimizer in self.capture.optimizers):

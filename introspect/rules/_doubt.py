@@ -12,7 +12,11 @@ def is_doubtful(facts: Facts) -> bool:
     """Whether an older trace does otherwise than the flags say, and code of the user's may be why as well as their age."""
     current = facts.current
     own = facts.capture.model.custom_train_step or facts.capture.sets_flags
-    if current is None or current.trace.source != "compiled" or (facts.flags_of_compile and not own):
+    if current is None:
+        return False
+    if facts.flags_of_compile and doubts_calls(facts):
+        return True
+    if current.trace.source != "compiled" or (facts.flags_of_compile and not own):
         return False
     left_out = (index for index in facts.left_out if not facts.step_flags([index], frozen=False))
     if any(facts.is_unsure_of_loss(index) for index in list_untracked(facts, current)):
@@ -26,11 +30,25 @@ def is_doubtful(facts: Facts) -> bool:
     )
 
 
+def doubts_calls(facts: Facts) -> bool:
+    """Whether the call of a layer changes what is frozen, which may not ask a flag at all."""
+    current = facts.current
+    return current is not None and any(
+        _is_changed(facts, current, index)
+        for index, variable, row in facts.pairs
+        if variable.role == "model" and not row.expected and not current.updates(index)
+    )
+
+
 def _is_doubtful(facts: Facts, current: TraceEvidence, index: int) -> bool:
     """The same of one frozen variable: who trains it, or which layer changes it."""
     if current.updates(index):
         own = facts.capture.model.custom_train_step or facts.capture.sets_flags
         return own and not facts.step_flags([index], frozen=True)
+    return _is_changed(facts, current, index)
+
+
+def _is_changed(facts: Facts, current: TraceEvidence, index: int) -> bool:
     if not facts.in_frozen_layer(index) or not moves(facts, current, index):
         return False
     return name_writer(facts, current, index) not in ASK_THEIR_FLAG

@@ -69,7 +69,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             kind = _find_kind(facts, current, index)
             if kind is not None:
                 itself = bool(facts.step_flags([index], frozen=True))
-                key = kind, facts.asks_otherwise(index), itself, facts.written_anew([index])
+                key = kind, facts.asks_otherwise(index), itself, _done_anew(facts, current, [index])
                 groups.setdefault(key, []).append(index)
     for (kind, *_), indices in groups.items():
         yield _report(facts, current, kind, indices)
@@ -145,7 +145,13 @@ def _explain(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]
 def _is_stale(facts: Facts, current: TraceEvidence, indices: list[int]) -> bool:
     if facts.flags_of_compile:
         return True
-    return current.trace.source == "compiled" and not facts.written_anew(indices)
+    return current.trace.source == "compiled" and not _done_anew(facts, current, indices)
+
+
+def _done_anew(facts: Facts, current: TraceEvidence, indices: list[int]) -> bool | None:
+    """Whether a step traced now does it too; one may go on writing by a layer's call what it does not train any more."""
+    trained = any(current.updates(index) for index in indices)
+    return facts.trained_anew(indices) if trained else facts.written_anew(indices)
 
 
 def _name_kept(current: TraceEvidence, indices: list[int]) -> str | None:

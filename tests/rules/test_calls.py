@@ -1,0 +1,83 @@
+"""Layers whose call changes their variables, frozen before and after compile: whom the cause blames, and whether its fix mends it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import introspect
+from introspect.records import Finding
+from tests.oracle import Asked, ask
+
+pytestmark = pytest.mark.tf
+PACKAGES = pytest.mark.parametrize("package", [keras, tf_keras], ids=["keras", "tf_keras"])
+WHEN = pytest.mark.parametrize("when", ["before compile", "after compile", "after fit"])
+DATA = tuple(np.random.default_rng(0).normal(size=(2, 8, 4)).astype("float32"))
+
+
+def centers(package: Any, asks: bool) -> Any:
+    class Centers(package.layers.Layer):
+        def build(self, shape: Any) -> None:
+            self.mean = self.add_weight(shape=(shape[-1],), name="mean", trainable=False)
+
+        def call(self, values: Any) -> Any:
+            if not asks or self.trainable:
+                self.mean.assign(0.9 * self.mean + 0.1 * tf.reduce_mean(values, 0))
+            return values - tf.convert_to_tensor(self.mean)
+
+    return Centers(name="centers")
+
+
+def look(package: Any, layer: Any, when: str) -> tuple[Any, list[Finding]]:
+    """The model with the layer frozen at that time, and what is loud then; the oracle has judged it."""
+    dense = [package.layers.Dense(4, name=name) for name in ("enc", "head")]
+    model = package.Sequential([package.layers.Input((4,)), dense[0], layer, dense[1]])
+    layer.trainable = when != "before compile"
+    model.compile("sgd", "mse")
+    if when == "after fit":
+        model.fit(*DATA, verbose=0)
+    layer.trainable = False
+    return model, judge(model)
+
+
+def judge(model: Any) -> list[Finding]:
+    outcome = ask(model, tf.data.Dataset.from_tensor_slices(DATA).batch(8), Asked())
+    assert not outcome.faults, outcome.faults
+    assert outcome.report is not None
+    return [finding for finding in outcome.report.findings if finding.severity != "info"]
+
+
+@PACKAGES
+@WHEN
+def test_a_layer_that_does_not_ask_its_flag_is_blamed_whenever_it_was_frozen(package: Any, when: str) -> None:
+    _, (found,) = look(package, centers(package, asks=False), when)
+    assert found.rule == "INT102"
+    assert found.cause.startswith("A step traced now does it too: Centers assigns at test_calls.py:")
+    assert "recompile" not in found.fix
+
+
+@PACKAGES
+@WHEN
+def test_one_that_asks_is_stale_at_most_and_recompile_mends_it(package: Any, when: str) -> None:
+    model, found = look(package, centers(package, asks=True), when)
+    late = when == "after fit" or (when == "after compile" and package is tf_keras)
+    assert [finding.rule for finding in found] == ["INT102"] * late
+    assert all(" while layer centers was trainable" in f.cause or "then layer centers was" in f.cause for f in found)
+    introspect.recompile(model)
+    assert judge(model) == []
+
+
+def test_what_a_call_goes_on_writing_is_not_what_the_optimizer_is_given() -> None:
+    wrapped = keras.layers.SpectralNormalization(keras.layers.Dense(4, name="in"), name="norm")
+    model, found = look(keras, wrapped, "after fit")
+    trained = [finding for finding in found if finding.rule == "INT101"]
+    assert [len(finding.variables) for finding in trained] == [2]
+    assert "trainable" in trained[0].cause
+    assert "whatever the flags say" not in trained[0].cause
+    introspect.recompile(model)
+    assert {finding.rule for finding in judge(model)} == {"INT102"}
