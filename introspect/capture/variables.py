@@ -35,8 +35,17 @@ def unwrap_variable(variable: Any) -> Any:
     return variable._value if is_keras_variable(variable) else variable
 
 
+@cache
+def is_plain_class(kind: Hashable) -> bool:
+    """Whether it is the class of tf.Variables that stand for themselves alone. Seen on TensorFlow 2.19 to 2.21."""
+    module, name = getattr(kind, "__module__", ""), getattr(kind, "__name__", "")
+    return module == "tensorflow.python.ops.resource_variable_ops" and name == "ResourceVariable"
+
+
 def list_copies(raw: Any) -> tuple[Any, ...]:
     """Each replica's own tf.Variable, in the order of replicas; the variable itself where there is one."""
+    if is_plain_class(cast(Hashable, type(raw))):
+        return (raw,)
     for attribute in ("_values", "_variables"):
         copies = getattr(raw, attribute, None)
         if isinstance(copies, (tuple, list)) and copies:

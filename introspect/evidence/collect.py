@@ -40,9 +40,6 @@ from introspect.graph.parse import ParsedGraph
 from introspect.graph.walk import Edges
 from introspect.records import GradientKind, Updated, WriteKind
 
-BY_ROWS = ("ResourceScatter", "ResourceSparseApply", "UnsortedSegmentSum")
-"""Beginnings of the op types in which IndexedSlices end."""
-
 
 @dataclass(frozen=True)
 class TraceEvidence:
@@ -83,9 +80,16 @@ class TraceEvidence:
     chosen: frozenset[int] = frozenset()
 
     @cached_property
-    def has_slices(self) -> bool:
-        """Whether any op stands there in which IndexedSlices end."""
-        return any(op.startswith(BY_ROWS) for op in self.flow.op_types)
+    def moved(self) -> frozenset[int]:
+        """Variables that are written otherwise than to initialize them."""
+        return frozenset(i for i, writes in self.writes.items() if any(write.kind != "initial" for write in writes))
+
+    @cached_property
+    def fed_by_slices(self) -> frozenset[int]:
+        """Nodes of the update into which rows go that an op wrote by itself, or joined: what IndexedSlices end in."""
+        from introspect.evidence.gradients import find_fed
+
+        return find_fed(self)
 
     @cached_property
     def trains(self) -> bool:
@@ -107,7 +111,9 @@ class TraceEvidence:
 
     def puts_back(self, variable: int) -> bool:
         """Whether a gradient is written to the variable, and nothing of it stays."""
-        trained = any(write.kind == "gradient" for write in self.undone.get(variable, ()))
+        if variable not in self.undone:
+            return False
+        trained = any(write.kind == "gradient" for write in self.undone[variable])
         return trained and all(write.kind != "gradient" for write in self.writes.get(variable, ()))
 
     def kept_function(self, nodes: Iterable[int]) -> str | None:
@@ -180,13 +186,15 @@ def _unproven(capture: Capture, evidence: TraceEvidence) -> list[int]:
     A custom gradient may hand back what no other op of the tape went into: a constant, or what the variable itself holds.
     """
     made = ("statistics", "other", "average")
-    return [
-        write.node
-        for variable in evidence.forward
-        for write in (*evidence.writes.get(variable, ()), *evidence.undone.get(variable, ()))
-        if write.kind in made or (write.kind in ("state", "decay") and _may_train(capture.variables[variable]))
-        if capture.variables[variable].role != "metric"
-    ]
+    found: list[int] = []
+    for index in evidence.forward:
+        variable = capture.variables[index]
+        writes = [*evidence.writes.get(index, ()), *evidence.undone.get(index, ())]
+        trains = any(write.kind == "gradient" for write in writes)
+        asked = (*made, "state", "decay") if _may_train(variable) and not trains else made
+        if variable.role != "metric":
+            found += [write.node for write in writes if write.kind in asked]
+    return found
 
 
 def _may_train(variable: CapturedVariable) -> bool:

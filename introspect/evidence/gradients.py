@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from introspect.evidence.resources import Place
 from introspect.evidence.scan import GRADIENT, TO_BACKWARD
 from introspect.graph.ops import PYTHON_OPS
 from introspect.graph.walk import select_nodes
 from introspect.records import GradientKind
+
+BY_ROWS = ("ResourceScatter", "ResourceSparseApply", "UnsortedSegmentSum")
+"""Beginnings of the op types in which IndexedSlices end."""
 
 if TYPE_CHECKING:
     from introspect.evidence.collect import TraceEvidence
@@ -52,16 +58,48 @@ def _is_chosen(evidence: TraceEvidence, variable: int) -> bool:
 
 def _is_sparse(evidence: TraceEvidence, variable: int) -> bool:
     """Whether IndexedSlices were handed to the optimizer, which then wrote slots row by row or made them dense."""
-    flow = evidence.flow
-    if not evidence.has_slices:
+    fed = evidence.fed_by_slices
+    if not any(write.node in fed for write in evidence.gradient_writes(variable)):
         return False
-    for node in walk_update(evidence, variable):
-        op = flow.op_type(node)
-        if op.startswith(("ResourceScatter", "ResourceSparseApply")) and not evidence.marked[node]:
-            return True
-        if op == "UnsortedSegmentSum" and not evidence.marked[node] and not _joins_dense(evidence, node):
-            return True
-    return False
+    return any(_ends_slices(evidence, node) for node in walk_update(evidence, variable))
+
+
+def _ends_slices(evidence: TraceEvidence, node: int) -> bool:
+    op = evidence.flow.op_type(node)
+    if evidence.marked[node] or not op.startswith(BY_ROWS):
+        return False
+    return op != "UnsortedSegmentSum" or not _joins_dense(evidence, node)
+
+
+def find_fed(evidence: TraceEvidence) -> frozenset[int]:
+    """Ops in which IndexedSlices end, and those of the update behind them, through the slots: no fewer than `walk_update` meets."""
+    edges, accesses = evidence.edges, evidence.resources.accesses
+    codes = {code for code, name in enumerate(evidence.flow.op_types) if name.startswith(BY_ROWS)}
+    nodes = np.flatnonzero(np.isin(evidence.flow.op, list(codes))).tolist() if codes else []
+    queue = [node for node in nodes if _ends_slices(evidence, node)]
+    seen = set(queue)
+    users = _list_users(evidence) if queue else {}
+    while queue:
+        node = queue.pop()
+        access = accesses.get(node)
+        carrying = (port for port in edges.outputs[node] if evidence.tags[port] & GRADIENT)
+        behind = [reader for port in carrying for reader in edges.readers[port]]
+        if access is not None and access.effect != "read":
+            behind += [user for place in access.places for user in users.get(place, ())]
+        behind = [other for other in behind if other not in seen and not evidence.marked[other]]
+        seen.update(behind)
+        queue += behind
+    return frozenset(seen)
+
+
+def _list_users(evidence: TraceEvidence) -> dict[Place, list[int]]:
+    """By place of what the forward pass does not use: the ops that read it, or use it as a slot."""
+    found: dict[Place, list[int]] = {}
+    for access in evidence.resources.accesses.values():
+        for place in access.places if access.effect == "read" else access.places[1:]:
+            if place[0] not in evidence.forward:
+                found.setdefault(place, []).append(access.node)
+    return found
 
 
 def _joins_dense(evidence: TraceEvidence, node: int) -> bool:

@@ -17,6 +17,7 @@ class LayerScopes:
         for layer in layers:
             if layer.parent is not None:
                 self._by_name.setdefault(layer.name, []).append(layer)
+        self._parts = {layer.path: layer.path.split("/") for layer in layers}
         self._cache: dict[str, str | None] = {}
 
     def layer_of(self, op_name: str) -> str | None:
@@ -41,6 +42,5 @@ class LayerScopes:
     def _named(self, part: str) -> list[LayerReport]:
         return self._by_name.get(part) or self._by_name.get(_SUFFIX.sub("", part), [])
 
-    @staticmethod
-    def _overlap(layer: LayerReport, outer: set[str]) -> int:
-        return sum(part in outer for part in layer.path.split("/"))
+    def _overlap(self, layer: LayerReport, outer: set[str]) -> int:
+        return sum(map(outer.__contains__, self._parts[layer.path]))

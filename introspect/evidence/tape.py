@@ -60,8 +60,10 @@ class TapeMarks:
         scopes, known = self.scopes, self.known
         tables = []
         for body in flow.bodies:
-            flags = [name.startswith(scopes) or (bool(known) and (body.name, name) in known) for name in body.names]
-            tables.append(np.asarray(flags, dtype=bool)[body.source])
+            flags = body.names.begin_with(scopes)
+            if known:
+                flags |= np.asarray([(body.name, name) in known for name in body.names], dtype=bool)
+            tables.append(flags[body.source])
         whole = np.asarray([frame.by_tape for frame in flow.frames])
         marked = whole[flow.frame] | flow.spread(tables)
         return bytearray(marked.tobytes())

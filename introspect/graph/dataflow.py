@@ -103,10 +103,14 @@ class Dataflow:
 
     def names(self, nodes: Ints) -> list[str]:
         """Names of many nodes in their functions, without a look-up for each."""
-        names = [body.names for body in self.bodies]
         which = self._body_of_frame[self.frame[nodes]]
         source = self.spread([body.source for body in self.bodies], nodes)
-        return [names[body][place] for body, place in zip(which.tolist(), source.tolist(), strict=True)]
+        names = np.empty(len(nodes), dtype=object)
+        for body in np.unique(which).tolist():
+            here = np.flatnonzero(which == body)
+            names[here] = self.bodies[body].names.pick(source[here])
+        found: list[str] = names.tolist()
+        return found
 
     def spread(self, tables: Sequence[NDArray[Any]], nodes: Ints | slice = ALL) -> NDArray[Any]:
         """What each node has in its function's table; `tables` has an array [nodes of the body] for each of `bodies`."""

@@ -42,7 +42,6 @@ class _Template:
 
     body: FunctionBody
     number: int
-    op_codes: Ints
     calls: tuple[int, ...]
     lengths: Ints
     produced: Ints
@@ -81,7 +80,8 @@ class _Flattener:
         self.templates: dict[str, _Template] = {}
         self.bodies: list[FunctionBody] = []
         self.frames: list[Frame] = []
-        self.op_codes: dict[str, int] = {}
+        self.op_codes = {op: code for code, op in enumerate(graph.main.op_types)}
+        self.calling = np.asarray([op in CALLS or graph.has_function(op) for op in self.op_codes], dtype=bool)
         self.parts: list[tuple[Ints, ...]] = []
         self.yields: list[tuple[Ints, Ints, Ints]] = []
         self.nodes = 0
@@ -110,13 +110,11 @@ class _Flattener:
     def template(self, body: FunctionBody) -> _Template:
         found = self.templates.get(body.name)
         if found is None:
-            codes = np.asarray([self.code(op) for op in body.op_types], dtype=np.int32)
-            calling = np.asarray([op in CALLS or self.graph.has_function(op) for op in body.op_types], dtype=bool)
-            calls = tuple(np.flatnonzero(calling[body.op]).tolist())
+            calls = tuple(np.flatnonzero(self.calling[body.op]).tolist())
             made = np.arange(len(body.arguments), body.port_node.shape[0], dtype=np.int32)
             made = made[np.argsort(body.port_node[made], kind="stable")]
             lengths = np.diff(body.input_start)
-            found = _Template(body, len(self.bodies), codes[body.op], calls, lengths, made, body.port_node[made])
+            found = _Template(body, len(self.bodies), calls, lengths, made, body.port_node[made])
             self.templates[body.name] = found
             self.bodies.append(body)
         return found
@@ -137,7 +135,7 @@ class _Flattener:
         read = body.input_port[body.input_start[start] : body.input_start[end]]
         local = np.arange(start, end, dtype=np.int32)
         whose = np.full(end - start, frame, dtype=np.int32)
-        self.parts.append((template.op_codes[start:end], whose, local, template.lengths[start:end], ports[read]))
+        self.parts.append((body.op[start:end], whose, local, template.lengths[start:end], ports[read]))
         self.nodes += end - start
 
     def inline_call(self, site: _Site, depth: int) -> None:
@@ -265,6 +263,8 @@ class _Flattener:
     def finish(self, outputs: tuple[int, ...]) -> Dataflow:
         columns = [np.concatenate(column) for column in zip(*self.parts, strict=True)] if self.parts else _EMPTY
         op, frame, local, lengths, input_port = columns
+        used = np.flatnonzero(np.bincount(op, minlength=len(self.op_codes)))
+        names = [*self.op_codes]
         input_start = np.zeros(op.shape[0] + 1, dtype=np.int32)
         np.cumsum(lengths, out=input_start[1:])
         port_node = np.full(self.ports, -1, dtype=np.int32)
@@ -277,8 +277,8 @@ class _Flattener:
         return Dataflow(
             bodies=tuple(self.bodies),
             frames=tuple(self.frames),
-            op_types=tuple(self.op_codes),
-            op=op,
+            op_types=tuple(names[code] for code in used.tolist()),
+            op=np.searchsorted(used, op).astype(np.int32),
             frame=frame,
             local=local,
             input_start=input_start,

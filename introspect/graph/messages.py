@@ -1,34 +1,32 @@
 """The messages of a GraphDef, each node left as bytes until it is read.
 
 Parsed whole, the messages of a million nodes take a gigabyte. The schema below is TensorFlow's own (graph.proto,
-function.proto, node_def.proto) with bytes where that has messages: both look alike in a file, so protobuf itself cuts
-a graph into its nodes. A node's few fields are read for many nodes together, as columns: protobuf reads messages that
-stand one after another as one, and what repeats in it adds up.
+function.proto, op_def.proto, node_def.proto), cut down to what is asked, with bytes where that has nodes: both look alike
+in a file, so protobuf itself cuts a graph into its nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from introspect.errors import GraphError
 
-AT_ONCE = 4096
-"""How many nodes are read together: few at a time take longer, and all at once much memory."""
-END = ""
-"""An input without a name, which no node has: it stands behind the inputs of each."""
-_WRITTEN_END = b"\x1a\x00"
-"""The same as protobuf writes it: field 3, length 0."""
-
 _FIELDS: dict[str, tuple[tuple[str, int, str], ...]] = {
     "Graph": (("node", 1, "bytes"), ("library", 2, "Library")),
-    "Library": (("function", 1, "bytes"),),
-    "Function": (("node_def", 3, "bytes"),),
-    "Columns": (("name", 1, "string"), ("op", 2, "string"), ("input", 3, "string")),
+    "Library": (("function", 1, "Function"),),
+    "Function": (("signature", 1, "Signature"), ("node_def", 3, "bytes"), ("ret", 4, "Entry")),
+    "Signature": (("name", 1, "string"), ("input_arg", 2, "Argument"), ("output_arg", 3, "Argument")),
+    "Argument": (("name", 1, "string"),),
+    "Entry": (("key", 1, "string"), ("value", 2, "string")),
+    "Head": (("name", 1, "string"), ("op", 2, "string"), ("input", 3, "string")),
 }
-"""(name, number, type) of the fields of each message, all repeated; the number is TensorFlow's."""
+"""(name, number, type) of the fields of each message, all repeated; the number is TensorFlow's.
+
+What TensorFlow has once may stand in a file several times: the last counts, and of messages the fields add up.
+"""
 
 
 @cache
@@ -61,104 +59,74 @@ def _parse(kind: Any, encoded: bytes) -> Any:
         raise GraphError(f"the captured graph cannot be parsed: {error}; capture it again") from error
 
 
-class Columns(NamedTuple):
-    """Some nodes.
-
-    Attributes:
-        names, ops: [nodes].
-        inputs: of all nodes, one after another, `END` behind those of each.
-    """
-
-    names: list[str]
-    ops: list[str]
-    inputs: list[str]
-
-
-class NodeMessages:
-    """The NodeDefs of one function, in the order of the file."""
-
-    def __init__(self, encoded: Sequence[bytes], before: Sequence[bytes] = ()) -> None:
-        self._before = before
-        self._encoded = encoded
-
-    def __len__(self) -> int:
-        return len(self._before) + len(self._encoded)
-
-    def __getitem__(self, place: int) -> Any:
-        """One NodeDef, with all its fields."""
-        from tensorboard.compat.proto import node_def_pb2
-
-        made = len(self._before)
-        return _parse(node_def_pb2.NodeDef, self._before[place] if place < made else self._encoded[place - made])
-
-    def behind(self, before: Sequence[bytes]) -> NodeMessages:
-        """The same nodes behind these."""
-        return NodeMessages(self._encoded, before)
-
-    def columns(self) -> Iterator[Columns]:
-        """Names, ops and inputs of all nodes, some nodes at a time.
-
-        Raises:
-            GraphError: what stands there is no NodeDef.
-        """
-        kind = _schema()["Columns"]
-        for encoded in (self._before, self._encoded):
-            for start in range(0, len(encoded), AT_ONCE):
-                block = encoded[start : start + AT_ONCE]
-                read = _parse(kind, _WRITTEN_END.join((*block, b"")))
-                if not len(read.name) == len(read.op) == len(block):
-                    raise GraphError("a node of the captured graph has no name or no op; capture it again")
-                yield Columns(read.name[:], read.op[:], read.input[:])
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FunctionMessage:
-    """A FunctionDef.
+    """A function, or a graph's own nodes.
 
     Attributes:
-        definition: the message without its nodes.
-        nodes: those.
+        name: in the library; "" for the graph itself.
+        arguments: names.
+        nodes: NodeDefs, encoded.
+        returns: references to what it returns: `arg`, `node:1`, `node:out:0`.
+        return_names: their names in the signature.
     """
 
-    definition: Any
-    nodes: NodeMessages
-
-    @property
-    def name(self) -> str:
-        """Its name in the library."""
-        return str(self.definition.signature.name)
-
-    @property
-    def arguments(self) -> list[str]:
-        """Names of its arguments."""
-        return [argument.name for argument in self.definition.signature.input_arg]
-
-    @property
-    def return_names(self) -> list[str]:
-        """Names of what it returns, in the signature."""
-        return [output.name for output in self.definition.signature.output_arg]
-
-    @property
-    def returns(self) -> list[str]:
-        """References to what it returns."""
-        return [self.definition.ret[name] for name in self.return_names]
+    name: str
+    arguments: tuple[str, ...]
+    nodes: Sequence[bytes]
+    returns: tuple[str, ...]
+    return_names: tuple[str, ...] = ()
 
 
-def split_graph(graph: bytes) -> tuple[NodeMessages, list[FunctionMessage]]:
+def split_graph(graph: bytes) -> tuple[list[bytes], list[FunctionMessage]]:
     """A GraphDef's own nodes, and the functions of its library.
 
     Raises:
         GraphError: it is no GraphDef.
     """
     whole = _parse(_schema()["Graph"], graph)
-    functions = [_split_function(encoded) for library in whole.library for encoded in library.function]
-    return NodeMessages(whole.node), functions
+    return list(whole.node), [_read_function(one) for library in whole.library for one in library.function]
 
 
-def _split_function(encoded: bytes) -> FunctionMessage:
-    from tensorboard.compat.proto import function_pb2
+def _read_function(function: Any) -> FunctionMessage:
+    signatures = function.signature
+    returned = {_last(entry.key): _last(entry.value) for entry in function.ret}
+    names = tuple(_last(argument.name) for one in signatures for argument in one.output_arg)
+    return FunctionMessage(
+        name=_last([name for one in signatures for name in one.name]),
+        arguments=tuple(_last(argument.name) for one in signatures for argument in one.input_arg),
+        nodes=list(function.node_def),
+        returns=tuple(returned[name] for name in names),
+        return_names=names,
+    )
 
-    parts = _parse(_schema()["Function"], encoded)
-    nodes = NodeMessages(list(parts.node_def))
-    parts.ClearField("node_def")
-    return FunctionMessage(_parse(function_pb2.FunctionDef, parts.SerializeToString()), nodes)
+
+def _last(texts: Sequence[str]) -> str:
+    return texts[-1] if texts else ""
+
+
+def parse_node(encoded: bytes) -> Any:
+    """A NodeDef with all its fields.
+
+    Raises:
+        GraphError: it is none.
+    """
+    from tensorboard.compat.proto import node_def_pb2
+
+    return _parse(node_def_pb2.NodeDef, encoded)
+
+
+def rewrite_head(encoded: bytes) -> bytes:
+    """Name, op and inputs of a NodeDef, as protobuf writes them.
+
+    Raises:
+        GraphError: it is none.
+    """
+    head = _parse(_schema()["Head"], encoded)
+    return write_head(_last(head.name), _last(head.op), head.input)
+
+
+def write_head(name: str = "", op: str = "", inputs: Sequence[str] = ()) -> bytes:
+    """A NodeDef that has no more than these; without a name and an op, a list of texts."""
+    named, typed = [name] if name else [], [op] if op else []
+    return bytes(_schema()["Head"](name=named, op=typed, input=inputs).SerializeToString())

@@ -1,4 +1,4 @@
-"""One function of a GraphDef as a list of nodes in an order in which they may run.
+"""The functions of a GraphDef, each as a list of nodes in an order in which they may run.
 
 Inputs are resolved to ports (one for each output that somebody uses), so that everything after works on integers.
 An IdentityN becomes one node for each of its outputs: output i depends on input i alone.
@@ -6,24 +6,50 @@ An IdentityN becomes one node for each of its outputs: output i depends on input
 
 from __future__ import annotations
 
-from array import array
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import count, repeat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from introspect.errors import GraphError
 from introspect.graph.check import refuse_damage
-from introspect.graph.messages import END, NodeMessages, split_graph
+from introspect.graph.messages import FunctionMessage, parse_node, split_graph, write_head
 from introspect.graph.order import sort_nodes
+from introspect.graph.table import NodeTable, sum_up
+from introspect.graph.texts import Bools, Ints, Texts
 
-Ints = NDArray[np.int32]
 
-MISSING = np.iinfo(np.int32).max
+class NodeNames:
+    """Names of a function's nodes in the order of the file; the first may stand for others."""
+
+    def __init__(self, texts: Texts, first: Sequence[str] = ()) -> None:
+        self._texts = texts
+        self._first = list(first)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, place: int) -> str:
+        return self._first[place] if place < len(self._first) else self._texts[place]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._first
+        yield from self._texts.take(slice(len(self._first), None))
+
+    def pick(self, places: Ints) -> list[str]:
+        """Names of several."""
+        found = list(self._texts.take(places))
+        for i in np.flatnonzero(places < len(self._first)).tolist():
+            found[i] = self._first[int(places[i])]
+        return found
+
+    def begin_with(self, prefixes: tuple[str, ...]) -> Bools:
+        """bool [nodes], whether each begins with one of these."""
+        found = self._texts.begin_with(prefixes)
+        found[: len(self._first)] = [name.startswith(prefixes) for name in self._first]
+        return found
 
 
 class FunctionBody:
@@ -32,253 +58,203 @@ class FunctionBody:
     Attributes:
         name: name in the library; "" for the graph itself.
         arguments: names of the arguments; the graph itself has none (its placeholders are nodes).
-        defs: the NodeDef messages, as they stand in the file.
-        names: their names.
-        source: int32 [nodes], index into `defs`: several nodes may stand for one IdentityN.
+        names: names of the nodes in the order of the file.
+        source: int32 [nodes], index into `names`: several nodes may stand for one IdentityN.
         op_types: names of op types; `op` ([nodes], int32) holds indices into it.
         input_start, input_port: int32, the ports that node i reads are input_port[input_start[i]:input_start[i+1]].
         port_node: int32 [ports], the node that yields a port; -1 for an argument.
         port_index: int32 [ports], which output of its op list a port is (the number after the last colon).
-        port_name: name of the op's output argument ("" in a plain GraphDef).
         returns: ports that the function returns.
         return_names: their names in the function's signature.
     """
 
-    return_names: Sequence[str] = ()
-
-    def __init__(self, name: str, arguments: Sequence[str], defs: NodeMessages, returns: Iterable[str]) -> None:
-        """`returns`: references as GraphDefs write them: `arg`, `node:1`, `node:out:0`.
-
-        Raises:
-            GraphError: no node or argument has a name that is referred to.
-        """
-        self.name = name
-        self.arguments = list(arguments)
-        self.defs = defs
-        table = _read_messages(defs)
-        self.names = table.names
-        returned = [table.references[reference] for reference in returns]
-        self.op_types = list(table.op_types)
-        ports = _Ports(self, table)
-        start = _sum_up(table.counts)
-        order = sort_nodes(start, _leave_loops(ports.makers[table.inputs], table))
-        self._number(table, ports, *_arrange(start, table.inputs, order))
-        self.returns: list[int] = ports.numbers[returned].tolist()
+    def __init__(self, graph: _Numbered, number: int, message: FunctionMessage, shown: Sequence[str] = ()) -> None:
+        """`shown`: names that the first nodes have in the graph that the function was made of."""
+        table = graph.table
+        nodes, rows, ports = (
+            slice(start[number], start[number + 1]) for start in (graph.start, table.start, graph.port_start)
+        )
+        self.name = message.name
+        self.arguments = message.arguments
+        self.return_names = message.return_names
+        self.names = NodeNames(table.names.take(rows), shown)
+        self.messages = table.messages.take(rows)
+        self.op_types = table.op_types
+        self.op: Ints = graph.op[nodes]
+        self.source: Ints = graph.source[nodes] - table.start[number]
+        begin = graph.input_start[nodes.start : nodes.stop + 1]
+        self.input_start: Ints = begin - begin[0]
+        self.input_port: Ints = graph.input_port[begin[0] : begin[-1]] - ports.start
+        self.port_node: Ints = np.where(graph.port_node[ports] < 0, -1, graph.port_node[ports] - nodes.start)
+        self.port_index: Ints = graph.port_index[ports]
+        self.returns: list[int] = (graph.returned(number) - ports.start).tolist()
+        self._port_output = graph.port_output[ports]
+        self._outputs = table.references.outputs
 
     @property
     def nodes(self) -> int:
         """How many nodes."""
         return int(self.op.shape[0])
 
+    @cached_property
+    def port_name(self) -> list[str]:
+        """[ports] name of the op's output argument ("" in a plain GraphDef)."""
+        named = [self._outputs[output][0] for output in self._port_output.tolist()]
+        return [*self.arguments, *named[len(self.arguments) :]]
+
     def name_of(self, node: int) -> str:
         """Name of a node in the GraphDef."""
-        return str(self.names[self.source[node]])
+        return self.names[int(self.source[node])]
 
     def def_of(self, node: int) -> Any:
         """The NodeDef of a node."""
-        return self.defs[int(self.source[node])]
+        return parse_node(self.messages.read_bytes(int(self.source[node])))
 
-    def _number(self, table: _Messages, ports: _Ports, order: Ints, start: Ints, reads: Ints) -> None:
-        """Number the nodes: an op each, but for the parts of an IdentityN."""
-        defs = order.shape[0]
-        op = table.ops[order]
-        data = ports.numbers[reads] >= 0
-        width = np.bincount(np.repeat(np.arange(defs), np.diff(start))[data], minlength=defs)
-        apart = op == table.op_types.get("IdentityN", -1)
+
+class _Numbered:
+    """Nodes and ports of all functions, each function's behind those of the one before.
+
+    Attributes:
+        start, port_start: int32 [functions + 1], where each function's nodes and ports begin.
+        op, source, input_start, input_port, port_node, port_index: as in `FunctionBody`, over all.
+        port_output: int32 [ports], index into the outputs of the table's references.
+    """
+
+    def __init__(self, table: NodeTable) -> None:
+        self.table = table
+        self.port = self._number_ports()
+        self._number_nodes(*self._sort())
+
+    def returned(self, number: int) -> Ints:
+        """Ports that a function returns."""
+        start = self.table.returns
+        return self.port[start[number] : start[number + 1]]
+
+    def _number_ports(self) -> Ints:
+        """[references] the port of each, -1 of a control input; an argument has one though nobody uses it."""
+        known, references = self.table.known, self.table.references
+        arguments = np.flatnonzero(known.row < 0)
+        data = ~references.control & (references.name >= 0)
+        name, kinds = references.name[data].astype(np.int64), len(references.outputs) + 1
+        output = np.where(known.row[name] < 0, 0, references.output[data])
+        keys, number = np.unique(np.concatenate([arguments * kinds, name * kinds + output]), return_inverse=True)
+        port = np.full(len(references.name), -1, dtype=np.int32)
+        port[data] = number[len(arguments) :]
+        self._port_name, self.port_output = keys // kinds, (keys % kinds).astype(np.int32)
+        self.port_start: Ints = np.searchsorted(self._port_name, known.start).astype(np.int32)
+        return port
+
+    def _sort(self) -> tuple[Ints, Ints, Ints]:
+        """(rows in an order in which they may run; where each row's references begin there, and those)."""
+        table = self.table
+        start = sum_up(table.counts)
+        name = table.references.name[: start[-1]]
+        before = np.where(name < 0, -1, table.known.row[name])
+        return _arrange(start, sort_nodes(start, _leave_loops(before, table)))
+
+    def _number_nodes(self, order: Ints, start: Ints, read: Ints) -> None:
+        """Number the nodes: a row each, but for the parts of an IdentityN."""
+        table, rows = self.table, len(order)
+        op = table.op[order]
+        reads = self.port[read]
+        data = reads >= 0
+        width = np.bincount(np.repeat(np.arange(rows), np.diff(start))[data], minlength=rows)
+        apart = op == _find_op(table, "IdentityN")
         parts = np.where(apart, np.maximum(width, 1), 1)
+        made = sum_up(parts)
+        self.start = made[table.start]
         self.op: Ints = np.repeat(op, parts)
         self.source: Ints = np.repeat(order, parts)
-        self.input_start: Ints = _sum_up(np.repeat(np.where(apart, width > 0, width), parts))
-        self.input_port: Ints = ports.numbers[reads[data]]
-        first = np.empty(defs, dtype=np.int32)
-        first[order] = _sum_up(parts)[:-1]
-        own = np.zeros(defs, dtype=bool)
-        own[order] = apart
-        made = len(self.arguments)
-        makers, index = ports.made_by(made), ports.index
-        self.port_index: Ints = index
-        self.port_name = ports.names
-        self.port_node: Ints = np.full(index.shape[0], -1, dtype=np.int32)
-        self.port_node[made:] = first[makers] + np.where(own[makers], index[made:], 0)
+        self.input_start: Ints = sum_up(np.repeat(np.where(apart, width > 0, width), parts))
+        self.input_port: Ints = reads[data]
+        self._place_ports(order, made, apart)
+
+    def _place_ports(self, order: Ints, made: Ints, apart: Bools) -> None:
+        """Which node yields each port."""
+        known = self.table.known
+        first, own = np.empty(len(order), dtype=np.int32), np.empty(len(order), dtype=bool)
+        first[order], own[order] = made[:-1], apart
+        row = known.row[self._port_name]
+        numbers = np.asarray([index for _, index in self.table.references.outputs] or [0], dtype=np.int32)
+        within = self._port_name - known.start[known.function[self._port_name]]
+        self.port_index: Ints = np.where(row < 0, within, numbers[self.port_output]).astype(np.int32)
+        self.port_node: Ints = np.where(row < 0, -1, first[row] + np.where(own[row], self.port_index, 0))
 
 
-@dataclass(frozen=True, slots=True)
-class _Messages:
-    """The NodeDefs of one function as numbers; each text once.
-
-    Attributes:
-        names: of all, in the order of the file.
-        op_types: by name, its number.
-        ops: int32 [nodes], op type of each.
-        counts: [nodes], how many inputs each has.
-        inputs: int32 [inputs], their references, one after another.
-        references: by text, its number.
-    """
-
-    names: list[str]
-    op_types: defaultdict[str, int]
-    ops: Ints
-    counts: NDArray[Any]
-    inputs: Ints
-    references: defaultdict[str, int]
+def _find_op(table: NodeTable, op_type: str) -> int:
+    return table.op_types.index(op_type) if op_type in table.op_types else -1
 
 
-def _read_messages(defs: NodeMessages) -> _Messages:
-    names: list[str] = []
-    op_types, references = _number_texts(), _number_texts()
-    ops, inputs = array("i"), array("i")
-    for block in defs.columns():
-        names += block.names
-        ops.extend(map(op_types.__getitem__, block.ops))
-        inputs.extend(map(references.__getitem__, block.inputs))
-    found = np.asarray(inputs, dtype=np.int32)
-    end = found == references[END]
-    counts = np.diff(np.flatnonzero(end), prepend=-1) - 1
-    if counts.shape[0] != len(names):
-        raise ValueError("an input without a name")
-    return _Messages(names, op_types, np.asarray(ops, dtype=np.int32), counts, found[~end], references)
+def _leave_loops(before: Ints, table: NodeTable) -> Ints:
+    """Rows to wait for: in the old control flow a loop's Merge does not wait for what its last pass hands on."""
+    handing = _find_op(table, "NextIteration")
+    return before if handing < 0 else np.where(np.append(table.op, -1)[before] == handing, -1, before)
 
 
-def _number_texts() -> defaultdict[str, int]:
-    """Numbers each text as it is first asked for."""
-    return defaultdict(count().__next__)
-
-
-class _Ports:
-    """What each reference means.
-
-    Attributes:
-        numbers: int32 [references], the port; -1 for a control input.
-        makers: int32 [references], place in the file of the node that is referred to; -1 for an argument.
-        index, names: of each port, as in `FunctionBody`.
-    """
-
-    def __init__(self, body: FunctionBody, table: _Messages) -> None:
-        self.body = body
-        made = len(body.arguments)
-        known = {argument: -1 - i for i, argument in enumerate(body.arguments)}
-        known.update(zip(table.names, count()))
-        # By map and zip, not in a loop: there is a reference for nearly each node.
-        nodes, _, texts = zip(*map(str.partition, table.references, repeat(":")), strict=True)
-        found = np.asarray([*map(known.get, nodes, repeat(MISSING))], dtype=np.int32)
-        outputs = _number_texts()
-        output = np.asarray([*map(outputs.__getitem__, texts)], dtype=np.int32)
-        new = (found >= 0) & (found != MISSING)
-        same = self._find_same(table.references, nodes, np.flatnonzero(output == outputs["0"]).tolist())
-        new[list(same)] = False
-        self.numbers: Ints = np.where(new, made - 1 + np.cumsum(new), np.maximum(-1 - found, -1)).astype(np.int32)
-        self.numbers[list(same)] = self.numbers[list(same.values())]
-        controls = np.flatnonzero(found == MISSING)
-        found[controls] = self._find_controls([nodes[place] for place in controls.tolist()], known)
-        self.makers: Ints = np.maximum(found, -1)
-        named = [_split_output(text) for text in outputs]
-        kept = output[new]
-        self.names = [*body.arguments, *map([name for name, _ in named].__getitem__, kept.tolist())]
-        index = np.asarray([index for _, index in named], dtype=np.int32)
-        self.index: Ints = np.concatenate([np.arange(made, dtype=np.int32), index[kept]])
-
-    def made_by(self, arguments: int) -> Ints:
-        """Places in the file of the nodes that yield the ports behind the arguments."""
-        makers = np.empty(len(self.index), dtype=np.int32)
-        data = self.numbers >= 0
-        makers[self.numbers[data]] = self.makers[data]
-        return makers[arguments:]
-
-    @staticmethod
-    def _find_same(references: dict[str, int], nodes: Sequence[str], firsts: list[int]) -> dict[int, int]:
-        """References that mean the same as another: a plain GraphDef writes "node" and "node:0" for the first output."""
-        return {place: references[nodes[place]] for place in firsts if nodes[place] in references}
-
-    def _find_controls(self, names: list[str], known: dict[str, int]) -> list[int]:
-        """Nodes of control inputs; negative for an argument, and for the mark behind a node's inputs."""
-        places = [known.get(name[1:], MISSING) if name[:1] == "^" else MISSING for name in names]
-        wrong = {name for name, place in zip(names, places, strict=True) if place == MISSING} - {END}
-        if wrong:
-            where = self.body.name or "of the step"
-            named = min(wrong).removeprefix("^")
-            raise GraphError(f"graph {where}: no node {named!r}; the GraphDef is damaged")
-        return [-1 if place == MISSING else place for place in places]
-
-
-def _split_output(text: str) -> tuple[str, int]:
-    """(name of the output argument, number in it) of what stands behind a node's name."""
-    name, _, index = text.rpartition(":")
-    return name, int(index) if text else 0
-
-
-def _sum_up(lengths: NDArray[Any]) -> Ints:
-    """Where rows of these lengths begin and end, one after another."""
-    start = np.zeros(lengths.shape[0] + 1, dtype=np.int32)
-    np.cumsum(lengths, out=start[1:])
-    return start
-
-
-def _leave_loops(before: Ints, table: _Messages) -> Ints:
-    """Nodes to wait for: in the old control flow a loop's Merge does not wait for what its last pass hands on."""
-    if "NextIteration" not in table.op_types:
-        return before
-    ops = np.append(table.ops, np.int32(-1))
-    return np.where(ops[before] == table.op_types["NextIteration"], np.int32(-1), before)
-
-
-def _arrange(start: Ints, flat: Ints, order: Ints | None) -> tuple[Ints, Ints, Ints]:
-    """(order, start, flat) of the rows in that order."""
+def _arrange(start: Ints, order: Ints | None) -> tuple[Ints, Ints, Ints]:
+    """(order, where each row's items begin in that order, and the items: numbers of what stands in `start`'s order)."""
     if order is None:
-        return np.arange(start.shape[0] - 1, dtype=np.int32), start, flat
+        return np.arange(len(start) - 1, dtype=np.int32), start, np.arange(start[-1], dtype=np.int32)
     lengths = np.diff(start)[order]
-    sorted_start = _sum_up(lengths)
-    place = np.repeat(start[:-1][order] - sorted_start[:-1], lengths) + np.arange(flat.shape[0])
-    return order, sorted_start, flat[place]
+    sorted_start = sum_up(lengths)
+    place = np.repeat(start[:-1][order] - sorted_start[:-1], lengths) + np.arange(start[-1], dtype=np.int32)
+    return order, sorted_start, place
 
 
 class ParsedGraph:
-    """A GraphDef: its own nodes and the functions of its library, each read when it is first asked for."""
+    """A GraphDef: its own nodes and the functions of its library."""
 
     def __init__(
         self, graph: bytes, outputs: Iterable[str] = (), step: str = "", arguments: Sequence[str] = ()
     ) -> None:
-        """`step`, `arguments` as in `CapturedTrace`; `outputs` (names of tensors) where there is no `step`."""
-        nodes, functions = split_graph(graph)
-        self._library = {function.name: function for function in functions}
-        self._bodies: dict[str, FunctionBody] = {}
+        """`step`, `arguments` as in `CapturedTrace`; `outputs` (names of tensors) where there is no `step`.
+
+        Raises:
+            GraphError: it is no GraphDef, or does not hold together.
+        """
         with refuse_damage("the step's own nodes"):
-            self.main = self._read_step(step, arguments) if step else FunctionBody("", (), nodes, outputs)
+            nodes, functions = split_graph(graph)
+            self._messages = {one.name: one for one in functions}
+            main = self._open_step(step) if step else FunctionMessage("", (), nodes, tuple(outputs))
+            library = [*self._messages.values()]
+            self._numbers = {one.name: number for number, one in enumerate(library, 1)}
+            self._graph = _Numbered(NodeTable([main, *library]))
+            self._messages = {one.name: replace(one, nodes=()) for one in library}
+            self._bodies: dict[str, FunctionBody] = {}
+            self.main = self._make(0, main, arguments)
 
     @property
     def functions(self) -> int:
         """How many functions the library holds."""
-        return len(self._library)
+        return len(self._messages)
 
     def has_function(self, name: str) -> bool:
         """Whether the library holds a function of this name."""
-        return name in self._library
+        return name in self._messages
 
     def body(self, name: str) -> FunctionBody:
         """A function of the library.
 
         Raises:
-            GraphError: the library has no such function.
+            GraphError: the library has no such function, or it does not hold together.
         """
         body = self._bodies.get(name)
         if body is None:
-            body = self._bodies[name] = self._read(name)
+            if name not in self._messages:
+                raise GraphError(f"function {name!r} is called and not in the graph's library; capture it again")
+            with refuse_damage(f"function {name!r}"):
+                body = self._bodies[name] = self._make(self._numbers[name], self._messages[name])
         return body
 
-    def _read_step(self, step: str, arguments: Sequence[str]) -> FunctionBody:
+    def _open_step(self, step: str) -> FunctionMessage:
         """A function as the graph that it was made of: each argument is a Placeholder."""
-        from tensorboard.compat.proto import node_def_pb2
+        function = self._messages.pop(step)
+        made = [write_head(name, "Placeholder") for name in function.arguments]
+        return FunctionMessage("", (), [*made, *function.nodes], function.returns)
 
-        function = self._library.pop(step)
-        made = [node_def_pb2.NodeDef(name=name, op="Placeholder").SerializeToString() for name in function.arguments]
-        body = FunctionBody("", (), function.nodes.behind(made), function.returns)
-        body.names[: len(made)] = arguments
-        return body
-
-    def _read(self, name: str) -> FunctionBody:
-        function = self._library.get(name)
-        if function is None:
-            raise GraphError(f"function {name!r} is called and not in the graph's library; capture it again")
-        with refuse_damage(f"function {name!r}"):
-            body = FunctionBody(name, function.arguments, function.nodes, function.returns)
-            body.return_names = function.return_names
-        return body
+    def _make(self, number: int, message: FunctionMessage, shown: Sequence[str] = ()) -> FunctionBody:
+        missing = self._graph.table.missing.get(number)
+        if missing is not None:
+            where = message.name or "of the step"
+            raise GraphError(f"graph {where}: no node {missing.removeprefix('^')!r}; the GraphDef is damaged")
+        return FunctionBody(self._graph, number, message, shown)

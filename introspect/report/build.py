@@ -69,12 +69,8 @@ class _RowBuilder:
         if variable.role != "untracked":
             return False
         return any(index in one.forward or one.updates(index) for one in self.evidence) and (
-            variable.trainable or any(self._moves(one, index) for one in self.evidence)
+            variable.trainable or any(index in one.moved for one in self.evidence)
         )
-
-    @staticmethod
-    def _moves(one: TraceEvidence, index: int) -> bool:
-        return any(write.kind != "initial" for write in one.writes.get(index, ()))
 
     def row(self, index: int) -> VariableReport:
         variable = self.capture.variables[index]
@@ -152,10 +148,13 @@ class _RowBuilder:
 
     def slot(self, index: int, name: str) -> SlotReport:
         variable = self.capture.variables[index]
-        moves = [self._moves(one, index) for one in self.evidence]
-        writes = ((one, fact) for one in self.evidence for fact in one.writes.get(index, ()) if fact.place[1] == 0)
-        placed = next((device for one, fact in writes if (device := self.placed(one, fact))), None)
-        return SlotReport(name, variable.path, summarize_updates(moves), variable.device, placed)
+        moves = [index in one.moved for one in self.evidence]
+        return SlotReport(name, variable.path, summarize_updates(moves), variable.device, self.slot_placed(index))
+
+    def slot_placed(self, index: int) -> str | None:
+        placed = [one for one in self.evidence if one.trace.id in self.placements]
+        writes = ((one, fact) for one in placed for fact in one.writes.get(index, ()) if fact.place[1] == 0)
+        return next((device for one, fact in writes if (device := self.placed(one, fact))), None)
 
     def placed(self, one: TraceEvidence, fact: WriteFact) -> str | None:
         placement = self.placements.get(one.trace.id)

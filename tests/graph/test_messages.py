@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
+
 import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
@@ -9,31 +12,34 @@ from hypothesis import strategies as st
 from tensorboard.compat.proto import graph_pb2
 
 from introspect.errors import GraphError
-from introspect.graph.messages import AT_ONCE, END, NodeMessages, split_graph
+from introspect.graph.messages import parse_node, rewrite_head, split_graph
 from introspect.graph.parse import ParsedGraph
 from introspect.graph.text import parse_text
+from introspect.graph.wire import AT_ONCE, FEW, read_heads
 from tests.evidence.steps import STEPS
 
 TEXTS = {name: step.text for name, step in STEPS.items()} | {
-    "long": "\n".join(f"n{i} = Const()" for i in range(2 * AT_ONCE + 1)),
+    "long": "\n".join(f"n{i} = Const()" for i in range(AT_ONCE + 1)),
+    "wide": "\n".join(
+        [*(f"n{i} = Const()" for i in range(3 * FEW)), f"n = NoOp({', '.join(f'^n{i}' for i in range(3 * FEW))})"]
+    ),
+    "texts": f"{'a' * 200} = Const()\n{'b/' * 100}b = Neg({'a' * 200}:0)\nc = Neg({'b/' * 100}b)",
     "empty": "",
     "functions": "c = While(a) cond=@f body=@g\ndef f(x) -> y=n:o:0, z=x\n  n = Const() value=3\ndef g()\n  m = NoOp(^n)",
 }
 
 
-def list_heads(nodes: NodeMessages) -> list[tuple[str, str, list[str]]]:
+def list_heads(nodes: Sequence[bytes]) -> list[tuple[str, str, list[str]]]:
     """(name, op, inputs) of all nodes."""
-    found: list[tuple[str, str, list[str]]] = []
-    for block in nodes.columns():
-        inputs = iter(block.inputs)
-        rows = [list(iter(inputs.__next__, END)) for _ in block.names]
-        if next(inputs, None) is not None:
-            raise GraphError("an input without a name")
-        found += zip(block.names, block.ops, rows, strict=True)
-    return found
+    heads = read_heads(nodes, rewrite_head)
+    inputs = iter(heads.inputs)
+    return [
+        (name, op, list(islice(inputs, count)))
+        for name, op, count in zip(heads.names, heads.ops, heads.counts.tolist(), strict=True)
+    ]
 
 
-def read_heads(nodes: list[graph_pb2.GraphDef]) -> list[tuple[str, str, list[str]]]:
+def list_whole(nodes: list[graph_pb2.GraphDef]) -> list[tuple[str, str, list[str]]]:
     """The same of messages that were parsed whole."""
     return [(node.name, node.op, list(node.input)) for node in nodes]
 
@@ -44,23 +50,13 @@ def test_cut(name: str) -> None:
     graph = parse_text(TEXTS[name])
     whole = graph_pb2.GraphDef.FromString(graph)
     nodes, functions = split_graph(graph)
-    assert list_heads(nodes) == read_heads(whole.node)
-    assert [nodes[i] for i in range(len(nodes))] == list(whole.node)
+    assert list_heads(nodes) == list_whole(whole.node)
+    assert [parse_node(node) for node in nodes] == list(whole.node)
     assert [function.name for function in functions] == [one.signature.name for one in whole.library.function]
     for function, one in zip(functions, whole.library.function, strict=True):
-        assert [function.nodes[i] for i in range(len(function.nodes))] == list(one.node_def)
+        assert [parse_node(node) for node in function.nodes] == list(one.node_def)
         assert dict(zip(function.return_names, function.returns, strict=True)) == dict(one.ret)
-        assert function.arguments == [argument.name for argument in one.signature.input_arg]
-        del one.node_def[:]
-        assert function.definition == one
-
-
-def test_nodes_before_others() -> None:
-    """Nodes that are put in front count from 0."""
-    nodes, _ = split_graph(parse_text("b = Const()\nc = Neg(b)"))
-    joined = nodes.behind([parse_text("a = Const()")[2:]])
-    assert [joined[i].name for i in range(len(joined))] == ["a", "b", "c"]
-    assert [name for name, _, _ in list_heads(joined)] == ["a", "b", "c"]
+        assert list(function.arguments) == [argument.name for argument in one.signature.input_arg]
 
 
 def cut_graph(graph: bytes) -> list[list[tuple[str, str, list[str]]]] | None:
@@ -78,7 +74,7 @@ def read_graph(graph: bytes) -> list[list[tuple[str, str, list[str]]]] | None:
         whole = graph_pb2.GraphDef.FromString(graph)
     except (DecodeError, UnicodeDecodeError):
         return None
-    return [read_heads(whole.node), *(read_heads(one.node_def) for one in whole.library.function)]
+    return [list_whole(whole.node), *(list_whole(one.node_def) for one in whole.library.function)]
 
 
 @given(name=st.sampled_from(sorted(TEXTS)), cut=st.floats(0, 1), noise=st.binary(min_size=1, max_size=4))
@@ -88,12 +84,7 @@ def test_damage(name: str, cut: float, noise: bytes) -> None:
     place = int(cut * len(graph))
     damaged = graph[:place] + noise + graph[place:]
     whole, found = read_graph(damaged), cut_graph(damaged)
-    assert whole is None or found == (None if lacks_name(whole) else whole)
-
-
-def lacks_name(whole: list[list[tuple[str, str, list[str]]]]) -> bool:
-    """Whether a node has no name or no op, or an input has none."""
-    return any(not all((name, op, *inputs)) for nodes in whole for name, op, inputs in nodes)
+    assert whole is None or found == whole
 
 
 def make_negation(**changed: str) -> bytes:
