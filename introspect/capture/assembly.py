@@ -20,6 +20,7 @@ from introspect.capture.rows import Rows, fill_rows, find_own_lists
 from introspect.capture.slots import Books, count_iterations, describe_optimizer, is_built, open_optimizer
 from introspect.capture.trace.compiling import find_refusal
 from introspect.capture.trace.datafunctions import list_fed
+from introspect.capture.trace.overwritten import find_eager_error
 from introspect.capture.trace.tapes import Question, read_questions
 from introspect.capture.trace.traces import LiveTrace, freeze_trace
 from introspect.capture.trace.unknown import Unknown
@@ -103,6 +104,7 @@ def assemble(reading: Reading) -> Capture:
         source=reading.source,
         retraces=reading.retraces,
         failure=name_failure(reading, rows.table) or find_xla_refusal(reading) or end_failure,
+        eager_error=find_eager_error(rows.tree.layers) if reading.source == "eager" else "",
         fit_end=fit_end,
         data_given=reading.data_given,
         fed=list_fed(reading.data, rows.table),

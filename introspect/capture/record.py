@@ -172,6 +172,7 @@ class StepFailure:
         "fit-end",
         "no-average",
         "unused-optimizer",
+        "eager-float8",
     ]
     message: str
     """What is raised, in one line."""
@@ -414,6 +415,8 @@ class Capture:
     retraces: bool = False
     """Whether the data given will make Keras trace anew."""
     failure: StepFailure | None = None
+    eager_error: str = ""
+    """What Keras raises where the step runs eagerly and differentiates a float8 layer that the model holds."""
     fit_end: tuple[FitEndWrite, ...] = ()
     saved: SavedFile | None = None
     flag_writes: tuple[FlagWrite, ...] = ()

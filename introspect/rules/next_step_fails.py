@@ -50,6 +50,8 @@ _CAUSES = {
     "variables that trained when it was built; it does not fit those that train now.",
     "no-average": "With use_ema, fit ends by putting each weight's average in its place, and Keras keeps none of weights that "
     "their gradient overwrites, such as the scales of float8.",
+    "eager-float8": "The layers are quantized to float8, and the step runs eagerly (run_eagerly): Keras' custom gradient of their "
+    "scales works in a graph alone.",
     "unused-optimizer": "The step does not use the optimizer that the model was compiled with, and fit asks it all the same "
     "when it ends.",
 }
@@ -61,13 +63,14 @@ _FIXES = {
     "late-optimizer": "introspect.recompile(model)",
     "fit-end": RECOMPILE,
     "no-average": "model.optimizer.use_ema = False",
+    "eager-float8": "model.compile(optimizer=model.optimizer, loss=..., run_eagerly=False)",
     "unused-optimizer": "model.optimizer = {keras}.optimizers.SGD()  # one that keeps nothing: the step uses none",
 }
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     """At most one finding."""
-    failure = facts.capture.failure
+    failure = facts.capture.failure or _find_eager(facts)
     if failure is None or failure.kind == "unknown-variable":
         return
     own_loop = facts.current is not None and is_own_loop(facts.current)
@@ -86,7 +89,19 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def _find_eager(facts: Facts) -> StepFailure | None:
+    """A float8 layer through which a gradient goes in an eager step, trained or frozen: a tape asks all that it has seen."""
+    current, own = facts.current, facts.capture.model.custom_train_step
+    if current is None or current.trace.source != "eager" or not facts.capture.eager_error:
+        return None
+    overwritten = [index for index, one in enumerate(facts.capture.variables) if one.overwrite]
+    scales = tuple(i for i in overwritten if current.updates(i) or (not own and facts.way_to_loss(i).open))
+    return StepFailure("eager-float8", facts.capture.eager_error, scales) if scales else None
+
+
 def _tell_when(failure: StepFailure) -> str:
+    if failure.kind == "eager-float8":
+        return "in its backward pass"
     if failure.at_end:
         return "at its end"
     return "when XLA compiles the step" if failure.by_xla else "when the step is traced for this data"
