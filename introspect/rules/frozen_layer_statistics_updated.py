@@ -29,6 +29,7 @@ from introspect.evidence.writes import counts
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
+from introspect.rules._code import is_own_loop
 from introspect.rules._groups import are_several, bare_layers
 from introspect.rules._stale import explain_kept, explain_stale, mend_kept, mend_stale, name_kept, show_origin
 from introspect.rules._steps import write_steps
@@ -36,6 +37,8 @@ from introspect.rules._wording import capitalise, count, name_some, place
 
 ASK_THEIR_FLAG = ("BatchNormalization", "SyncBatchNormalization")
 """Layers of Keras that write no statistics when they are traced frozen, however they are called."""
+STEP = ""
+"""Stands for a step of the user's own that assigns by itself, in no layer."""
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -58,8 +61,11 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def name_writer(facts: Facts, current: TraceEvidence, index: int) -> str:
-    """Class of the layer that writes the variable, which need not be the one that owns it."""
-    path = facts.layer_of_node(current, current.writes[index][0].node) or facts.capture.variables[index].layer
+    """Class of the layer that writes the variable, which need not be the one that owns it; STEP where none does."""
+    path = facts.layer_of_node(current, current.writes[index][0].node)
+    if path is None and (facts.capture.model.custom_train_step or is_own_loop(current)):
+        return STEP
+    path = path or facts.capture.variables[index].layer
     layer = facts.tree.by_path.get(path or "")
     return layer.class_name if layer is not None else "the layer"
 
@@ -119,16 +125,21 @@ def _explain(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) 
     if compiled and anew is None:
         return (
             f"{stale} Or {accused}.",
-            f"{mend_stale(facts, current, moved)}\n# or, if it does so still:\n{_ask(facts, moved)}",
+            f"{mend_stale(facts, current, moved)}\n# or, if it does so still:\n{_ask(facts, current, moved, kind)}",
         )
-    fix = _CALL if kind == "SpectralNormalization" else _ask(facts, moved)
+    fix = _CALL if kind == "SpectralNormalization" else _ask(facts, current, moved, kind)
     return f"A step traced now does it too: {accused}.", fix
 
 
 _CALL = "# in a call() of your own, where the layer is not to change:\nself.layer(x, training=False)"
 
 
-def _ask(facts: Facts, moved: list[int]) -> str:
+def _ask(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -> str:
+    if kind == STEP:
+        return (
+            f"#{_place_write(facts, current, moved, ' at ')} leave out what is frozen, unless it is meant, as for a target "
+            "network:\nif variable.trainable:\n    variable.assign(...)"
+        )
     name = facts.capture.variables[moved[0]].path.rpartition("/")[2].removesuffix(":0")
     return f"# in call(), before assigning:\nif training and self.trainable:\n    self.{name}.assign(...)"
 
@@ -144,9 +155,16 @@ def _contradicts_elsewhere(facts: Facts, current: TraceEvidence) -> bool:
 def _accuse(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -> str:
     if kind == "SpectralNormalization":
         return "SpectralNormalization rewrites its layer's kernel at each call in training, and does not ask its flag"
-    steps = write_steps(facts, current, moved[0], current.writes[moved[0]][:1])
-    where = next((f" at {place(step.location)}" for step in steps if step.location is not None), "")
+    where = _place_write(facts, current, moved, " at ")
+    if kind == STEP:
+        own = current.trace.caller if is_own_loop(current) else "the model's own train_step"
+        return f"{own} assigns{where} whatever the flag says"
     return f"{kind} assigns{where} whatever its flag says"
+
+
+def _place_write(facts: Facts, current: TraceEvidence, moved: list[int], lead: str) -> str:
+    steps = write_steps(facts, current, moved[0], current.writes[moved[0]][:1])
+    return next((f"{lead}{place(step.location)}" for step in steps if step.location is not None), "")
 
 
 RULE = Rule("INT102", "frozen-layer-statistics-updated", "error", "proven", __doc__ or "", check)

@@ -105,7 +105,7 @@ def _explain(facts: Facts, failure: StepFailure) -> str:
     told = facts.tell_flag_history(failure.variables, frozen=False)
     return (
         f"An optimizer takes no new variables once it is built, and this one was built before {when} by an earlier "
-        f"training or by load_model; compiling again with the same instance does not change that."
+        "training, of this model or of one that shares layer and optimizer with it, or by load_model; compiling again with the same instance does not change that."
         + (f" {told}" if told else "")
     )
 

@@ -116,6 +116,9 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
         and node is not None
         and facts.is_replayed(current, current.flow.function(node), current.flow.name(node))
     ):
+        within = facts.tree.by_path.get(facts.layer_of_node(current, node) or "")
+        if within is not None and within.class_name not in ("Lambda", "Functional", "Sequential"):
+            return _explain_dropped(facts, still, within.path)
         return _explain_operand(facts, still)
     if not layers:
         return _explain_bare(facts, still, used)
@@ -181,7 +184,9 @@ def _explain_loss(facts: Facts, still: list[int], used: str) -> tuple[str, str]:
         "Keras trains: it trains those of the model's layers alone.",
         "# let a layer of the model hold it, and add the loss where it is called:\n"
         f"self.{word} = self.add_weight(shape=..., initializer=...)  # in build()\n"
-        f"self.add_loss(loss(targets, outputs, self.{word}))  # in call(), with the targets as a further input",
+        f"self.add_loss(loss(targets, outputs, self.{word}))  # in call(), with the targets as a further input\n"
+        f"{OR}where it is set by hand, as the weight of a loss is, say that it does not train:\n"
+        f"{word} = tf.Variable(..., trainable=False)",
     )
 
 
@@ -207,6 +212,17 @@ def _explain_operand(facts: Facts, still: list[int]) -> tuple[str, str]:
         "functional model, or of a Lambda in it: Keras keeps the operation, and does not see variables in it.",
         "# do it in the call() of a layer of your own, which holds the weight:\n"
         f"self.{word} = self.add_weight(shape=..., initializer=...)  # in build()",
+    )
+
+
+def _explain_dropped(facts: Facts, still: list[int], layer: str) -> tuple[str, str]:
+    """Variables that a layer of Keras uses and that its own lists do not hold, or not any more."""
+    paths = facts.paths_of(still)
+    return (
+        f"{name_some(paths)} {agree(len(still), 'is', 'are')} used by layer {shorten(facts, layer)}, which does not give "
+        f"{agree(len(still), 'it', 'them')} among its weights: its lists of weights were changed by hand, and Keras trains, saves "
+        "and loads what stands in them.",
+        "# leave the lists of weights alone, and freeze by the flag:\nlayer.trainable = False",
     )
 
 

@@ -45,8 +45,8 @@ def look(package: Any, layer: Any, when: str) -> tuple[Any, list[Finding]]:
     return model, judge(model)
 
 
-def judge(model: Any) -> list[Finding]:
-    outcome = ask(model, tf.data.Dataset.from_tensor_slices(DATA).batch(8), Asked())
+def judge(model: Any, **asked: Any) -> list[Finding]:
+    outcome = ask(model, tf.data.Dataset.from_tensor_slices(DATA).batch(8), Asked(**asked))
     assert not outcome.faults, outcome.faults
     assert outcome.report is not None
     return [finding for finding in outcome.report.findings if finding.severity != "info"]
@@ -81,3 +81,58 @@ def test_what_a_call_goes_on_writing_is_not_what_the_optimizer_is_given() -> Non
     assert "whatever the flags say" not in trained[0].cause
     introspect.recompile(model)
     assert {finding.rule for finding in judge(model)} == {"INT102"}
+
+
+def taught(package: Any, asks: bool, eager: bool) -> Any:
+    """A frozen layer that the model's own step sets, in the graph or by Python."""
+
+    class Taught(package.Model):
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self(x, training=True) - y) ** 2)
+            weights = self.head.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            if not asks or self.enc.trainable:
+                if eager:
+                    self.enc.set_weights([0.9 * value + 0.1 for value in self.enc.get_weights()])
+                else:
+                    self.enc.bias.assign(tf.reduce_mean(x, 0))
+            return {"loss": loss}
+
+    inputs = package.layers.Input((4,))
+    enc, head = (package.layers.Dense(4, name=name) for name in ("enc", "head"))
+    model = Taught(inputs, head(enc(inputs)))
+    model.enc, model.head, enc.trainable = enc, head, False
+    model.compile("sgd", run_eagerly=eager)
+    return model
+
+
+@PACKAGES
+@pytest.mark.parametrize("eager", [False, True], ids=["graph", "eager"])
+def test_a_step_that_assigns_to_a_frozen_layer_is_blamed_itself(package: Any, eager: bool) -> None:
+    (found,) = judge(taught(package, asks=False, eager=eager))
+    assert found.rule == "INT102"
+    assert "the model's own train_step assigns at test_calls.py:" in found.cause
+    assert "leave out what is frozen" in found.fix
+    assert judge(taught(package, asks=True, eager=eager)) == []
+
+
+@PACKAGES
+def test_a_layer_whose_lists_were_emptied_is_named(package: Any) -> None:
+    def build() -> tuple[Any, Any]:
+        layers = [package.layers.Dense(4, name="enc"), package.layers.Dense(4, name="head")]
+        return layers[0], package.Sequential([package.layers.Input((4,)), *layers])
+
+    enc, model = build()
+    weights = [enc.kernel, enc.bias]
+    (enc._trainable_variables if package is keras else enc._trainable_weights).clear()
+    model.compile("sgd", "mse")
+    (found,) = judge(model, extra=lambda model: weights)
+    assert found.rule == "INT105"
+    assert "used by layer enc, which does not give them among its weights" in found.cause
+
+    enc, model = build()
+    enc.trainable = False
+    model.compile("sgd", "mse")
+    assert judge(model) == []

@@ -262,7 +262,10 @@ FAULTS: dict[str, Case] = {
         asked=Asked(extra=aside),
     ),
     "weight of a loss": Case(
-        lambda: weighed(True), "INT105", ("is held by the loss", "self.add_loss("), asked=Asked(extra=aside)
+        lambda: weighed(True),
+        "INT105",
+        ("is held by the loss", "self.add_loss(", "tf.Variable(..., trainable=False)"),
+        asked=Asked(extra=aside),
     ),
     "net of a loss": Case(
         lambda: perceived(False),

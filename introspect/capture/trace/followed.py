@@ -143,6 +143,17 @@ class Answers:
             return self.value(variable.read_value()) if self._inside(tf) else read(variable)
 
         patch(BaseResourceVariable, "numpy", read_value)
+        backend: Any = sys.modules.get("tf_keras.src.backend")
+        if backend is not None:
+            many = backend.batch_get_value
+
+            def read_values(tensors: Any) -> Any:
+                """What `get_weights` of tf_keras asks, which raises inside of a graph. Seen on tf_keras 2.19 to 2.21."""
+                import tensorflow as tf
+
+                return [variable.numpy() for variable in tensors] if self._inside(tf) else many(tensors)
+
+            patch(backend, "batch_get_value", read_values)
         try:
             yield
         finally:
