@@ -106,8 +106,13 @@ class TraceEvidence:
 
     def updates(self, variable: int) -> bool | None:
         """Whether the trace writes the variable with a value that depends on its gradient, to stay; None: unknown."""
-        kind, _ = self.gradient(variable)
-        return None if kind == "unknown" else kind != "none" and not self.puts_back(variable)
+        return self._updated.get(variable, False)
+
+    @cached_property
+    def _updated(self) -> dict[int, bool | None]:
+        """`updates` of all that have a gradient, or may have one."""
+        kinds = ((variable, kind) for variable, (kind, _) in self.gradients.items() if kind != "none")
+        return {variable: None if kind == "unknown" else not self.puts_back(variable) for variable, kind in kinds}
 
     def puts_back(self, variable: int) -> bool:
         """Whether a gradient is written to the variable, and nothing of it stays."""

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from introspect.capture.record import Capture, CapturedOptimizer, CapturedSlot, MeasuredVariable, Probe
 from introspect.evidence.collect import TraceEvidence, summarize_updates
 from introspect.evidence.placement import join_placements
@@ -49,6 +51,7 @@ class _RowBuilder:
         self.probes: dict[str, Probe | None] = {
             trace.id: probe for trace, probe in zip(capture.traces, capture.probes, strict=False)
         }
+        self.names = {one.trace.id: name_writes(one) for one in evidence}
         self.current = next((one for one in evidence if one.trace.current), evidence[-1] if evidence else None)
         self.placements = join_placements(evidence, capture.placements)
         self.numbers = {} if capture.measure is None else {row.variable: row for row in capture.measure.rows}
@@ -100,8 +103,11 @@ class _RowBuilder:
 
     def updated(self, index: int) -> tuple[Updated, str | None]:
         """By what each trace does: (updated, the reason where it is unknown)."""
-        updated = summarize_updates([one.updates(index) for one in self.evidence])
+        states = [one.updates(index) for one in self.evidence]
+        if states and None not in states:
+            return summarize_updates(states), None
         reasons = [reason for one in self.evidence if (reason := one.gradient(index)[1])]
+        updated = summarize_updates(states)
         if updated == "unknown" and not reasons:
             reasons = ["no trace of the step could be read"]
         return updated, reasons[0] if reasons else None
@@ -118,8 +124,7 @@ class _RowBuilder:
 
     def write(self, one: TraceEvidence, fact: WriteFact) -> Write:
         variable = self.capture.variables[fact.place[0]]
-        body = one.flow.body_of(fact.node)
-        function, node = body.name, body.name_of(int(one.flow.local[fact.node]))
+        function, node = one.flow.function(fact.node), self.names[one.trace.id][fact.node]
         probe = self.probes.get(one.trace.id)
         replica = fact.place[1]
         device = variable.replicas[replica] if replica < len(variable.replicas) else variable.device
@@ -191,6 +196,12 @@ class _RowBuilder:
         idle = optimizer is not None and optimizer.learning_rate == 0
         unsaid = idle or not numbers.gradient_norm or all(write.conditional for write in writes)
         return None if unsaid else False
+
+
+def name_writes(one: TraceEvidence) -> dict[int, str]:
+    """Name of each op that writes a variable."""
+    nodes = np.asarray([fact.node for facts in one.writes.values() for fact in facts], dtype=np.int32)
+    return dict(zip(nodes.tolist(), one.flow.names(nodes), strict=True))
 
 
 def build_report(
