@@ -17,8 +17,18 @@ from introspect.graph.ops import CALLS
 from introspect.graph.walk import Edges
 
 _SEEDS = frozenset({"Const", "Fill", "OnesLike", "BroadcastTo", "Identity", *CALLS})
-
-
+_KEEPS_ZEROS = (
+    "Fill",
+    "BroadcastTo",
+    "Identity",
+    "Cast",
+    "Reshape",
+    "Tile",
+    "Neg",
+    "ExpandDims",
+    "Squeeze",
+    "Transpose",
+)
 MOST_ASKED = 1000
 
 
@@ -27,9 +37,9 @@ def yields_zeros(flow: Dataflow, edges: Edges, node: int) -> bool:
     op = flow.op_type(node)
     if op == "Const":
         value = flow.body_of(node).def_of(int(flow.local[node])).attr["value"].tensor
-        numbers = (*value.float_val, *value.double_val, *value.half_val, *value.scomplex_val, *value.dcomplex_val)
-        return not any(numbers) and not any(value.tensor_content)
-    port = edges.inputs[node][1 if op == "Fill" else 0] if op in ("Fill", "BroadcastTo", "Identity") else -1
+        listed = (number for field, held in value.ListFields() if field.name.endswith("_val") for number in held)
+        return not any(listed) and not any(value.tensor_content)
+    port = edges.inputs[node][1 if op == "Fill" else 0] if op in _KEEPS_ZEROS else -1
     return op == "ZerosLike" or (
         port >= 0 and edges.producer[port] >= 0 and yields_zeros(flow, edges, edges.producer[port])
     )
