@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,45 @@ def test_after_a_step_that_raises_the_next_training_ends_it() -> None:
     fit(model, [callback])
     assert list_placed(callback.reports[0]) == {CPU}
     assert run_new_function() == []
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_first_step_that_raises_ends_the_collection(library: str) -> None:
+    import tensorflow as tf
+
+    model = make_compiled(library)
+    callback = introspect.IntrospectCallback(on_mismatch="log")
+    x, y = make_data()
+    for _ in range(2):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            raise_in_step(model, x, y, callback)
+        assert not run_new_function()
+    fit(model, [callback])
+    assert callback.report is not None
+    assert list_placed(callback.report) == {CPU}
+    assert not run_new_function()
+
+
+def raise_in_step(model: Any, x: Any, y: Any, callback: Any) -> None:
+    """A fit whose first batch cannot be made."""
+    import tensorflow as tf
+
+    def refuse(*batch: Any) -> Any:
+        with tf.control_dependencies([tf.debugging.Assert(tf.constant(False), ["refused"])]):
+            return tuple(map(tf.identity, batch))
+
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(4).map(refuse)
+    model.fit(data, verbose=0, callbacks=[callback])
+
+
+def test_a_loop_that_raises_ends_the_collection_with_its_callback() -> None:
+    model = make_compiled()
+    callback = introspect.IntrospectCallback(on_mismatch="log")
+    model.train_on_batch(*make_data())
+    callback.inspect(model)
+    introspect.recompile(model)
+    callback.inspect(model)
+    assert run_new_function()
+    del callback
+    gc.collect()
+    assert not run_new_function()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from introspect.capture.framework import name_keras
+from introspect.capture.framework import descends, name_keras
 from introspect.capture.model import read_traces
 from introspect.capture.trace.batch import take_batch
 from introspect.errors import DataError
@@ -54,13 +56,25 @@ def find_running(model: Any) -> Running | None:
     None where no `fit` of the model is on the stack, where it runs on a distributed iterator, and where the type leads
     to no trace. Reads local variables of `fit`; seen on Keras 3.13 to 3.15 and tf_keras 2.19 to 2.21.
     """
+    local = find_fit(model)
+    return None if local is None else describe_running(model, local)
+
+
+def find_fit(model: Any) -> dict[str, Any] | None:
+    """Local variables of the innermost `fit` on the stack; None where there is none, or it is another model's."""
     frame: Any = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "fit" and frame.f_code.co_filename.replace("\\", "/").endswith(TRAINERS):
-            local = frame.f_locals
-            return describe_running(model, local) if local.get("self") is model else None
+            return frame.f_locals if frame.f_locals.get("self") is model else None
         frame = frame.f_back
     return None
+
+
+def call_after_fit(model: Any, act: Callable[[], object]) -> None:
+    """Call `act` once the running `fit` is left for good, also where it raises: when its list of callbacks goes."""
+    callbacks = (find_fit(model) or {}).get("callbacks")
+    if descends(callbacks, ("keras", "tf_keras"), ("CallbackList",)):
+        weakref.finalize(callbacks, act).atexit = False
 
 
 def describe_running(model: Any, local: dict[str, Any]) -> Running | None:

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from introspect.capture.framework import KerasName, name_keras
+from introspect.capture.live.running import call_after_fit
 from introspect.capture.measurement.known import note_executed
 from introspect.capture.measurement.placement import GraphCollection
 from introspect.capture.model import runs_eagerly
@@ -64,6 +65,7 @@ class Watch:
         self._sizes: tuple[tuple[Any, int], ...] = ()
         self._traces = self._slots = self._cursor = 0
         self._collection = GraphCollection()
+        weakref.finalize(self, self._collection.drop).atexit = False
         self._objects: list[Any] = []
         self._flags: list[bool] = []
         self._meant: list[bool] = []
@@ -172,12 +174,14 @@ class Watch:
     def collect(self) -> None:
         """Let TensorFlow keep the graphs of what runs first from now on, where the step runs in this process.
 
-        Costs nothing at a step that has run before. Where the step raises it stays on until the next training.
+        Costs nothing at a step that has run before. Where the step raises, it ends with the `fit` that it raises in; in a loop
+        of the user's own, with the callback.
         """
         model = self._model()
         strategy = getattr(model, "distribute_strategy", None)
         if not self._is_eager(model) and not spans_workers(strategy) and not uses_coordinator(strategy):
             self._collection.start()
+            call_after_fit(model, self._collection.stop)
 
     def keep_executed(self) -> None:
         """Collect no more; what was kept is read with the traces that it may be of."""

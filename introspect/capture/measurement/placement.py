@@ -56,6 +56,12 @@ class GraphCollection:
         finally:
             switch_collection(False)
 
+    def drop(self) -> None:
+        """Collect no more, and forget what was collected."""
+        if self.active and not user_collects():
+            switch_collection(False)
+        self.active, self._graphs = False, []
+
     def take(self) -> list[Any]:
         """Stop, and hand out what was collected since the last time."""
         self.stop()
