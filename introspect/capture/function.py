@@ -16,6 +16,7 @@ from introspect.capture.slots import open_optimizer
 from introspect.capture.trace.current import look_up
 from introspect.capture.trace.cutoff import ADVICE, NO_GRADIENTS, name_cutoff
 from introspect.capture.trace.flagstate import keep_flags
+from introspect.capture.trace.followed import follow_function
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.isolation import list_built
 from introspect.capture.trace.snapshot import take_snapshot
@@ -135,7 +136,7 @@ def trace_function(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: d
     """
     reading.retraces = bool(reading.lives)
     try:
-        concrete = trace_copy(step, args, kwargs)
+        concrete = trace_or_follow(reading, step, args, kwargs)
     except Exception as error:
         concrete = trace_otherwise(reading, step, args, kwargs, error)
     if concrete is None:
@@ -144,6 +145,20 @@ def trace_function(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: d
     source = "eager" if reading.source == "eager" else "traced"
     reading.lives.append(LiveTrace(concrete, name_function(step), source))  # type: ignore[arg-type]
     reading.current = concrete
+
+
+def trace_or_follow(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The trace of the function; where it runs eagerly and Python asks for values, along the way of these arguments."""
+    snapshot = take_snapshot([unwrap_function(step), args, kwargs])
+    try:
+        return trace_copy(step, args, kwargs)
+    except Exception:
+        if reading.source != "eager":
+            raise
+    snapshot.restore()
+    concrete, followed = follow_function(unwrap_function(step), args, kwargs)
+    reading.followed = followed if followed.asked else None
+    return concrete
 
 
 def trace_otherwise(
@@ -157,7 +172,9 @@ def trace_otherwise(
     named = [stand_in.real for stand_in in reading.optimizers]
     built = list_built(*named, unwrap_function(step), args, kwargs)
     trained = [] if reading.model is None else reading.model.trainable_weights
-    concrete, reading.unknown = trace_unbuilt(built, step, args, kwargs, trained, str(error))
+    concrete, reading.unknown = trace_unbuilt(
+        built, lambda: trace_or_follow(reading, step, args, kwargs), trained, str(error)
+    )
     if concrete is None and not reading.lives:
         none = NO_GRADIENTS in str(error)
         told = f"{type(error).__name__}: {NO_GRADIENTS}" if none else explain_error(error)
@@ -183,7 +200,7 @@ def list_names(function: Any) -> list[Any]:
 
 
 def trace_unbuilt(
-    built: list[Any], step: Any, args: tuple[Any, ...], kwargs: dict[str, Any], trained: list[Any], said: str
+    built: list[Any], trace: Callable[[], Any], trained: list[Any], said: str
 ) -> tuple[Any | None, tuple[Unknown, ...]]:
     """The trace with optimizers that forgot what they were built with, and what they did not know; no trace where that fails too."""
     if not built:
@@ -191,7 +208,7 @@ def trace_unbuilt(
     known = {id(real): read_known(real) for real in built}
     try:
         with forget_built(built):
-            concrete = trace_copy(step, args, kwargs)
+            concrete = trace()
             return concrete, find_unknown(built, (), known, trained, said)
     except Exception:
         return None, ()

@@ -35,11 +35,12 @@ def write_anew(current: TraceEvidence | None, renew: bool = False, strategy: boo
     """
     if current is None or not is_own_loop(current):
         return RECOMPILE.splitlines()[0]
-    if current.trace.source == "eager":
-        return ""  # Python asks the flags at each call
+    fresh = RENEW_IN_SCOPE if strategy else RENEW
+    if current.trace.source == "eager":  # Python asks the flags at each call
+        return fresh if renew else ""
     name = current.trace.caller if current.trace.caller.isidentifier() else "step"  # a lambda has none
     step = f"{name} = tf.function({name}.python_function)  # a new one, which has no old trace"
-    return f"{RENEW_IN_SCOPE if strategy else RENEW}\n{step}" if renew else step
+    return f"{fresh}\n{step}" if renew else step
 
 
 RENEW_IN_SCOPE = (

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
+from introspect.rules._code import is_own_loop
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -33,6 +34,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     if followed is None:
         return
     batch = "a batch of the data given" if followed.batch == "given" else "a made-up batch"
+    loop = facts.current is not None and is_own_loop(facts.current)
+    eagerly, call = ("A step that runs eagerly", "step, args=(x, y)") if loop else ("run_eagerly", "model, data=(x, y)")
     yield Finding(
         rule=RULE.id,
         name=RULE.name,
@@ -41,8 +44,8 @@ def check(facts: Facts) -> Iterator[Finding]:
         variables=(),
         layers=(),
         message=f"The step asks Python for values of tensors, so it was followed on {batch}.",
-        cause="run_eagerly lets Python decide by numbers, and another batch may go another way.",
-        fix="decide with tf.cond or tf.where, or give the batch that matters: introspect.inspect(model, data=(x, y))",
+        cause=f"{eagerly} lets Python decide by numbers, and another batch may go another way.",
+        fix=f"decide with tf.cond or tf.where, or give the batch that matters: introspect.inspect({call})",
         evidence=tuple(EvidenceStep(note="asks for a value", location=place) for place in followed.asked),
     )
 

@@ -55,7 +55,7 @@ def explain_cutoff(questions: Sequence[Question]) -> str:
     if not cuts:
         where = place_op(probe, targets[0].op)
         made = f"the loss{f' ({where})' if where else ''} is not made of what the trainable variables give"
-        return f"{made}; let it use the model's output"
+        return f"{made}; let it use the model's output, as a tensor and not as numpy"
     named = dict.fromkeys(f"{op.type} ({place_op(probe, op) or op.name})" for op in cuts)
     return (
         f"every way from the trainable variables to the loss is cut, by {', '.join([*named][:MOST_NAMED])}, where TensorFlow "

@@ -16,6 +16,7 @@ from typing import Any
 from introspect.capture.measurement.instrument import SILENCED
 from introspect.capture.measurement.shadow import Library, call_by_name, copy_variable, find_obstacle, unique_suffix
 from introspect.capture.measurement.taps import name_in_function
+from introspect.capture.record import Followed
 from introspect.capture.trace.eagerness import belongs, find_caller, is_own, questions, reply_eagerly
 from introspect.capture.trace.tracing import enter_fit
 from introspect.capture.trace.twin import Twin
@@ -58,6 +59,35 @@ def follow_step(twin: Twin, batch: Any, switched: bool) -> tuple[Any, tuple[Loca
         spec = tf.nest.map_structure(tf.type_spec_from_value, batch)
         concrete = tf.function(step, autograph=False).get_concrete_function(spec)
     return concrete, tuple(dict.fromkeys(place for place in answers.asked if place is not None))
+
+
+def follow_function(step: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Followed]:
+    """The same of a function of the user's own, on the tensors and arrays among its arguments.
+
+    Raises:
+        StepError: no argument has a value that a tensor can hold.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    given = tf.nest.flatten((args, kwargs))
+    valued = [isinstance(value, (tf.Tensor, np.ndarray)) for value in given]
+    batch = [tf.convert_to_tensor(value) for value, has_value in zip(given, valued, strict=True) if has_value]
+    if not batch:
+        raise StepError("the step is given no tensor")
+    answers = Answers(batch)
+
+    def run(*tensors: Any) -> list[Any]:
+        answers.begin(list(tensors))
+        rest = iter(tensors)
+        filled = [next(rest) if has_value else value for value, has_value in zip(given, valued, strict=True)]
+        own_args, own_kwargs = tf.nest.pack_sequence_as((args, kwargs), filled)
+        with tf.variable_creator_scope(answers.create):
+            return [value for value in tf.nest.flatten(step(*own_args, **own_kwargs)) if isinstance(value, tf.Tensor)]
+
+    with answers.given(), questions(reply_eagerly(lambda: answers.graph)):
+        concrete = tf.function(run, autograph=False).get_concrete_function(*batch)
+    return concrete, Followed("given", tuple(dict.fromkeys(place for place in answers.asked if place is not None)))
 
 
 @contextmanager

@@ -1,0 +1,91 @@
+"""A loop's plain function that takes values of tensors into Python: it is followed on its arguments, and leaves no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import introspect
+from introspect.errors import StepError
+from tests.oracle import Asked, Outcome, ask_loop
+
+pytestmark = pytest.mark.tf
+PACKAGES = pytest.mark.parametrize("package", [keras, tf_keras], ids=["keras", "tf_keras"])
+X, Y = np.random.default_rng(0).normal(size=(2, 8, 4)).astype("float32")
+
+
+class Loop:
+    """A model, its optimizer and one step, which logs as loops do."""
+
+    def __init__(self, package: Any, take: Callable[[Any], Any] = float) -> None:
+        names = ("enc", "head")
+        layers = [package.layers.Dense(4, name=name) for name in names]
+        self.model = package.Sequential([package.layers.Input((4,)), *layers])
+        self.optimizer = package.optimizers.Adam(0.1)
+        self.take = take
+        self.losses: list[Any] = []
+
+    def step(self, x: Any, y: Any) -> dict[str, Any]:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((self.model(x, training=True) - y) ** 2)
+        if np.isnan(self.take(loss)):
+            return {}
+        weights = self.model.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        self.losses.append(self.take(loss))
+        return {"loss": self.losses[-1], "model": self.model}
+
+    def ask(self, **asked: Any) -> Outcome:
+        return ask_loop(self.step, (X, Y), self.model, self.optimizer, Asked(**asked))
+
+
+@PACKAGES
+@pytest.mark.parametrize("take", [float, lambda loss: loss.numpy()], ids=["float", "numpy"])
+def test_a_step_that_logs_is_followed(package: Any, take: Callable[[Any], Any]) -> None:
+    loop = Loop(package, take)
+    for frozen in (False, True):
+        loop.model.layers[0].trainable = not frozen
+        done = len(loop.losses)
+        outcome = loop.ask()
+        assert not outcome.faults
+        assert outcome.report is not None
+        assert [finding.rule for finding in outcome.report.findings] == ["INT507"]
+        assert "args=" in outcome.report.findings[0].fix
+        assert len(loop.losses) == done + 1  # by the real step alone
+
+
+@PACKAGES
+def test_an_optimizer_that_does_not_know_what_is_unfrozen(package: Any) -> None:
+    loop = Loop(package)
+    loop.model.layers[0].trainable = False
+    assert not loop.ask().faults
+    loop.model.layers[0].trainable = True
+    outcome = loop.ask(raises=True, rules=("INT201",))
+    assert not outcome.faults
+    assert outcome.report is not None
+    assert outcome.report.findings[0].fix.startswith("optimizer = type(optimizer).from_config(")
+
+    loop.optimizer = type(loop.optimizer).from_config(loop.optimizer.get_config())
+    assert not loop.ask().faults
+
+
+@PACKAGES
+def test_a_loss_of_numpy_says_why_nothing_trains(package: Any) -> None:
+    loop = Loop(package)
+
+    def step(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.constant(np.mean((loop.model(x).numpy() - y) ** 2))
+        weights = loop.model.trainable_variables
+        loop.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+
+    with pytest.raises(StepError, match="as a tensor and not as numpy"):
+        introspect.inspect(step, args=(X, Y), model=loop.model, optimizer=loop.optimizer)
+    with pytest.raises(ValueError, match="No gradients provided"):
+        step(X, Y)
