@@ -22,7 +22,7 @@ from introspect.capture.trace.isolation import list_built
 from introspect.capture.trace.snapshot import take_snapshot
 from introspect.capture.trace.step import is_function, trace_number
 from introspect.capture.trace.tapes import note_questions
-from introspect.capture.trace.traces import LiveTrace, list_live
+from introspect.capture.trace.traces import LiveTrace, list_live, number_graph
 from introspect.capture.trace.tracing import is_distributed
 from introspect.capture.trace.twin import forget_built
 from introspect.capture.trace.unknown import Unknown, find_unknown, read_known
@@ -143,7 +143,8 @@ def trace_function(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: d
         reading.current = reading.lives[-1].concrete
         return
     source = "eager" if reading.source == "eager" else "traced"
-    reading.lives.append(LiveTrace(concrete, name_function(step), source))  # type: ignore[arg-type]
+    begun = min(number_graph(function.graph) for function in (concrete, *reading.kept))
+    reading.lives.append(LiveTrace(concrete, name_function(step), source, begun=begun))  # type: ignore[arg-type]
     reading.current = concrete
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
+from introspect.rules._targets import is_averaged_by_step
 from introspect.rules.frozen_layer_statistics_updated import ASK_THEIR_FLAG, moves, name_writer
 from introspect.rules.untracked_variable import list_untracked
 
@@ -50,5 +51,7 @@ def _is_doubtful(facts: Facts, current: TraceEvidence, index: int) -> bool:
 
 def _is_changed(facts: Facts, current: TraceEvidence, index: int) -> bool:
     if not facts.in_frozen_layer(index) or not moves(facts, current, index):
+        return False
+    if is_averaged_by_step(facts, current, index):
         return False
     return name_writer(facts, current, index) not in ASK_THEIR_FLAG

@@ -28,6 +28,7 @@ from introspect.records import Finding
 from introspect.rules._base import Rule
 from introspect.rules._groups import of_layers
 from introspect.rules._steps import write_steps
+from introspect.rules._targets import is_averaged_by_step
 from introspect.rules._wording import agree, count, name_some
 
 _WORDS = {
@@ -88,7 +89,7 @@ def _is_target(facts: Facts, current: TraceEvidence, index: int) -> bool:
     kinds = {write.kind for write in current.writes.get(index, ())}
     return (
         variable.role == "model"
-        and "average" in kinds
+        and ("average" in kinds or is_averaged_by_step(facts, current, index))
         and facts.is_meant_frozen(index)
         and not kinds & {"gradient", "decay", "constraint"}
         and not facts.optimizer_averages(current, index)

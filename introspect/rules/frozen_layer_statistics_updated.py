@@ -33,6 +33,7 @@ from introspect.rules._code import is_own_loop
 from introspect.rules._groups import are_several, bare_layers
 from introspect.rules._stale import explain_kept, explain_stale, mend_kept, mend_stale, name_kept, show_origin
 from introspect.rules._steps import write_steps
+from introspect.rules._targets import is_averaged_by_step
 from introspect.rules._wording import capitalise, count, name_some, place
 
 ASK_THEIR_FLAG = ("BatchNormalization", "SyncBatchNormalization")
@@ -53,6 +54,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             and not row.expected
             and facts.in_frozen_layer(index)
             and moves(facts, current, index)
+            and not is_averaged_by_step(facts, current, index)
         ):
             key = name_writer(facts, current, index), facts.written_anew([index])
             groups.setdefault(key, []).append(index)

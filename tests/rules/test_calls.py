@@ -12,7 +12,7 @@ import tf_keras
 
 import introspect
 from introspect.records import Finding
-from tests.oracle import Asked, ask
+from tests.oracle import Asked, ask, ask_loop
 
 pytestmark = pytest.mark.tf
 PACKAGES = pytest.mark.parametrize("package", [keras, tf_keras], ids=["keras", "tf_keras"])
@@ -136,3 +136,76 @@ def test_a_layer_whose_lists_were_emptied_is_named(package: Any) -> None:
     enc.trainable = False
     model.compile("sgd", "mse")
     assert judge(model) == []
+
+
+def pair(package: Any, by_data: bool) -> Any:
+    """A net and a frozen one that follows it, statistics and all; or whose statistics the step takes of the data."""
+
+    def net(name: str) -> Any:
+        layers = [package.layers.Dense(4, name=f"{name}_enc"), package.layers.BatchNormalization(name=f"{name}_bn")]
+        return package.Sequential([package.layers.Input((4,)), *layers], name=name)
+
+    class Pair(package.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.target = net("net"), net("target")
+            self.target.trainable = False
+
+        def call(self, x: Any) -> Any:
+            return self.net(x)
+
+        def train_step(self, data: Any) -> Any:
+            x, _ = data
+            aim = tf.stop_gradient(self.target(x, training=True))
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self.net(x, training=True) - aim) ** 2)
+            weights = self.net.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            for own, other in zip(self.target.weights, self.net.weights, strict=True):
+                own.assign(0.9 * tf.convert_to_tensor(own) + 0.1 * tf.convert_to_tensor(other))
+            if by_data:
+                self.target.layers[-1].moving_mean.assign(tf.reduce_mean(x, 0))
+            return {"loss": loss}
+
+    model = Pair()
+    model(DATA[0])
+    model.compile("sgd")
+    return model
+
+
+@PACKAGES
+def test_a_target_network_follows_with_its_statistics(package: Any) -> None:
+    averaged = ("*target*",)
+    model = pair(package, by_data=False)
+    assert judge(model, averaged=averaged) == []
+    (note,) = (finding for finding in introspect.inspect(model).findings if finding.rule == "INT301")
+    assert len(note.variables) == 6
+
+    (found,) = judge(pair(package, by_data=True), averaged=averaged, arguable=True)
+    assert (found.rule, len(found.variables)) == ("INT102", 1)
+
+
+@PACKAGES
+def test_an_old_trace_inside_of_a_plain_function_is_named(package: Any) -> None:
+    model = package.Sequential([package.layers.Input((4,)), package.layers.Dense(4, name="enc")])
+    model.add(package.layers.Dense(4, name="head"))
+    optimizer = package.optimizers.SGD()
+
+    @tf.function
+    def inner(x: Any, y: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(x) - y) ** 2)
+        weights = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return loss
+
+    def step(x: Any, y: Any) -> float:
+        return float(inner(x, y))
+
+    assert not ask_loop(step, DATA, model, optimizer).faults
+    model.layers[0].trainable = False
+    outcome = ask_loop(step, DATA, model, optimizer)
+    assert not outcome.faults
+    assert outcome.report is not None
+    assert outcome.rules == {"INT101"}
+    assert outcome.report.findings[0].cause.startswith("inner is a tf.function of your own, with a cache of its own")

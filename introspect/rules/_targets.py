@@ -1,0 +1,21 @@
+"""Target networks: what the user's own step makes of other variables."""
+
+from __future__ import annotations
+
+from introspect.evidence.averages import is_made_of_others
+from introspect.evidence.collect import TraceEvidence
+from introspect.facts import Facts
+from introspect.rules._code import is_own_loop
+
+
+def is_averaged_by_step(facts: Facts, current: TraceEvidence, index: int) -> bool:
+    """Whether the step makes the variable of others, in no layer's call: a network's statistics as its weights."""
+    if not (facts.capture.model.custom_train_step or is_own_loop(current)):
+        return False
+    writes = [write for write in current.writes.get(index, ()) if write.kind != "initial"]
+    return bool(writes) and all(
+        write.kind in ("average", "statistics")
+        and facts.layer_of_node(current, write.node) is None
+        and is_made_of_others(current, index, write.node)
+        for write in writes
+    )
