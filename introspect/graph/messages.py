@@ -116,14 +116,15 @@ def parse_node(encoded: bytes) -> Any:
     return _parse(node_def_pb2.NodeDef, encoded)
 
 
-def rewrite_head(encoded: bytes) -> bytes:
-    """Name, op and inputs of a NodeDef, as protobuf writes them.
+def rewrite_node(encoded: bytes) -> bytes:
+    """A NodeDef as protobuf writes it, without fields that TensorFlow's schema does not know.
 
     Raises:
         GraphError: it is none.
     """
-    head = _parse(_schema()["Head"], encoded)
-    return write_head(_last(head.name), _last(head.op), head.input)
+    node = parse_node(encoded)
+    node.DiscardUnknownFields()
+    return bytes(node.SerializeToString())
 
 
 def write_head(name: str = "", op: str = "", inputs: Sequence[str] = ()) -> bytes:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from introspect.errors import GraphError
-from introspect.graph.messages import FunctionMessage, rewrite_head, write_head
+from introspect.graph.messages import FunctionMessage, rewrite_node, write_head
 from introspect.graph.texts import Bools, Ints, Texts
 from introspect.graph.wire import Heads, read_heads
 
@@ -81,26 +81,24 @@ class NodeTable:
     def __init__(self, functions: Sequence[FunctionMessage]) -> None:
         self.start = sum_up([len(function.nodes) for function in functions])
         rows, many = int(self.start[-1]), len(functions)
-        heads = read_heads(
-            [
-                *chain.from_iterable(function.nodes for function in functions),
-                *(write_head(inputs=function.arguments) for function in functions),
-                *(write_head(inputs=function.returns) for function in functions),
-            ],
-            rewrite_head,
-        )
+        # Arguments and returns are read beside the nodes, as the inputs of messages of their own.
+        arguments = (write_head(inputs=function.arguments) for function in functions)
+        returns = (write_head(inputs=function.returns) for function in functions)
+        nodes = chain.from_iterable(function.nodes for function in functions)
+        heads = read_heads([*nodes, *arguments, *returns], rewrite_node)
         self.messages, self.names = heads.messages.take(slice(rows)), heads.names.take(slice(rows))
         _refuse_nameless(heads, rows)
         self.op, self.op_types = heads.ops.take(slice(rows)).group()
-        self.counts = heads.counts[:rows]
+        self.counts, own, back = np.split(heads.counts, [rows, rows + many])
         inputs = sum_up(heads.counts)
-        arguments, returns = int(inputs[rows]), int(inputs[rows + many])
-        self.known = self._list_names(heads.inputs.take(slice(arguments, returns)), heads.counts[rows : rows + many])
-        self.returns = inputs[rows + many :] - returns + arguments
-        read = np.concatenate([np.arange(arguments), np.arange(returns, len(heads.inputs))])
-        lengths = np.concatenate([np.diff(inputs[self.start]), heads.counts[rows + many :]])
-        function = np.repeat(np.tile(np.arange(many, dtype=np.int32), 2), lengths)
-        texts = heads.inputs.take(read)
+        first, last = int(inputs[rows]), int(inputs[rows + many])
+        self.known = self._list_names(heads.inputs.take(slice(first, last)), own)
+        self.returns = inputs[rows + many :] - (last - first)
+        read = np.concatenate([np.arange(first), np.arange(last, len(heads.inputs))])
+        lengths = np.concatenate([np.diff(inputs[self.start]), back])
+        self._read_references(heads.inputs.take(read), np.repeat(np.tile(np.arange(many, dtype=np.int32), 2), lengths))
+
+    def _read_references(self, texts: Texts, function: Ints) -> None:
         self.references = _read_references(self.known, texts, function)
         wrong = np.flatnonzero(self.references.name < 0)
         self.missing = dict(zip(function[wrong].tolist(), texts.take(wrong), strict=True))

@@ -23,7 +23,7 @@ FEW = 32
 NAME, OP, INPUT = 1, 2, 3
 _FIELDS = 7
 """Fields of a NodeDef, each of them with a length."""
-_LONGEST = 4
+_LONGEST = 5
 """Bytes of a length, seven bits in each."""
 
 Long = NDArray[np.int64]

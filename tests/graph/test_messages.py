@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tensorboard.compat.proto import graph_pb2
 
 from introspect.errors import GraphError
-from introspect.graph.messages import parse_node, rewrite_head, split_graph
+from introspect.graph.messages import parse_node, rewrite_node, split_graph
 from introspect.graph.parse import ParsedGraph
 from introspect.graph.text import parse_text
 from introspect.graph.wire import AT_ONCE, FEW, read_heads
@@ -31,7 +31,7 @@ TEXTS = {name: step.text for name, step in STEPS.items()} | {
 
 def list_heads(nodes: Sequence[bytes]) -> list[tuple[str, str, list[str]]]:
     """(name, op, inputs) of all nodes."""
-    heads = read_heads(nodes, rewrite_head)
+    heads = read_heads(nodes, rewrite_node)
     inputs = iter(heads.inputs)
     return [
         (name, op, list(islice(inputs, count)))
@@ -85,6 +85,19 @@ def test_damage(name: str, cut: float, noise: bytes) -> None:
     damaged = graph[:place] + noise + graph[place:]
     whole, found = read_graph(damaged), cut_graph(damaged)
     assert whole is None or found == whole
+
+
+def test_node_written_otherwise() -> None:
+    """Fields in another order, one that nobody knows, a name that stands there twice: as protobuf reads it."""
+    plain = parse_text("c = PartitionedCall(a) f=@f\na = Const()\ndef f(x) -> y=x\n  m = NoOp()")
+    whole = graph_pb2.GraphDef.FromString(plain)
+    fields = whole.node[0].SerializeToString()
+    odd = b"\x12\x01X" + b"\x0a\x01z" + fields + b"\x48\x05"
+    graph = b"\x0a" + bytes([len(odd)]) + odd + plain[2 + len(fields) :]
+    body = ParsedGraph(graph).main
+    assert [body.name_of(node) for node in range(body.nodes)] == ["a", "c"]
+    assert body.op_types[body.op[1]] == "PartitionedCall"
+    assert body.def_of(1).attr["f"].func.name == "f"
 
 
 def make_negation(**changed: str) -> bytes:
