@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from introspect.capture.trace.caches import stand_in
+from introspect.capture.trace.keyed import lend_keys
 from introspect.capture.trace.release import bind_graph, forget_gradients
 from introspect.capture.trace.snapshot import restore_dict, take_snapshot
 from introspect.capture.untracked import list_optimizers
@@ -47,6 +48,7 @@ def preserve(*roots: Any, optimizers: Iterable[Any] | None = None) -> Iterator[l
         snapshot = take_snapshot([*roots, *(list_optimizers() if optimizers is None else optimizers)])
         undo.callback(snapshot.restore)
         undo.enter_context(stand_in(snapshot))
+        undo.enter_context(lend_keys(snapshot))
         for restore in (*save_random(), *save_keras(), *save_tf_keras(), save_eager_switch()):
             undo.callback(restore)
         undo.enter_context(record_functions(kept))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import types
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -200,6 +201,9 @@ def record_module(value: Any, code: types.CodeType, snapshot: ObjectSnapshot) ->
 
 
 def record_attributes(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
+    if isinstance(value, weakref.WeakKeyDictionary):
+        yield vars(value)["data"]
+        return
     if type(value).__name__ == "ObjectIdentityDictionary":
         yield value._storage
         return

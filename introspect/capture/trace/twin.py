@@ -15,6 +15,7 @@ from typing import Any, Literal
 from introspect.capture.framework import KerasName, name_keras
 from introspect.capture.slots import find_optimizers, is_built
 from introspect.capture.trace.detach import COPY_MARK, Detacher
+from introspect.capture.trace.keyed import share_keys
 from introspect.capture.trace.methods import bind_methods
 from introspect.capture.trace.snapshot import take_snapshot
 
@@ -53,6 +54,7 @@ def twin_model(model: Any, optimizers: OptimizerState = "carried") -> Twin:
     twin.__dict__["_run_eagerly"] = False
     twin.__dict__[COPY_MARK] = model
     bind_methods(model, twin)
+    share_keys(model, twin)
     if keras == "tf_keras":
         carry_compiled_flags(model, twin)
     return Twin(twin, keras, pairs)
