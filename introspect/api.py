@@ -24,6 +24,7 @@ def inspect(
     /,
     *,
     data: Any = None,
+    batch_size: int | None = None,
     args: Sequence[Any] | None = None,
     kwargs: dict[str, Any] | None = None,
     model: Any = None,
@@ -43,6 +44,7 @@ def inspect(
             is called with, and `model` and `optimizer` say what it trains with).
         data: what `fit` will be given; only its signature is read (and one batch of a copy, to measure), and nothing is
             taken from it.
+        batch_size: what `fit` is given with arrays; without it, as `fit` without it.
         measure: add numbers and placed devices of one real step, run on a copy; without `data`, on a made-up batch.
         try_fixes: build each proposed fix on a copy of the step and say what would train then.
         select, ignore: rules by id, beginning of an id, or name.
@@ -57,13 +59,20 @@ def inspect(
         raise IntrospectError("kwargs, model and optimizer belong to a tf.function: give args= too, or leave them out")
     if isinstance(target, str) or hasattr(target, "__fspath__"):
         return inspect_target(
-            str(target), data=data, measure=measure, try_fixes=try_fixes, select=select, ignore=ignore
+            str(target),
+            data=data,
+            batch_size=batch_size,
+            measure=measure,
+            try_fixes=try_fixes,
+            select=select,
+            ignore=ignore,
         )
     if args is not None:
         loop = Loop(target, tuple(args), kwargs or {}, model, optimizer)
         return inspect_loop(loop, rules, measure, try_fixes)
-    capture = capture_model(target, data=data, observe=observer(measure, data=data))
-    return finish(target, capture, rules, Wanted(measure, try_fixes, data))
+    observe = observer(measure, data=data, batch_size=batch_size)
+    capture = capture_model(target, data=data, batch_size=batch_size, observe=observe)
+    return finish(target, capture, rules, Wanted(measure, try_fixes, data, batch_size))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     """At most one finding."""
     reasons, measure = facts.capture.warnings, facts.capture.measure
     if reasons:
-        fix = "" if facts.capture.data_given else _say_how(facts)
+        done = facts.capture.data_given or facts.capture.failure is not None
+        fix = "" if done else _say_how(facts)
         yield _report("The step was not measured.", f"{reasons[0][:1].upper()}{reasons[0][1:]}.", fix)
     elif measure is not None and measure.batch == "invented":
         yield _report("The step was measured on a made-up batch.", "No data was given.", _say_how(facts))

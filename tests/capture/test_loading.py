@@ -309,3 +309,12 @@ def test_batches(tmp_path: Path) -> None:
     for name, message in {"odd.npz": "holds images", "text.npz": "no .npz file", "absent.npz": "no .npz file"}.items():
         with pytest.raises(DataError, match=message):
             load_batch(str(tmp_path / name))
+
+
+def test_a_layer_of_tf_keras_that_nobody_registered(tmp_path: Path) -> None:
+    class Scaled(tf_keras.layers.Dense):  # type: ignore[misc]
+        pass
+
+    path = saved(tmp_path, dense(tf_keras, Scaled(4)), fit=False)
+    with pytest.raises(LoadError, match=r"type `Scaled`; pass --custom-objects MODULE"):
+        load_model_file(path)

@@ -123,6 +123,7 @@ def tell_load_error(error: Exception) -> str:
         "Unknown metric",
         "Unknown optimizer",
         "Unknown object",
+        "Cannot deserialize object of type",
     ):
         place = text.find(sign)
         if place >= 0:
