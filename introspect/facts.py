@@ -341,6 +341,11 @@ class Facts:
         """The same, but None where that line is only the call of a functional model that holds the op."""
         return None if self.is_replayed(evidence, function, node) else self.locate(evidence, function, node)
 
+    def is_in_loss(self, evidence: TraceEvidence, function: str, node: str) -> bool:
+        """Whether the loss that the model was compiled with made the op."""
+        probe = self._probe_of(evidence)
+        return probe is not None and probe.in_loss(function, node)
+
     def is_replayed(self, evidence: TraceEvidence, function: str, node: str) -> bool:
         """Whether a functional model ran the op from its record, of which Keras keeps no line."""
         probe = self._probe_of(evidence)

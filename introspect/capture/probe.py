@@ -13,6 +13,8 @@ TAPE_FILES = ("tensorflow/python/eager/backprop.py", "tensorflow/python/ops/grad
 TAPE_CALLS = frozenset({"gradient", "jacobian", "batch_jacobian", "_GradientsHelper"})
 REPLAY_FILES = ("keras/src/ops/function.py", "tf_keras/src/engine/functional.py")
 REPLAY_CALLS = ("_run_through_graph", "_run_internal_graph")
+LOSS_FILES = ("keras/src/trainers/compile_utils.py", "tf_keras/src/engine/compile_utils.py")
+LOSS_CALLS = ("call", "__call__")
 TRACE_CALL = "func_graph_from_py_func"
 THREAD_CALL = "_bootstrap"
 MOST_ASKED = 16
@@ -25,6 +27,7 @@ class Made(NamedTuple):
     location: Location | None
     by_tape: bool | None
     replayed: bool
+    in_loss: bool = False
 
 
 class LiveProbe:
@@ -44,6 +47,10 @@ class LiveProbe:
     def replayed(self, function: str, node: str) -> bool:
         """Whether a functional model ran the op from its record: of the user's code only the model's call is known."""
         return self.describe(self._op(function, node)).replayed
+
+    def in_loss(self, function: str, node: str) -> bool:
+        """Whether the loss that the model was compiled with made the op."""
+        return self.describe(self._op(function, node)).in_loss
 
     def made_by_tape(self, function: str, node: str) -> bool | None:
         """Whether a gradient tape's call stands on the stack that made the op."""
@@ -65,7 +72,8 @@ class LiveProbe:
         inside = trim_caller(stack)
         location = pick_frame(reversed(inside))
         begin = max((place for place, frame in enumerate(inside) if is_replay(frame)), default=None)
-        return Made(location, made, begin is not None and pick_frame(reversed(inside[begin:])) is None)
+        replayed = begin is not None and pick_frame(reversed(inside[begin:])) is None
+        return Made(location, made, replayed, any(map(is_loss, inside)))
 
     def rank(self, function: str, node: str, output: int) -> int | None:
         """Static rank of an output."""
@@ -112,6 +120,12 @@ def trim_caller(stack: list[tuple[str, int, str]]) -> list[tuple[str, int, str]]
         if name == TRACE_CALL:
             return stack[place + 1 :]
     return stack if stack and stack[0][2] == THREAD_CALL else []
+
+
+def is_loss(frame: tuple[str, int, str]) -> bool:
+    """Whether Keras calls the losses of `compile` here. Seen on Keras 3.13 to 3.15 and tf_keras 2.19 to 2.21."""
+    file, _, name = frame
+    return name in LOSS_CALLS and file.endswith(LOSS_FILES)
 
 
 def is_replay(frame: tuple[str, int, str]) -> bool:

@@ -29,6 +29,9 @@ class Probe(Protocol):
     def replayed(self, function: str, node: str) -> bool:
         """Whether a functional model ran the op from its record, so that `location` is only whose call ran the model."""
 
+    def in_loss(self, function: str, node: str) -> bool:
+        """Whether the loss that the model was compiled with made the op."""
+
     def made_by_tape(self, function: str, node: str) -> bool | None:
         """Whether a gradient tape (or tf.gradients) made the op, by the stack that created it."""
 

@@ -162,17 +162,10 @@ def _name_lambda(facts: Facts, current: TraceEvidence, node: int | None) -> str 
 
 
 def _stands_in_loss(facts: Facts, current: TraceEvidence, node: int) -> bool:
-    """Whether an op is of the loss given to compile: of no layer, in a step of Keras' own over a model without a call() of its own."""
-    root = facts.tree.root
-    if facts.capture.model.custom_train_step or is_own_loop(current) or root is None:
+    """Whether an op is of the loss given to compile, in a step of Keras' own, and no metric's."""
+    if facts.capture.model.custom_train_step or is_own_loop(current) or not current.reaches(node, TO_BACKWARD):
         return False
-    if root.class_name not in ("Functional", "Sequential") or facts.layer_of_node(current, node) is not None:
-        return False
-    if not current.reaches(node, TO_BACKWARD):
-        return False  # a metric's
-    name = current.flow.function(node), current.flow.name(node)
-    # What the model itself replays has no line of the user's; a net of the loss, functional too, has that of its call.
-    return not facts.is_replayed(current, *name) or facts.locate(current, *name) is not None
+    return facts.is_in_loss(current, current.flow.function(node), current.flow.name(node))
 
 
 def _explain_loss(facts: Facts, still: list[int], used: str) -> tuple[str, str]:
@@ -193,14 +186,24 @@ def _explain_loss(facts: Facts, still: list[int], used: str) -> tuple[str, str]:
 def _explain_net(facts: Facts, layers: Sequence[str], used: str) -> tuple[str, str]:
     """Layers that the loss calls, to compare features say: more often than not they are meant to stay as they are."""
     named = f"{agree(len(layers), 'layer', 'layers')} {name_some([shorten(facts, layer) for layer in layers])}"
-    return (
+    told = (
         f"The variables belong to {named}{used}, held by the loss, which has no weights that Keras trains: it trains those of the "
-        "model's layers alone. A functional or sequential model takes no layer from an attribute either.",
-        "# where it is to stay as it is, say so of the layer, or net, that the loss holds:\nnet.trainable = False\n"
-        f"{OR}where it is to train: let a layer of the model hold it, and add the loss where that is called:\n"
+        "model's layers alone."
+    )
+    stay = "# where it is to stay as it is, say so of the layer, or net, that the loss holds:\nnet.trainable = False\n"
+    if not _is_functional(facts):
+        return told, f"{stay}{OR}where it is to train: let the model hold it, in its __init__():\nself.net = net"
+    return (
+        f"{told} A functional or sequential model takes no layer from an attribute either.",
+        f"{stay}{OR}where it is to train: let a layer of the model hold it, and add the loss where that is called:\n"
         "self.net = net  # in __init__()\n"
         "self.add_loss(loss(targets, outputs))  # in call(), with the targets as a further input",
     )
+
+
+def _is_functional(facts: Facts) -> bool:
+    root = facts.tree.root
+    return root is None or root.class_name in ("Functional", "Sequential")
 
 
 def _explain_operand(facts: Facts, still: list[int]) -> tuple[str, str]:

@@ -39,6 +39,10 @@ class MovedProbe:
         """As the probe's."""
         return self.probe.replayed(*self.origin.get((function, node), (function, node)))
 
+    def in_loss(self, function: str, node: str) -> bool:
+        """As the probe's."""
+        return self.probe.in_loss(*self.origin.get((function, node), (function, node)))
+
     def made_by_tape(self, function: str, node: str) -> Any:
         """As the probe's."""
         return self.probe.made_by_tape(*self.origin.get((function, node), (function, node)))

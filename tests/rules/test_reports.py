@@ -207,6 +207,29 @@ def perceived_inside() -> Any:
     return model
 
 
+class Own(keras.Model):
+    """A model with a call() of its own, which holds the net of its loss or not."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__(name="own_call")
+        self.out = layers.Dense(1, name="out")
+        if net is not None:
+            self.net = net
+
+    def call(self, inputs: Any) -> Any:
+        return self.out(inputs)
+
+
+def perceived_by_own(holds: bool, frozen: bool = False) -> Any:
+    loss = Features()
+    loss.net.trainable = not frozen
+    model = Own(loss.net if holds else None)
+    model(x)
+    model.compile("sgd", loss)
+    model.__dict__["aside"] = lambda: loss.net.trainable_variables
+    return model
+
+
 def gan(flag: bool) -> Any:
     """The discriminator has an optimizer of its own, and its flag is set back after the generator's step."""
     judge = keras.Sequential([keras.Input((4,)), layers.Dense(1, name="score")], name="judge")
@@ -307,6 +330,19 @@ def test_fault_is_told(name: str) -> None:
 @pytest.mark.parametrize("name", HEALTHY)
 def test_twin_is_silent(name: str) -> None:
     require_silent(HEALTHY[name])
+
+
+def test_net_of_a_loss_of_a_model_with_its_own_call() -> None:
+    said = ("held by the loss", "net.trainable = False", "let the model hold it, in its __init__():\nself.net = net")
+    case = Case(lambda: perceived_by_own(False), "INT105", said, ("functional or sequential",), Asked(extra=aside))
+    require_told(case)
+    require_silent(lambda: perceived_by_own(False, frozen=True))
+    require_silent(lambda: perceived_by_own(True, frozen=True))
+    outcome = ask(perceived_by_own(True), batches(), PLAIN)
+    assert outcome.faults == []
+    assert outcome.report is not None
+    assert outcome.report.ok
+    assert {row.updated for row in outcome.report.variables} == {"yes"}
 
 
 def test_net_of_a_loss_trains_where_a_layer_holds_it() -> None:

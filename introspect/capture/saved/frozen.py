@@ -28,6 +28,8 @@ class OpTable:
     ranks: tuple[tuple[int, ...], ...]
     replayed: frozenset[str] = frozenset()
     """Nodes that a functional model ran from its record."""
+    in_loss: frozenset[str] = frozenset()
+    """Nodes that the compiled loss made."""
 
 
 class FrozenProbe:
@@ -49,6 +51,10 @@ class FrozenProbe:
     def replayed(self, function: str, node: str) -> bool:
         """Whether a functional model ran the op from its record."""
         return function in self.tables and node in self.tables[function].replayed
+
+    def in_loss(self, function: str, node: str) -> bool:
+        """Whether the compiled loss made the op."""
+        return function in self.tables and node in self.tables[function].in_loss
 
     def made_by_tape(self, function: str, node: str) -> bool | None:
         """Whether a gradient tape made the op."""
@@ -84,12 +90,14 @@ def freeze_probe(probe: Probe | None) -> Probe | None:
 
 
 def freeze_graph(probe: LiveProbe, name: str, graph: Any, places: dict[Location, int]) -> OpTable:
-    nodes, locations, tape, ranks, replayed = [], [], [], [], set()
+    nodes, locations, tape, ranks = [], [], [], []
+    replayed, in_loss = set[str](), set[str]()
     for op in graph.get_operations():
-        location, made, again = probe.describe(op)
+        location, made, again, of_loss = probe.describe(op)
+        in_loss.update([op.name] if of_loss else [])
         nodes.append(op.name)
         replayed.update([op.name] if again else [])
         locations.append(UNKNOWN if location is None else places.setdefault(location, len(places)))
         tape.append(UNKNOWN if made is None else int(made))
         ranks.append(tuple(UNKNOWN if (rank := t.shape.rank) is None else rank for t in op.outputs))
-    return OpTable(tuple(nodes), tuple(locations), tuple(tape), tuple(ranks), frozenset(replayed))
+    return OpTable(tuple(nodes), tuple(locations), tuple(tape), tuple(ranks), frozenset(replayed), frozenset(in_loss))
