@@ -141,3 +141,21 @@ def test_a_loop_of_ones_own() -> None:
 
     with pytest.raises(StepError, match=r"step cannot be traced: .*is cut, by ArgMax \(test_cutoff.py:"):
         capture_function(step, (X, Y), model=model, optimizer=model.optimizer)
+
+
+def test_an_optimizer_that_is_given_nothing() -> None:
+    class Own(keras.Model):
+        def train_step(self, data: Any) -> Any:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(self(data[0]) ** 2)
+            weights = self.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            return {"loss": loss}
+
+    inputs = keras.layers.Input((3,))
+    model = Own(inputs, keras.layers.Dense(3)(inputs))
+    model.compile("sgd")
+    capture_model(model, (X, Y))
+    model.layers[-1].trainable = False
+    with pytest.raises(StepError, match="given no gradient at all: all that it trains is frozen"):
+        capture_model(model, (X, Y))

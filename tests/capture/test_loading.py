@@ -311,10 +311,15 @@ def test_batches(tmp_path: Path) -> None:
             load_batch(str(tmp_path / name))
 
 
-def test_a_layer_of_tf_keras_that_nobody_registered(tmp_path: Path) -> None:
+def test_a_layer_of_tf_keras_that_nobody_registers_here(tmp_path: Path) -> None:
+    @tf_keras.saving.register_keras_serializable("own")  # type: ignore[misc]
     class Scaled(tf_keras.layers.Dense):  # type: ignore[misc]
         pass
 
-    path = saved(tmp_path, dense(tf_keras, Scaled(4)), fit=False)
+    model = dense(tf_keras, Scaled(4))
+    model.compile("sgd", "mse")
+    path = saved(tmp_path, model, fit=False)
+    assert load_model_file(path).model.get_layer("hid") is not None
+    del tf_keras.saving.get_custom_objects()["own>Scaled"]
     with pytest.raises(LoadError, match=r"type `Scaled`; pass --custom-objects MODULE"):
         load_model_file(path)

@@ -210,6 +210,8 @@ def try_specs(
 
 OWN_FUNCTION = ("variables which have been deleted", "on a non-first call", "singleton tf.Variables")
 """What TensorFlow says where a tf.function meets an optimizer other than that of its first call."""
+NOTHING_GIVEN = "not enough values to unpack (expected 2, got 0)"
+"""What Keras 3 says where `apply_gradients` is given an empty list. Seen on Keras 3.13 to 3.15."""
 REDUCTION = re.compile(r"Invalid reduction dimension \S+ for input with 0 dimensions")
 
 
@@ -226,6 +228,8 @@ def advise(error: Exception, given: bool, several: bool = False) -> str:
         )
     if any(text in str(error) for text in OWN_FUNCTION):
         hint = "take @tf.function from the step, which Keras compiles itself, or make that function anew for a new optimizer"
+    elif NOTHING_GIVEN in str(error):
+        hint = "an optimizer is given no gradient at all: all that it trains is frozen, or given as an empty list; leave it out then"
     elif "SymbolicTensor" in str(error) or "numpy()" in str(error):
         hint = (
             "the step needs values of tensors in Python, which no graph holds: keep float() and numpy() out of it, or "
