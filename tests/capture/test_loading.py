@@ -316,6 +316,7 @@ def test_a_layer_of_tf_keras_that_nobody_registers_here(tmp_path: Path) -> None:
     class Scaled(tf_keras.layers.Dense):  # type: ignore[misc]
         pass
 
+    Scaled.__module__ = "__main__"  # as in a script
     model = dense(tf_keras, Scaled(4))
     model.compile("sgd", "mse")
     path = saved(tmp_path, model, fit=False)
