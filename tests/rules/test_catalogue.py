@@ -33,6 +33,7 @@ GIVEN = {
     "INT401": "container-flag-differs",
     "INT402": "misspelt-flag",
     "INT403": "statistics-of-frozen-weights",
+    "INT404": "nothing-trains",
     "INT501": "learning-rate-zero",
     "INT502": "gradient-zero",
     "INT503": "update-not-resolved",
