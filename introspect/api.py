@@ -153,7 +153,15 @@ def inspect_target(
     Raises:
         IntrospectError: the target could not be loaded or analysed.
     """
-    from introspect.capture import capture_model, is_capture, load_batch, load_factory, load_model_file, read_capture
+    from introspect.capture import (
+        call_once,
+        capture_model,
+        is_capture,
+        load_batch,
+        load_factory,
+        load_model_file,
+        read_capture,
+    )
 
     rules = choose_rules(select, ignore)
     if os.path.isfile(target) and is_capture(target):
@@ -163,6 +171,7 @@ def inspect_target(
     if is_factory(target):
         model, own = load_factory(target)
         data = own if data is None else data
+        call_once(model, data, target)
     else:
         loaded = load_model_file(
             target,

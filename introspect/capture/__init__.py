@@ -1,6 +1,6 @@
 """The only folder that touches TensorFlow and Keras; everything it hands on is a plain `Capture`."""
 
-from introspect.capture.files.loading import LoadedModel, load_batch, load_factory, load_model_file
+from introspect.capture.files.loading import LoadedModel, call_once, load_batch, load_factory, load_model_file
 from introspect.capture.function import capture_function
 from introspect.capture.model import capture_model
 from introspect.capture.record import Capture
@@ -12,6 +12,7 @@ __all__ = [
     "Capture",
     "LoadedModel",
     "Twin",
+    "call_once",
     "capture_function",
     "capture_model",
     "freeze",
