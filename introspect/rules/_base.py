@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from introspect.records import Certainty, Finding, Severity
+from introspect.records import Certainty, EvidenceStep, Finding, Severity
 
 if TYPE_CHECKING:
     from introspect.facts import Facts
@@ -33,3 +33,29 @@ class Rule:
     def summary(self) -> str:
         """The first line of the documentation."""
         return self.doc.strip().splitlines()[0]
+
+    def finding(
+        self,
+        *,
+        variables: tuple[str, ...],
+        layers: tuple[str, ...],
+        message: str,
+        cause: str,
+        fix: str,
+        evidence: tuple[EvidenceStep, ...] = (),
+        severity: Severity | None = None,
+        certainty: Certainty | None = None,
+    ) -> Finding:
+        """A finding of this rule; of the rule's own severity and certainty where none are given."""
+        return Finding(
+            rule=self.id,
+            name=self.name,
+            severity=severity or self.severity,
+            certainty=certainty or self.certainty,
+            variables=variables,
+            layers=layers,
+            message=message,
+            cause=cause,
+            fix=fix,
+            evidence=evidence,
+        )

@@ -39,11 +39,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     variables = facts.capture.variables
     targets, number = [end.target for end in wrong], len(wrong)
     paths = facts.paths_of(targets)
-    yield Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="warning",
-        certainty="proven",
+    yield RULE.finding(
         variables=paths,
         layers=facts.layers_of(targets),
         message=(

@@ -101,11 +101,7 @@ def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int],
     number = len(indices)
     what = "trainable variable" if trainable else "frozen variable"
     done = agree(number, "is written", "are written") if kind in MAY_STAY else agree(number, "changes", "change")
-    return Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="proven",
+    return RULE.finding(
         variables=paths,
         layers=layers,
         message=(

@@ -97,11 +97,7 @@ def _report(facts: Facts, path: str, indices: list[int], trains: bool) -> Findin
             + (f"\n# that is handed down to all below it, so freeze again:\n{frozen}\n" if frozen else "\n")
             + anew
         )
-    return Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="proven",
+    return RULE.finding(
         variables=paths,
         layers=(path,),
         message=f"{message}: {name_some(paths)}.",

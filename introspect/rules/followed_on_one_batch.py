@@ -36,11 +36,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     batch = "a batch of the data given" if followed.batch == "given" else "a made-up batch"
     loop = facts.current is not None and is_own_loop(facts.current)
     eagerly, call = ("A step that runs eagerly", "step, args=(x, y)") if loop else ("run_eagerly", "model, data=(x, y)")
-    yield Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="proven",
+    yield RULE.finding(
         variables=(),
         layers=(),
         message=f"The step asks Python for values of tensors, so it was followed on {batch}.",

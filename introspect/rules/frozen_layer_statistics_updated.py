@@ -86,11 +86,7 @@ def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -
     which = bare_layers(facts, moved)
     several = are_several(which)
     cause, fix = _explain(facts, current, moved, kind)
-    return Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="error",
-        certainty="proven",
+    return RULE.finding(
         variables=paths,
         layers=facts.layers_of(moved),
         message=(

@@ -98,11 +98,7 @@ def _is_assigned(facts: Facts, current: TraceEvidence, index: int) -> bool:
 def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -> Finding:
     paths, number = facts.paths_of(indices), len(indices)
     how = _HOW[kind].format(them=agree(number, "it", "them"))
-    return Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="error",
-        certainty="proven",
+    return RULE.finding(
         variables=paths,
         layers=facts.layers_of(indices),
         message=(

@@ -39,11 +39,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     indices = [spread.index for spread in spreads]
     number = len(indices)
-    yield Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="proven",
+    yield RULE.finding(
         variables=facts.paths_of(indices),
         layers=facts.layers_of(indices),
         message=(

@@ -37,11 +37,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     indices = [one.index for one in found]
     paths = facts.paths_of(indices)
     skipped = all(_skips(facts, one) for one in found)
-    yield Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="proven",
+    yield RULE.finding(
         variables=paths,
         layers=facts.layers_of(indices),
         message=(

@@ -42,11 +42,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     indices, asked = list(mixed), facts.capture.asked
     number, optimizer = len(indices), "optimizer" if is_own_loop(current) else "self.optimizer"
     places = asked.places[:1] if asked is not None else ()
-    yield Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="proven",
+    yield RULE.finding(
         variables=facts.paths_of(indices),
         layers=facts.layers_of(indices),
         message=(

@@ -42,11 +42,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         cause += (
             f" The optimizer moves {count(len(moved), 'of them')} all the same, by decay or by what its slots hold."
         )
-    yield Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="proven",
+    yield RULE.finding(
         variables=paths,
         layers=facts.layers_of(indices),
         message=(

@@ -38,11 +38,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     if current is None or not clusters:
         return
     whole = facts.capture.model.jit_compile
-    yield Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="likely",
+    yield RULE.finding(
         variables=(),
         layers=(),
         message=f"XLA compiles {'the step' if whole else 'a part of the step'}: {count(len(clusters), 'cluster')}.",

@@ -52,11 +52,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _report(facts: Facts, optimizer: CapturedOptimizer, still: Sequence[int], reason: str) -> Finding:
     paths = facts.paths_of(still)
     number = len(still)
-    return Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="proven",
+    return RULE.finding(
         variables=paths,
         layers=facts.layers_of(still),
         message=(

@@ -46,11 +46,7 @@ def _say_how(facts: Facts) -> str:
 
 
 def _report(message: str, cause: str, fix: str) -> Finding:
-    return Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="proven",
+    return RULE.finding(
         variables=(),
         layers=(),
         message=message,

@@ -33,11 +33,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         layer = facts.tree.by_path.get(path)
         if layer is not None and layer.trainable == value:
             continue  # what was typed is so
-        yield Finding(
-            rule=RULE.id,
-            name=RULE.name,
-            severity="info",
-            certainty="likely",
+        yield RULE.finding(
             variables=facts.paths_of(facts.indices_below(path)),
             layers=(path,),
             message=f"Layer {shorten(facts, path)} has an attribute {attribute!r} = {value}, which Keras does not read.",

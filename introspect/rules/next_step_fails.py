@@ -75,11 +75,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     own_loop = facts.current is not None and is_own_loop(facts.current)
     fix = _FIXES[failure.kind].replace("{keras}", facts.capture.model.keras)
-    yield Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="error",
-        certainty="proven",
+    yield RULE.finding(
         variables=facts.paths_of(failure.variables),
         layers=facts.layers_of(failure.variables),
         message=f"The next {'call of the step' if own_loop else 'fit'} raises {_tell_when(failure)}: {failure.message.rstrip('.')}.",

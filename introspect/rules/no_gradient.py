@@ -86,10 +86,7 @@ def _key(facts: Facts, index: int) -> tuple[object, ...]:
 def _report(facts: Facts, current: TraceEvidence, indices: list[int], way: Way) -> Finding:
     paths, number = facts.paths_of(indices), len(indices)
     cause, fix = _explain(facts, current, way, indices)
-    return Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="warning",
+    return RULE.finding(
         certainty="likely" if _is_unsure(facts, current, way) else "proven",
         variables=paths,
         layers=facts.layers_of(indices),

@@ -45,11 +45,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     number = len(weights)
     whole = f"all {count(number, 'weight')}" if number > 1 else "the one weight"
-    yield Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="proven",
+    yield RULE.finding(
         variables=facts.paths_of(weights),
         layers=facts.layers_of(weights),
         message=f"The step trains nothing: {whole} of the model {agree(number, 'is', 'are')} frozen.",

@@ -46,11 +46,7 @@ def _report(facts: Facts, failure: StepFailure, first: bool) -> Finding:
     paths = facts.paths_of(failure.variables)
     own_loop = facts.current is not None and is_own_loop(facts.current)
     step = "call of the step" if own_loop else "fit"
-    return Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="error",
-        certainty="proven",
+    return RULE.finding(
         variables=paths,
         layers=facts.layers_of(failure.variables),
         message=(

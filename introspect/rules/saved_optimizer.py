@@ -38,11 +38,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     trained = list(saved.trained or ())
     if trained and set(trained) == set(wanted):
         return  # the state is that of these flags; it is the loader that built another optimizer (Keras 3's .h5)
-    yield Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="proven",
+    yield RULE.finding(
         variables=tuple(
             path for path in (*wanted, *trained) if saved.trained and (path in wanted) != (path in trained)
         ),

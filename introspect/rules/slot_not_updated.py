@@ -43,11 +43,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     variables = list(dict.fromkeys(slot.variable for slot in still))
     paths = facts.paths_of(variables)
-    yield Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="proven",
+    yield RULE.finding(
         variables=paths,
         layers=facts.layers_of(variables),
         message=(

@@ -38,11 +38,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     indices = list(dict.fromkeys(index for index, _, _ in found))
     paths, number = facts.paths_of(indices), len(found)
-    yield Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="proven",
+    yield RULE.finding(
         variables=paths,
         layers=facts.layers_of(indices),
         message=(

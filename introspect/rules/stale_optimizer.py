@@ -85,11 +85,7 @@ def _report(current: TraceEvidence, mine: CapturedOptimizer, kept: str | None) -
         )
     else:
         cause, fix = explain_kept(kept, "model was compiled with this one"), mend_kept(kept)
-    return Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="error",
-        certainty="proven",
+    return RULE.finding(
         variables=(),
         layers=(),
         message=f"The step goes on with an older optimizer: it does not use model.optimizer ({mine.class_name} {mine.name!r}).",

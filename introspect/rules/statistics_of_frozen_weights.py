@@ -47,11 +47,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         layer = facts.tree.by_path.get(path)
         if frozen.get(path) and layer is not None and layer.trainable:
             paths = facts.paths_of(indices)
-            yield Finding(
-                rule=RULE.id,
-                name=RULE.name,
-                severity="info",
-                certainty="proven",
+            yield RULE.finding(
                 variables=paths,
                 layers=(path,),
                 message=(

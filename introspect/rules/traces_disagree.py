@@ -58,11 +58,8 @@ def _report(facts: Facts, current: TraceEvidence, others: list[TraceEvidence], d
     wrong_now = any(current.updates(i) != facts.capture.variables[i].expected for i in differ)
     severity: Severity = "info" if facts.capture.data_given and not wrong_now else "warning"
     paths = facts.paths_of(differ)
-    return Finding(
-        rule=RULE.id,
-        name=RULE.name,
+    return RULE.finding(
         severity=severity,
-        certainty="proven",
         variables=paths,
         layers=facts.layers_of(differ),
         message=(

@@ -78,10 +78,7 @@ def _report(facts: Facts, current: TraceEvidence, left_out: list[int], cause: st
     unsure = facts.capture.model.custom_train_step or facts.own_optimizer(left_out) is not None
     own = unsure and facts.capture.anew is None
     kept = name_kept_tape(current, left_out)
-    return Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="error",
+    return RULE.finding(
         certainty="proven" if certain and not own else "likely",
         variables=paths,
         layers=facts.layers_of(left_out),

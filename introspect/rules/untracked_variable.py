@@ -79,11 +79,8 @@ def _report_still(facts: Facts, current: TraceEvidence, still: list[int]) -> Fin
     cause, fix = _explain(facts, current, still)
     if facts.lists_untracked(still):
         cause = f"{cause} {explain_lists(facts, still, held=False)}"
-    return Finding(
-        rule=RULE.id,
-        name=RULE.name,
+    return RULE.finding(
         severity=severity,
-        certainty="proven",
         variables=paths,
         layers=(),
         message=(
@@ -259,11 +256,7 @@ def write_held(names: Sequence[str], does: str) -> str:
 
 def _report_trained(facts: Facts, current: TraceEvidence, trained: list[int]) -> Finding:
     paths, number = facts.paths_of(trained), len(trained)
-    return Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="warning",
-        certainty="proven",
+    return RULE.finding(
         variables=paths,
         layers=(),
         message=(
@@ -281,11 +274,8 @@ def _report_trained(facts: Facts, current: TraceEvidence, trained: list[int]) ->
 def _report_listed(facts: Facts, listed: list[int]) -> Finding:
     paths, number = facts.paths_of(listed), len(listed)
     it = agree(number, "it", "them")
-    return Finding(
-        rule=RULE.id,
-        name=RULE.name,
+    return RULE.finding(
         severity="info",
-        certainty="proven",
         variables=paths,
         layers=(),
         message=f"The step trains {count(number, 'variable')} that the model does not track: {name_some(paths)}.",

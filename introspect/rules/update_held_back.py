@@ -35,11 +35,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     for optimizer, group in by_optimizer(select(facts, "held back")):
         indices = [one.index for one in group]
         paths, number = facts.paths_of(indices), len(indices)
-        yield Finding(
-            rule=RULE.id,
-            name=RULE.name,
-            severity="info",
-            certainty="proven",
+        yield RULE.finding(
             variables=paths,
             layers=facts.layers_of(indices),
             message=(

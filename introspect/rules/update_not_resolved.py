@@ -38,11 +38,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     indices = [one.index for one in found]
     paths, number = facts.paths_of(indices), len(indices)
     dtypes = sorted({facts.capture.variables[index].dtype for index in indices})
-    yield Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="proven",
+    yield RULE.finding(
         variables=paths,
         layers=facts.layers_of(indices),
         message=(

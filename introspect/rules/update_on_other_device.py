@@ -40,11 +40,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     paths, number = facts.paths_of(indices), len(indices)
     crossing = count_bytes(facts, indices)
     devices = join([shorten_device(d) for d in dict.fromkeys(d for spread in found for d in spread.devices)])
-    yield Finding(
-        rule=RULE.id,
-        name=RULE.name,
-        severity="info",
-        certainty="proven",
+    yield RULE.finding(
         variables=paths,
         layers=facts.layers_of(indices),
         message=(
