@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from introspect.evidence.resources import Place
 from introspect.evidence.scan import GRADIENT, TO_BACKWARD
 from introspect.graph.ops import PYTHON_OPS
 from introspect.graph.walk import select_nodes
 from introspect.records import GradientKind
 
-BY_ROWS = ("ResourceScatter", "ResourceSparseApply", "UnsortedSegmentSum")
-"""Beginnings of the op types in which IndexedSlices end."""
-
 if TYPE_CHECKING:
     from introspect.evidence.collect import TraceEvidence
+
+BY_ROWS = ("ResourceScatter", "ResourceSparseApply", "UnsortedSegmentSum")
+"""Beginnings of the op types in which IndexedSlices end."""
 
 
 def find_gradient(evidence: TraceEvidence, variable: int) -> tuple[GradientKind, str | None]:
@@ -74,9 +72,8 @@ def _ends_slices(evidence: TraceEvidence, node: int) -> bool:
 def find_fed(evidence: TraceEvidence) -> frozenset[int]:
     """Ops in which IndexedSlices end, and those of the update behind them, through the slots: no fewer than `walk_update` meets."""
     edges, accesses = evidence.edges, evidence.resources.accesses
-    codes = {code for code, name in enumerate(evidence.flow.op_types) if name.startswith(BY_ROWS)}
-    nodes = np.flatnonzero(np.isin(evidence.flow.op, list(codes))).tolist() if codes else []
-    queue = [node for node in nodes if _ends_slices(evidence, node)]
+    nodes = select_nodes(evidence.flow, {name for name in evidence.flow.op_types if name.startswith(BY_ROWS)})
+    queue = [node for node in nodes.tolist() if _ends_slices(evidence, node)]
     seen = set(queue)
     users = _list_users(evidence) if queue else {}
     while queue:

@@ -12,41 +12,32 @@ from introspect.rules.untracked_variable import list_untracked
 def is_doubtful(facts: Facts) -> bool:
     """Whether an older trace does otherwise than the flags say, and code of the user's may be why as well as their age."""
     current = facts.current
-    own = facts.capture.model.custom_train_step or facts.capture.sets_flags
     if current is None:
         return False
     if facts.flags_of_compile and doubts_calls(facts):
         return True
+    own = facts.capture.model.custom_train_step or facts.capture.sets_flags
     if current.trace.source != "compiled" or (facts.flags_of_compile and not own):
         return False
-    left_out = (index for index in facts.left_out if not facts.step_flags([index], frozen=False))
     if any(facts.is_unsure_of_loss(index) for index in list_untracked(facts, current)):
         return True
+    left_out = (index for index in facts.left_out if not facts.step_flags([index], frozen=False))
     if any(own or facts.own_optimizer([index]) is not None for index in left_out):
         return True
-    return any(
-        _is_doubtful(facts, current, index)
-        for index, variable, row in facts.pairs
-        if variable.role == "model" and not row.expected
-    )
+    trained = (index for index in _list_frozen(facts) if current.updates(index))
+    return (own and any(not facts.step_flags([index], frozen=True) for index in trained)) or doubts_calls(facts)
 
 
 def doubts_calls(facts: Facts) -> bool:
     """Whether the call of a layer changes what is frozen, which may not ask a flag at all."""
     current = facts.current
     return current is not None and any(
-        _is_changed(facts, current, index)
-        for index, variable, row in facts.pairs
-        if variable.role == "model" and not row.expected and not current.updates(index)
+        _is_changed(facts, current, index) for index in _list_frozen(facts) if not current.updates(index)
     )
 
 
-def _is_doubtful(facts: Facts, current: TraceEvidence, index: int) -> bool:
-    """The same of one frozen variable: who trains it, or which layer changes it."""
-    if current.updates(index):
-        own = facts.capture.model.custom_train_step or facts.capture.sets_flags
-        return own and not facts.step_flags([index], frozen=True)
-    return _is_changed(facts, current, index)
+def _list_frozen(facts: Facts) -> list[int]:
+    return [index for index, variable, row in facts.pairs if variable.role == "model" and not row.expected]
 
 
 def _is_changed(facts: Facts, current: TraceEvidence, index: int) -> bool:

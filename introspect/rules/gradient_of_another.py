@@ -29,9 +29,7 @@ from introspect.rules._base import Rule
 from introspect.rules._code import is_own_loop
 from introspect.rules._groups import of_layers
 from introspect.rules._steps import write_steps
-from introspect.rules._wording import agree, count, join
-
-MOST_PAIRS = 3
+from introspect.rules._wording import agree, count, join, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -68,11 +66,10 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _tell_pairs(facts: Facts) -> str:
     """ "a/kernel with that of b/kernel and 3 more"."""
     told = []
-    for index, givers in list(facts.mixed.items())[:MOST_PAIRS]:
+    for index, givers in facts.mixed.items():
         names = facts.paths_of(sorted(givers))
         told.append(f"{facts.paths_of([index])[0]} with {agree(len(names), 'that', 'those')} of {join(names[:2])}")
-    left = len(facts.mixed) - len(told)
-    return join([*told, f"{left} more"] if left > 0 else told)
+    return name_some(told)
 
 
 RULE = Rule("INT302", "gradient-of-another", "info", "proven", __doc__ or "", check)

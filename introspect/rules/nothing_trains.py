@@ -30,9 +30,7 @@ from introspect.rules._base import Rule
 from introspect.rules._code import is_own_loop, write_anew
 from introspect.rules._groups import shorten
 from introspect.rules._stale import show_origin
-from introspect.rules._wording import agree, count, join
-
-MOST_NAMED = 3
+from introspect.rules._wording import agree, count, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -66,10 +64,8 @@ def _tell_flags(facts: Facts, weights: list[int]) -> str:
     chosen = set(weights)
     deciders = dict.fromkeys(row.decided_by for index, _, row in facts.pairs if index in chosen and row.decided_by)
     root = facts.tree.root.path if facts.tree.root is not None else None
-    named = ["the model" if path == root else shorten(facts, path) for path in deciders][:MOST_NAMED]
-    more = len(deciders) - len(named)
-    whose = join([*named, f"{more} more"] if more else named)
-    flags = f"{agree(len(deciders), 'flag', 'flags')} of {whose}"
+    named = name_some(["the model" if path == root else shorten(facts, path) for path in deciders])
+    flags = f"{agree(len(deciders), 'flag', 'flags')} of {named}"
     if facts.flags_of_compile:
         return f"The {flags} did not let them train when the model was compiled."
     return (

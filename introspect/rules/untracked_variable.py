@@ -44,11 +44,9 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     trained: list[int] = []
     listed: list[int] = []
-    for index, variable, row in facts.pairs:
-        if variable.role != "untracked" or not (row.trainable and row.expected):
-            continue
+    for index in _list_meant(facts):
         if current.updates(index):
-            (listed if variable.asked else trained).append(index)
+            (listed if facts.capture.variables[index].asked else trained).append(index)
     still = [index for index in list_untracked(facts, current) if facts.may_reach_loss(index)]
     if still:
         yield _report_still(facts, current, still)
@@ -62,10 +60,14 @@ def list_untracked(facts: Facts, current: TraceEvidence) -> list[int]:
     """Variables that were made to train, that the forward pass reads and the model does not track, and that stand still."""
     return [
         index
-        for index, variable, row in facts.pairs
-        if variable.role == "untracked" and row.trainable and row.expected and not current.updates(index)
-        if index in current.forward and not facts.moves_otherwise(current, index)
+        for index in _list_meant(facts)
+        if index in current.forward and not current.updates(index) and not facts.moves_otherwise(current, index)
     ]
+
+
+def _list_meant(facts: Facts) -> list[int]:
+    """Variables that were made to train and that the model does not track."""
+    return [i for i, variable, row in facts.pairs if variable.role == "untracked" and row.trainable and row.expected]
 
 
 def _trains_by_design(facts: Facts, current: TraceEvidence) -> bool:
