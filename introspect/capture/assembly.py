@@ -22,7 +22,7 @@ from introspect.capture.trace.compiling import find_refusal
 from introspect.capture.trace.datafunctions import list_fed
 from introspect.capture.trace.overwritten import find_eager_error
 from introspect.capture.trace.tapes import Question, read_questions
-from introspect.capture.trace.traces import LiveTrace, freeze_trace
+from introspect.capture.trace.traces import LiveTrace, freeze_trace, number_first
 from introspect.capture.trace.unknown import Unknown
 from introspect.capture.variables import VariableTable, bind_captures
 from introspect.records import ModelSummary, Source
@@ -79,6 +79,15 @@ class Reading:
     """What the current trace asked gradient tapes, where introspect made it."""
     observe: Observer | None = None
     """Adds to the capture what only the live step can tell."""
+
+    def enter(self, concrete: Any | None, caller: str, jit: bool = False) -> None:
+        """Make a trace of introspect's the current one; where there is none, the last that exists."""
+        if concrete is None:
+            self.current = self.lives[-1].concrete
+            return
+        source: Source = "eager" if self.source == "eager" else "traced"
+        self.lives.append(LiveTrace(concrete, caller, source, jit, number_first([concrete, *self.kept])))
+        self.current = concrete
 
 
 Observer = Callable[[Reading, VariableTable, Capture], Capture]

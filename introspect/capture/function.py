@@ -11,10 +11,10 @@ from typing import Any
 from introspect.capture.assembly import Observer, Reading, assemble, pair_optimizers
 from introspect.capture.frames import explain_error, locate_error
 from introspect.capture.framework import KerasName, name_keras, require_backend
-from introspect.capture.record import Capture, StepFailure
+from introspect.capture.record import Capture, Followed, StepFailure
 from introspect.capture.slots import open_optimizer
 from introspect.capture.trace.current import look_up
-from introspect.capture.trace.cutoff import ADVICE, NO_GRADIENTS, name_cutoff
+from introspect.capture.trace.cutoff import name_cutoff, tell_no_gradients
 from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.followed import follow_function
 from introspect.capture.trace.guard import preserve
@@ -22,7 +22,7 @@ from introspect.capture.trace.isolation import list_built
 from introspect.capture.trace.snapshot import take_snapshot
 from introspect.capture.trace.step import is_function, trace_number
 from introspect.capture.trace.tapes import note_questions
-from introspect.capture.trace.traces import LiveTrace, list_live, number_graph
+from introspect.capture.trace.traces import LiveTrace, list_live
 from introspect.capture.trace.tracing import is_distributed
 from introspect.capture.trace.twin import forget_built
 from introspect.capture.trace.unknown import Unknown, find_unknown, read_known
@@ -139,26 +139,20 @@ def trace_function(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: d
         concrete = trace_or_follow(reading, step, args, kwargs)
     except Exception as error:
         concrete = trace_otherwise(reading, step, args, kwargs, error)
-    if concrete is None:
-        reading.current = reading.lives[-1].concrete
-        return
-    source = "eager" if reading.source == "eager" else "traced"
-    begun = min(number_graph(function.graph) for function in (concrete, *reading.kept))
-    reading.lives.append(LiveTrace(concrete, name_function(step), source, begun=begun))  # type: ignore[arg-type]
-    reading.current = concrete
+    reading.enter(concrete, name_function(step))
 
 
 def trace_or_follow(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The trace of the function; where it runs eagerly and Python asks for values, along the way of these arguments."""
+    if reading.source != "eager":
+        return trace_copy(step, args, kwargs)
     snapshot = take_snapshot([unwrap_function(step), args, kwargs])
     try:
         return trace_copy(step, args, kwargs)
     except Exception:
-        if reading.source != "eager":
-            raise
-    snapshot.restore()
-    concrete, followed = follow_function(unwrap_function(step), args, kwargs)
-    reading.followed = followed if followed.asked else None
+        snapshot.restore()
+    concrete, asked = follow_function(unwrap_function(step), args, kwargs)
+    reading.followed = Followed("given", asked) if asked else None
     return concrete
 
 
@@ -177,10 +171,8 @@ def trace_otherwise(
         built, lambda: trace_or_follow(reading, step, args, kwargs), trained, str(error)
     )
     if concrete is None and not reading.lives:
-        none = NO_GRADIENTS in str(error)
-        told = f"{type(error).__name__}: {NO_GRADIENTS}" if none else explain_error(error)
-        hint = ADVICE if none else "mend the step or its arguments"
-        raise StepError(f"{name_function(step)} cannot be traced: {told}; {hint}") from error
+        told = tell_no_gradients(error) or f"{explain_error(error)}; mend the step or its arguments"
+        raise StepError(f"{name_function(step)} cannot be traced: {told}") from error
     kind = "retrace" if concrete is None else "unknown-variable"
     reading.failure = StepFailure(kind, explain_error(error), location=locate_error(error))  # type: ignore[arg-type]
     return concrete

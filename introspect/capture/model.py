@@ -20,13 +20,13 @@ from introspect.capture.trace.inputs import read_spec
 from introspect.capture.trace.isolation import Attempt, Feed, trace_isolated
 from introspect.capture.trace.step import StepFunctions, add_inner, find_functions, list_traces
 from introspect.capture.trace.tapes import note_questions
-from introspect.capture.trace.traces import LiveTrace, number_graph
+from introspect.capture.trace.traces import LiveTrace
 from introspect.capture.trace.tracing import enter_strategy, has_custom_step, make_iterator
 from introspect.capture.trace.workers import retype_iterator, uses_coordinator
 from introspect.capture.untracked import list_optimizers, read_books
 from introspect.capture.variables import is_variable, read_number
 from introspect.errors import NotBuiltError, NotCompiledError
-from introspect.records import ModelSummary, Source
+from introspect.records import ModelSummary
 
 
 def capture_model(
@@ -76,8 +76,8 @@ def capture_model(
         started = time.perf_counter()
         noted = note_questions()
         with keep_flags(model, keras), record_apart() as reading.step_flags, noted as asked, name_cutoff(asked):
-            reading.questions = asked
             attempt = trace_isolated(model, keras, spec, bool(reading.lives), batch_size, eager)
+        reading.questions = asked
         enter_attempt(reading, attempt)
         reading.timings.append(("trace", time.perf_counter() - started))
         return replace(assemble(reading), saved=saved)
@@ -124,13 +124,7 @@ def enter_attempt(reading: Reading, attempt: Attempt) -> None:
     reading.warnings += () if attempt.warning is None else (attempt.warning,)
     copies = {id(real): copy for real, copy in attempt.twin.optimizers}
     reading.optimizers = [replace(s, copy=copies.get(id(s.real), s.copy)) for s in reading.optimizers]
-    if attempt.concrete is None:
-        reading.current = reading.lives[-1].concrete
-        return
-    source: Source = "eager" if reading.source == "eager" else "traced"
-    begun = min(number_graph(concrete.graph) for concrete in (attempt.concrete, *reading.kept))
-    reading.lives.append(LiveTrace(attempt.concrete, "fit", source, uses_xla(reading.model), begun))
-    reading.current = attempt.concrete
+    reading.enter(attempt.concrete, "fit", uses_xla(reading.model))
 
 
 def require_compiled(model: Any, keras: KerasName) -> None:

@@ -30,9 +30,10 @@ def _find_ports(evidence: TraceEvidence, value: TapeValue) -> list[int]:
     flow, edges, ports = evidence.flow, evidence.edges, list[int]()
     for number, frame in enumerate(flow.frames):
         body = flow.bodies[frame.body]
-        if body.name != value.function or value.node not in body.names:
+        place = body.names.find(value.node) if body.name == value.function else -1
+        if place < 0:
             continue
-        local = np.flatnonzero(np.asarray(body.source) == list(body.names).index(value.node))
+        local = np.flatnonzero(body.source == place)
         for node in np.flatnonzero((flow.frame == number) & np.isin(flow.local, local)).tolist():
             made = [port for port in edges.outputs[node] if flow.port_index[port] == value.output]
             ports += made or edges.inputs[node]

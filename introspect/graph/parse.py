@@ -38,6 +38,11 @@ class NodeNames:
         yield from self._first
         yield from self._texts.take(slice(len(self._first), None))
 
+    def find(self, name: str) -> int:
+        """The place of a name; -1 where no node has it."""
+        places = np.flatnonzero(self.begin_with((name,))).tolist()
+        return next((place for place in places if self[place] == name), -1)
+
     def pick(self, places: Ints) -> list[str]:
         """Names of several."""
         found = list(self._texts.take(places))

@@ -73,6 +73,7 @@ class NodeTable:
         messages, names: [rows], each NodeDef and its name.
         op: int32 [rows], index into `op_types`.
         counts: int32 [rows], how many references each has.
+        known: what references may name.
         references: theirs, then what each function returns.
         returns: int32 [functions + 1], where those of each function begin.
         missing: by function, a reference to what it does not have.
@@ -96,9 +97,9 @@ class NodeTable:
         self.returns = inputs[rows + many :] - (last - first)
         read = np.concatenate([np.arange(first), np.arange(last, len(heads.inputs))])
         lengths = np.concatenate([np.diff(inputs[self.start]), back])
-        self._read_references(heads.inputs.take(read), np.repeat(np.tile(np.arange(many, dtype=np.int32), 2), lengths))
+        self._resolve(heads.inputs.take(read), np.repeat(np.tile(np.arange(many, dtype=np.int32), 2), lengths))
 
-    def _read_references(self, texts: Texts, function: Ints) -> None:
+    def _resolve(self, texts: Texts, function: Ints) -> None:
         self.references = _read_references(self.known, texts, function)
         wrong = np.flatnonzero(self.references.name < 0)
         self.missing = dict(zip(function[wrong].tolist(), texts.take(wrong), strict=True))

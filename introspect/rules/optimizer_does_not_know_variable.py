@@ -101,8 +101,8 @@ def _explain(facts: Facts, failure: StepFailure) -> str:
     told = facts.tell_flag_history(failure.variables, frozen=False)
     return (
         f"An optimizer takes no new variables once it is built, and this one was built before {when} by an earlier "
-        "training, of this model or of one that shares layer and optimizer with it, or by load_model; compiling again with the same instance does not change that."
-        + (f" {told}" if told else "")
+        "training, of this model or of one that shares layer and optimizer with it, or by load_model; compiling again with "
+        "the same instance does not change that." + (f" {told}" if told else "")
     )
 
 

@@ -23,6 +23,11 @@ OF_SHAPE = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"
 MOST_NAMED = 3
 
 
+def tell_no_gradients(error: Exception) -> str:
+    """What an error says and what to do, where it says that no variable gets a gradient; "" of any other."""
+    return f"{type(error).__name__}: {NO_GRADIENTS}; {ADVICE}" if NO_GRADIENTS in str(error) else ""
+
+
 @contextmanager
 def name_cutoff(questions: Sequence[Question]) -> Iterator[None]:
     """Tell a StepError of a step without gradients by the op that cuts them, where the forward pass shows it.

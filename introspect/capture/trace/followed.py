@@ -16,7 +16,6 @@ from typing import Any
 from introspect.capture.measurement.instrument import SILENCED
 from introspect.capture.measurement.shadow import Library, call_by_name, copy_variable, find_obstacle, unique_suffix
 from introspect.capture.measurement.taps import name_in_function
-from introspect.capture.record import Followed
 from introspect.capture.trace.eagerness import belongs, find_caller, is_own, questions, reply_eagerly
 from introspect.capture.trace.tracing import enter_fit
 from introspect.capture.trace.twin import Twin
@@ -58,10 +57,12 @@ def follow_step(twin: Twin, batch: Any, switched: bool) -> tuple[Any, tuple[Loca
 
         spec = tf.nest.map_structure(tf.type_spec_from_value, batch)
         concrete = tf.function(step, autograph=False).get_concrete_function(spec)
-    return concrete, tuple(dict.fromkeys(place for place in answers.asked if place is not None))
+    return concrete, answers.places
 
 
-def follow_function(step: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Followed]:
+def follow_function(
+    step: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, tuple[Location, ...]]:
     """The same of a function of the user's own, on the tensors and arrays among its arguments.
 
     Raises:
@@ -87,7 +88,7 @@ def follow_function(step: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
 
     with answers.given(), questions(reply_eagerly(lambda: answers.graph)):
         concrete = tf.function(run, autograph=False).get_concrete_function(*batch)
-    return concrete, Followed("given", tuple(dict.fromkeys(place for place in answers.asked if place is not None)))
+    return concrete, answers.places
 
 
 @contextmanager
@@ -110,6 +111,11 @@ class Answers:
         self.asked: list[Location | None] = []
         self.graph: Any = None
         self._fed: dict[str, Any] = {}
+
+    @property
+    def places(self) -> tuple[Location, ...]:
+        """The user's lines that asked, each once."""
+        return tuple(dict.fromkeys(place for place in self.asked if place is not None))
 
     def begin(self, placeholders: list[Any]) -> None:
         """A trace begins, of which these are the arguments."""

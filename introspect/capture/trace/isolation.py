@@ -12,7 +12,7 @@ from introspect.capture.framework import KerasName, name_keras, name_strategy
 from introspect.capture.record import Followed, StepFailure
 from introspect.capture.slots import find_optimizers, is_built, is_optimizer
 from introspect.capture.trace.batch import invent_batch, take_batch
-from introspect.capture.trace.cutoff import ADVICE, NO_GRADIENTS
+from introspect.capture.trace.cutoff import tell_no_gradients
 from introspect.capture.trace.detach import COPY_MARK
 from introspect.capture.trace.eagerness import noted
 from introspect.capture.trace.followed import follow_step
@@ -219,8 +219,8 @@ def advise(error: Exception, given: bool, several: bool = False) -> str:
     """What the framework said, and what to do."""
     if isinstance(error, StepError):
         return str(error)
-    if NO_GRADIENTS in str(error):
-        return f"{type(error).__name__}: {NO_GRADIENTS}; {ADVICE}"
+    if told := tell_no_gradients(error):
+        return told
     if several and (found := REDUCTION.search(str(error))):
         return (
             f"{type(error).__name__}: {found.group()}, as in fit(), for Keras 3 cannot average numbers among workers; train "

@@ -14,7 +14,7 @@ from introspect.capture.record import Asked, TapeValue
 from introspect.capture.trace.eagerness import find_caller
 from introspect.capture.trace.export import as_text
 from introspect.capture.trace.guard import PATCHING
-from introspect.capture.trace.traces import find_kept, number_graph, parse_suffix
+from introspect.capture.trace.traces import find_kept, number_first, parse_suffix
 from introspect.capture.variables import VariableTable, is_variable
 from introspect.records import Location
 
@@ -86,8 +86,7 @@ def read_questions(
 
     None where it calls an older trace of a function of the user's, in which more may have been asked.
     """
-    begun = min(number_graph(function.graph) for function in (concrete, *kept))
-    if find_kept(concrete.graph, begun):
+    if find_kept(concrete.graph, number_first([concrete, *kept])):
         return None
     homes = {id(function.graph): function for function in kept}
     asked, given, unsure, places = set[int](), set[int](), set[int](), dict[Location, None]()

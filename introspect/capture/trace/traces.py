@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +86,12 @@ def find_kept(graph: Any, begun: int) -> frozenset[str]:
 def find_begin(function: Any, concrete: Any) -> int:
     """When the tf.function began to trace: its first trace, which made variables, counts. Seen on TensorFlow 2.19 to 2.21."""
     same = [found for (_, kind), found in read_cache(function) if kind == concrete.function_type]
-    return min(number_graph(found.graph) for found in (concrete, *same))
+    return number_first([concrete, *same])
+
+
+def number_first(concretes: Iterable[Any]) -> int:
+    """Number of the graph that was begun first."""
+    return min(number_graph(concrete.graph) for concrete in concretes)
 
 
 def number_graph(graph: Any) -> int:
