@@ -184,7 +184,7 @@ def inspect_target(
         )
         model, saved = loaded.model, loaded.saved
     observe = observer(measure, data=data, batch_size=batch_size)
-    capture = capture_model(model, data=data, observe=observe)
+    capture = capture_model(model, data=data, batch_size=batch_size, observe=observe)
     if saved is not None:
         capture = replace(capture, saved=saved, model=replace(capture.model, file=target))
     return finish(model, capture, rules, Wanted(measure, try_fixes, data, batch_size))

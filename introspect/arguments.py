@@ -57,7 +57,9 @@ def add_output_options(group: argparse._ArgumentGroup) -> None:
 def add_step_options(group: argparse._ArgumentGroup) -> None:
     """Which step is meant, and how far to go."""
     group.add_argument("--data", metavar="FILE.npz", help="a real batch instead of a made-up one")
-    group.add_argument("--batch-size", type=parse_positive, metavar="N", help="size of the batch that is made up")
+    group.add_argument(
+        "--batch-size", type=parse_positive, metavar="N", help="rows of a batch: of arrays, and of what is made up"
+    )
     group.add_argument("--optimizer", metavar="NAME", help="for a file that was saved uncompiled: adam, sgd, ...")
     group.add_argument("--loss", metavar="NAME", help="for a file that was saved uncompiled: mse, ...")
     group.add_argument("--jit-compile", action=argparse.BooleanOptionalAction, help="compile with XLA, or not")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -36,3 +37,15 @@ def test_the_trace_of_a_batch_size(package: Any, size: int | None) -> None:
     assert outcome.rules == {"INT101"}
     introspect.recompile(model)
     assert not hold(model, look, None, Asked(), fit).faults
+
+
+def test_a_file_is_traced_with_it_too(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
+    model.compile("sgd", "mse")
+    path = tmp_path / "m.keras"
+    model.save(path)
+    for size in (8, 5, None):
+        reports = (introspect.inspect(one, data=(X, Y), batch_size=size) for one in (model, path))
+        live, loaded = (report.traces[-1].signature for report in reports)
+        assert live == loaded
+        assert ("[8, 4]" in loaded) == (size == 8)
