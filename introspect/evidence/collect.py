@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
+
 from introspect.capture.record import Capture, CapturedTrace, CapturedVariable, Probe
 from introspect.evidence.owners import Owners
 from introspect.evidence.resources import Access, Place, Resources, resolve_resources
@@ -193,10 +195,12 @@ def _unproven(capture: Capture, evidence: TraceEvidence) -> list[int]:
     made = ("statistics", "other", "average")
     found: list[int] = []
     for index in evidence.forward:
-        variable = capture.variables[index]
         writes = [*evidence.writes.get(index, ()), *evidence.undone.get(index, ())]
-        trains = any(write.kind == "gradient" for write in writes)
-        asked = (*made, "state", "decay") if _may_train(variable) and not trains else made
+        kinds = {write.kind for write in writes}
+        if not kinds - {"gradient"}:
+            continue
+        variable = capture.variables[index]
+        asked = (*made, "state", "decay") if _may_train(variable) and "gradient" not in kinds else made
         if variable.role != "metric":
             found += [write.node for write in writes if write.kind in asked]
     return found
@@ -231,11 +235,12 @@ def _scan(
     ends = find_ends(flow, metric_writes)
     goes = scan_back(flow, edges, marked, ends)
     reached = join_ends(flow, goes)
-    reads, onward = _find_reads(accesses), TO_BACKWARD | TO_OUTPUT | TO_PYTHON
+    reads = _find_reads(accesses)
+    onward = (np.frombuffer(reached, dtype=np.uint8) & (TO_BACKWARD | TO_OUTPUT | TO_PYTHON)).tobytes()
     forward = frozenset(
         variable
         for variable, nodes in reads.items()
-        if roles[variable] != "optimizer" and any(reached[node] & onward for node in nodes)
+        if roles[variable] != "optimizer" and any(map(onward.__getitem__, nodes))
     )
     hyper = {
         i
@@ -309,13 +314,14 @@ def _find_writes(
     for ((node, place), (tags, origin, after)), frame in zip(scan.writes.items(), frames, strict=True):
         index = place[0]
         access = resources.accesses[node]
-        own = access.places[0] == place and bool(tags & GRADIENT) and index in forward
+        first, carries = access.places[0] == place, bool(tags & GRADIENT)
+        own = first and carries and index in forward
         depends = Dependence(
             tags=tags,
             origin=origin,
             after_gradient=after,
             owner=owners.find(access, origin) if own else origin,
-            counts=origin == index and counts_on(flow, edges, access, scan.origin),
+            counts=origin == index and not carries and counts_on(flow, edges, access, scan.origin),
             added=access.effect != "assign" or index in known,
         )
         kind: WriteKind = "initial"
@@ -327,12 +333,13 @@ def _find_writes(
             effect=access.effect,
             kind=kind,
             conditional=frame in branches.initial or frame in branches.chosen,
-            sparse=is_sparse(access) and bool(tags & GRADIENT),
-            first=access.places[0] == place,
+            sparse=carries and is_sparse(access),
+            first=first,
         )
         writes.setdefault(index, []).append(fact)
     for facts in writes.values():
-        facts.sort(key=lambda fact: fact.node)
+        if len(facts) > 1:
+            facts.sort(key=lambda fact: fact.node)
     return writes
 
 
@@ -348,12 +355,12 @@ def _find_gradients(capture: Capture, evidence: TraceEvidence) -> dict[int, tupl
 
 def summarize_updates(states: Iterable[bool | None]) -> Updated:
     """`updated` over all traces: yes in each, no in none, some in between; unknown where one is."""
-    seen = list(states)
-    if not seen or None in seen:
-        return "unknown" if seen else "no"
-    if all(seen):
-        return "yes"
-    return "some" if any(seen) else "no"
+    seen = set(states)
+    if None in seen:
+        return "unknown"
+    if True in seen:
+        return "some" if False in seen else "yes"
+    return "no"
 
 
 __all__ = ["PYTHON", "TraceEvidence", "collect_trace", "summarize_updates"]

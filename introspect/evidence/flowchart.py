@@ -56,7 +56,7 @@ class _Drawing:
         flow, outputs = self.evidence.flow, self.evidence.edges.outputs
         data = {code for code, name in enumerate(flow.op_types) if name in INPUTS}
         nodes = self._list_nodes()
-        layers = self._layers_of(nodes)
+        layers = self.scopes.layers_of(flow, nodes)
         for node, op, layer in zip(nodes.tolist(), flow.op[nodes].tolist(), layers, strict=True):
             made = outputs[node]
             if op in data:
@@ -64,9 +64,6 @@ class _Drawing:
                     self.sources[port] = frozenset({(INPUT, True)})
                 continue
             self._pass(node, op, layer, made)
-
-    def _layers_of(self, nodes: Ints) -> list[str | None]:
-        return [self.scopes.layer_of(name) for name in self.evidence.flow.names(nodes)]
 
     def _list_nodes(self) -> Ints:
         """Ops of the forward pass whose values go into the backward pass."""
@@ -85,6 +82,8 @@ class _Drawing:
         for port in edges.inputs[node]:
             if port >= 0 and self.sources[port] is not before:
                 before = before | self.sources[port] if before else self.sources[port]
+        if not before and layer is None and node not in self.cuts:
+            return  # it is made of neither data nor any layer's values
         if node in self.cuts:
             here = self.add_cut(node)
             self.add_edges(before, here)
@@ -105,8 +104,10 @@ class _Drawing:
         """What the backward pass touches outside of all layers, and leads to no further layer, is the loss."""
         evidence, finder = self.evidence, self.finder
         touched = np.asarray([port for port in finder.list_touched() if self.sources[port]], dtype=np.int32)
-        touched = touched[evidence.flow.port_node[touched] >= 0]
-        for port, layer in zip(touched.tolist(), self._layers_of(evidence.flow.port_node[touched]), strict=True):
+        makers = evidence.flow.port_node[touched]
+        made = makers >= 0
+        layers = self.scopes.layers_of(evidence.flow, makers[made])
+        for port, layer in zip(touched[made].tolist(), layers, strict=True):
             if layer is None:
                 self.add_edges(self.sources[port], LOSS)
         inner = {source for source, target in self.edges if target != LOSS}

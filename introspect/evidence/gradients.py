@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from introspect.evidence.resources import Place
@@ -13,6 +13,7 @@ from introspect.records import GradientKind
 
 if TYPE_CHECKING:
     from introspect.evidence.collect import TraceEvidence
+    from introspect.evidence.writes import WriteFact
 
 BY_ROWS = ("ResourceScatter", "ResourceSparseApply", "UnsortedSegmentSum")
 """Beginnings of the op types in which IndexedSlices end."""
@@ -21,11 +22,13 @@ BY_ROWS = ("ResourceScatter", "ResourceSparseApply", "UnsortedSegmentSum")
 def find_gradient(evidence: TraceEvidence, variable: int) -> tuple[GradientKind, str | None]:
     """(kind, reason where it is unknown) for one variable in one trace."""
     writes = evidence.gradient_writes(variable)
-    if writes and evidence.trace.source == "eager" and _is_chosen(evidence, variable):
+    if not writes:
+        return _without_write(evidence, variable)
+    if evidence.trace.source == "eager" and _is_chosen(evidence, variable):
         return "unknown", "the step runs eagerly, and takes the branch that uses it for some batches only"
-    if writes:
-        return ("sparse" if any(write.sparse for write in writes) or _is_sparse(evidence, variable) else "dense"), None
-    return _without_write(evidence, variable)
+    return (
+        "sparse" if any(write.sparse for write in writes) or _is_sparse(evidence, variable, writes) else "dense"
+    ), None
 
 
 def _without_write(evidence: TraceEvidence, variable: int) -> tuple[GradientKind, str | None]:
@@ -54,10 +57,10 @@ def _is_chosen(evidence: TraceEvidence, variable: int) -> bool:
     return bool(reads) and not any(read <= write for read in reads for write in writes)
 
 
-def _is_sparse(evidence: TraceEvidence, variable: int) -> bool:
+def _is_sparse(evidence: TraceEvidence, variable: int, writes: Sequence[WriteFact]) -> bool:
     """Whether IndexedSlices were handed to the optimizer, which then wrote slots row by row or made them dense."""
     fed = evidence.fed_by_slices
-    if not any(write.node in fed for write in evidence.gradient_writes(variable)):
+    if not fed or not any(write.node in fed for write in writes):
         return False
     return any(_ends_slices(evidence, node) for node in walk_update(evidence, variable))
 

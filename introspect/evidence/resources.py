@@ -53,19 +53,18 @@ def resolve_resources(flow: Dataflow, edges: Edges, bindings: tuple[Binding, ...
     effects = [effect_of(name) for name in flow.op_types]
     start, flat = edges.inputs.start, edges.inputs.flat
     for node, op in zip(users, flow.op[users].tolist(), strict=True):
-        places: list[Place] = []
-        values: list[int] = []
+        places: tuple[Place, ...] = ()
+        values: tuple[int, ...] = ()
         for port in flat[start[node] : start[node + 1]]:
-            place = place_of.get(port)
-            if place is None:
-                values.append(port)
+            if port in place_of:
+                places += (place_of[port],)
             else:
-                places.append(place)
+                values += (port,)
         effect = effects[op]
         if effect is None:
             opaque.update((place[0], node) for place in places)
         else:
-            accesses[node] = Access(node, effect, tuple(places), tuple(values))
+            accesses[node] = Access(node, effect, places, values)
     return Resources(accesses, opaque, ambiguous, handles)
 
 
@@ -74,10 +73,11 @@ def _bind_ports(flow: Dataflow, edges: Edges, bindings: tuple[Binding, ...]) -> 
     bound: dict[int, Place] = {}
     nodes = select_nodes(flow, {"Placeholder", "VarHandleOp", "Arg", "_Arg"})
     nodes = nodes[flow.frame[nodes] == 0]
+    made = edges.outputs.start
     for node, name in zip(nodes.tolist(), flow.names(nodes), strict=True):
-        place = by_name.get(name)
-        if place is not None:
-            bound.update(dict.fromkeys(edges.outputs[node], place))
+        if name in by_name:
+            for port in range(made[node], made[node + 1]):
+                bound[port] = by_name[name]
     return bound
 
 
@@ -91,10 +91,10 @@ def _pass_on(flow: Dataflow, edges: Edges, place_of: dict[int, Place]) -> tuple[
     users: set[int] = set()
     queue = list(place_of)
     passing = _find_passing(flow)
-    ops = edges.ops
+    ops, start, readers = edges.ops, edges.readers.start, edges.readers.flat
     while queue:
         port = queue.pop()
-        for node in edges.readers[port]:
+        for node in readers[start[port] : start[port + 1]]:
             if ops[node] not in passing:
                 users.add(node)
                 continue

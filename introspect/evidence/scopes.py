@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from introspect.graph.dataflow import Dataflow, Ints
 from introspect.records import LayerReport
 
 _SUFFIX = re.compile(r"_\d+$")
@@ -22,9 +23,15 @@ class LayerScopes:
 
     def layer_of(self, op_name: str) -> str | None:
         """Path of the innermost layer whose scope holds the op."""
+        return self._layer_at(op_name.rpartition("/")[0])
+
+    def layers_of(self, flow: Dataflow, nodes: Ints) -> list[str | None]:
+        """The same of many ops."""
+        return flow.scopes(nodes, self._layer_at) if self._by_name else [None] * len(nodes)
+
+    def _layer_at(self, scope: str) -> str | None:
         if not self._by_name:
             return None
-        scope = op_name.rpartition("/")[0]
         if scope not in self._cache:
             self._cache[scope] = self._find(scope.split("/"))
         return self._cache[scope]

@@ -43,9 +43,10 @@ def list_writes(resources: Resources, variables: Collection[int]) -> dict[Place,
     found: dict[Place, list[Access]] = {}
     for access in resources.accesses.values():
         for place in access.places if access.effect not in ("read", "touch") else ():
-            if place[0] in variables and place[0] not in resources.opaque and place[0] not in resources.ambiguous:
+            if place[0] in variables:
                 found.setdefault(place, []).append(access)
-    return {place: writes for place, writes in found.items() if len(writes) > 1}
+    unclear = resources.opaque.keys() | resources.ambiguous.keys()
+    return {place: writes for place, writes in found.items() if len(writes) > 1 and place[0] not in unclear}
 
 
 def find_saved(flow: Dataflow, edges: Edges, resources: Resources, write: Access, place: Place) -> int:

@@ -46,7 +46,7 @@ class Dependence(NamedTuple):
     Attributes:
         after_gradient: whether a gradient was written there before.
         owner: the variable whose gradient it holds, as far as the graph shows; see owners.py.
-        counts: whether it is the variable's own value and something that no variable went into.
+        counts: whether it is the variable's own value and something that no variable went into; asked where no gradient is in it.
         added: whether the op adds the value to what is there, or the optimizer was given the variable.
     """
 

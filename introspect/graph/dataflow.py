@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from introspect.graph.parse import FunctionBody
 
 Ints = NDArray[np.int32]
+T = TypeVar("T")
 ALL = slice(None)
 FrameKind = Literal["main", "call", "branch", "while-cond", "while-body"]
 
@@ -103,14 +104,30 @@ class Dataflow:
 
     def names(self, nodes: Ints) -> list[str]:
         """Names of many nodes in their functions, without a look-up for each."""
-        which = self._body_of_frame[self.frame[nodes]]
-        source = self.spread([body.source for body in self.bodies], nodes)
         names = np.empty(len(nodes), dtype=object)
-        for body in np.unique(which).tolist():
-            here = np.flatnonzero(which == body)
-            names[here] = self.bodies[body].names.pick(source[here])
+        for body, here, rows in self._by_body(nodes):
+            names[here] = body.names.pick(rows)
         found: list[str] = names.tolist()
         return found
+
+    def scopes(self, nodes: Ints, tell: Callable[[str], T]) -> list[T]:
+        """What `tell` says of the scope of each: of its name up to the last slash. Each different scope is asked once."""
+        told = np.empty(len(nodes), dtype=object)
+        for body, here, rows in self._by_body(nodes):
+            numbers, scopes = body.names.scopes(rows)
+            answers = np.empty(len(scopes), dtype=object)
+            answers[:] = [tell(scope) for scope in scopes]
+            told[here] = answers[numbers]
+        found: list[T] = told.tolist()
+        return found
+
+    def _by_body(self, nodes: Ints) -> Iterator[tuple[FunctionBody, NDArray[np.int64], Ints]]:
+        """(function, which of the nodes stand there, their places in its file)"""
+        which = self._body_of_frame[self.frame[nodes]]
+        source = self.spread([body.source for body in self.bodies], nodes)
+        for body in np.unique(which).tolist():
+            here = np.flatnonzero(which == body)
+            yield self.bodies[body], here, source[here]
 
     def spread(self, tables: Sequence[NDArray[Any]], nodes: Ints | slice = ALL) -> NDArray[Any]:
         """What each node has in its function's table; `tables` has an array [nodes of the body] for each of `bodies`."""

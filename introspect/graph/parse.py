@@ -50,6 +50,14 @@ class NodeNames:
             found[i] = self._first[int(places[i])]
         return found
 
+    def scopes(self, places: Ints) -> tuple[Ints, list[str]]:
+        """([places] a number for each different scope, those scopes): names up to their last slash."""
+        numbers, found = self._texts.take(places).scopes().group()
+        shown = np.flatnonzero(places < len(self._first))
+        found += [self._first[place].rpartition("/")[0] for place in places[shown].tolist()]
+        numbers[shown] = np.arange(len(found) - shown.size, len(found))
+        return numbers, found
+
     def begin_with(self, prefixes: tuple[str, ...]) -> Bools:
         """bool [nodes], whether each begins with one of these."""
         found = self._texts.begin_with(prefixes)

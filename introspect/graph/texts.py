@@ -7,6 +7,7 @@ what may be equal, and the bytes decide.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,11 @@ class Buffer:
         places = len(self.content) - WORD + 1
         self.words: Words = np.ndarray((places,), dtype="<u8", buffer=self.content, strides=(1,))
 
+    @cached_property
+    def slashes(self) -> Ints:
+        """Places of all slashes."""
+        return np.flatnonzero(self.bytes == ord("/")).astype(np.int32)
+
 
 class Texts:
     """Texts of one buffer: int32 [texts], where each begins, and its bytes."""
@@ -67,6 +73,12 @@ class Texts:
     def take(self, places: NDArray[Any] | slice) -> Texts:
         """Some of them."""
         return Texts(self.buffer, self.start[places], self.length[places])
+
+    def scopes(self) -> Texts:
+        """Each up to its last slash; empty where it has none."""
+        before = np.searchsorted(self.buffer.slashes, self.start + self.length) - 1
+        last = np.append(self.buffer.slashes, np.int32(-1))[before]
+        return Texts(self.buffer, self.start, np.maximum(last - self.start, 0))
 
     def begin_with(self, prefixes: tuple[str, ...]) -> Bools:
         """[texts] whether each begins with one of these."""

@@ -7,12 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from introspect.capture.record import Capture, CapturedOptimizer, CapturedSlot, MeasuredVariable, Probe
+from introspect.capture.record import Capture, CapturedOptimizer, CapturedSlot, MeasuredVariable
 from introspect.evidence.collect import TraceEvidence, summarize_updates
 from introspect.evidence.placement import join_placements
-from introspect.evidence.writes import WriteFact
 from introspect.expectation import LayerTree, find_decider
 from introspect.records import (
     Finding,
@@ -27,6 +24,7 @@ from introspect.records import (
     VariableReport,
     Write,
 )
+from introspect.report.writes import WriteBuilder
 
 if TYPE_CHECKING:
     from introspect.capture.record import CapturedVariable
@@ -48,12 +46,12 @@ class _RowBuilder:
         self.capture = capture
         self.evidence = evidence
         self.tree = LayerTree(capture.layers)
-        self.probes: dict[str, Probe | None] = {
-            trace.id: probe for trace, probe in zip(capture.traces, capture.probes, strict=False)
-        }
-        self.names = {one.trace.id: name_writes(one) for one in evidence}
         self.current = next((one for one in evidence if one.trace.current), evidence[-1] if evidence else None)
         self.placements = join_placements(evidence, capture.placements)
+        probes = {trace.id: probe for trace, probe in zip(capture.traces, capture.probes, strict=False)}
+        self.traces = [
+            WriteBuilder(capture, one, probes.get(one.trace.id), self.placements.get(one.trace.id)) for one in evidence
+        ]
         self.numbers = {} if capture.measure is None else {row.variable: row for row in capture.measure.rows}
         # A legacy optimizer tracks nothing beforehand: what it keeps slots of is what it trains.
         self.tracker = {
@@ -116,34 +114,13 @@ class _RowBuilder:
         return self.current.gradient(index) if self.current is not None else ("unknown", "no trace could be read")
 
     def writes(self, index: int) -> tuple[Write, ...]:
-        found = [self.write(one, fact) for one in self.evidence for fact in one.writes.get(index, ())]
+        found: list[Write] = []
+        for one in self.traces:
+            found += one.build(index)
         if index in self.fit_ends:
             device = self.capture.variables[index].device
             found += [Write("average", None, None, device, None, False, None, FIT_END, None)] * self.fit_ends[index]
         return tuple(found)
-
-    def write(self, one: TraceEvidence, fact: WriteFact) -> Write:
-        variable = self.capture.variables[fact.place[0]]
-        function, node = one.flow.function(fact.node), self.names[one.trace.id][fact.node]
-        probe = self.probes.get(one.trace.id)
-        replica = fact.place[1]
-        device = variable.replicas[replica] if replica < len(variable.replicas) else variable.device
-        return Write(
-            kind=fact.kind,
-            op=node,
-            op_type=one.flow.op_type(fact.node),
-            device=device,
-            placed=self.placed(one, fact),
-            conditional=fact.conditional,
-            trace=one.trace.id,
-            function=function,
-            location=probe.location(function, node) if probe is not None and self.may_be_users(fact) else None,
-        )
-
-    def may_be_users(self, fact: WriteFact) -> bool:
-        """Whether the user's code may have made the op: asking costs a tenth of a millisecond."""
-        own = self.capture.model.custom_train_step or self.capture.model.keras == "none"
-        return own or fact.kind not in ("gradient", "decay", "state", "initial")
 
     def slots(self, index: int, optimizer: CapturedOptimizer | None) -> tuple[SlotReport, ...]:
         books = self.books.get((id(optimizer), index))
@@ -157,13 +134,7 @@ class _RowBuilder:
         return SlotReport(name, variable.path, summarize_updates(moves), variable.device, self.slot_placed(index))
 
     def slot_placed(self, index: int) -> str | None:
-        placed = [one for one in self.evidence if one.trace.id in self.placements]
-        writes = ((one, fact) for one in placed for fact in one.writes.get(index, ()) if fact.place[1] == 0)
-        return next((device for one, fact in writes if (device := self.placed(one, fact))), None)
-
-    def placed(self, one: TraceEvidence, fact: WriteFact) -> str | None:
-        placement = self.placements.get(one.trace.id)
-        return None if placement is None else placement.device_of_write(fact)
+        return next((device for one in self.traces if (device := one.device_of_first(index))), None)
 
     def gradient_device(self, index: int) -> str | None:
         placement = self.placements.get(self.current.trace.id) if self.current is not None else None
@@ -196,12 +167,6 @@ class _RowBuilder:
         idle = optimizer is not None and optimizer.learning_rate == 0
         unsaid = idle or not numbers.gradient_norm or all(write.conditional for write in writes)
         return None if unsaid else False
-
-
-def name_writes(one: TraceEvidence) -> dict[int, str]:
-    """Name of each op that writes a variable."""
-    nodes = np.asarray([fact.node for facts in one.writes.values() for fact in facts], dtype=np.int32)
-    return dict(zip(nodes.tolist(), one.flow.names(nodes), strict=True))
 
 
 def build_report(

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from introspect.graph import texts
-from introspect.graph.parse import ParsedGraph
+from introspect.graph.flatten import flatten_graph
+from introspect.graph.parse import NodeNames, ParsedGraph
 from introspect.graph.text import parse_text
 from introspect.graph.texts import Buffer, Texts
 
@@ -51,6 +52,31 @@ def test_groups_where_hashes_meet(words: list[str]) -> None:
     numbers, different = found.group()
     assert [different[number] for number in numbers.tolist()] == words
     assert sorted(different) == sorted(set(words))
+
+
+@given(words=WORDS)
+def test_scopes(words: list[str]) -> None:
+    assert list(make_texts(words).scopes()) == [word.rpartition("/")[0] for word in words]
+
+
+def test_scopes_of_nodes() -> None:
+    """In their functions, and by the names that the first ones are shown under."""
+    text = "l/o/p = Const()\nb = PartitionedCall(l/o/p) f=@f\nq = Neg(b)\ndef f(x) -> y=m/n:o:0\n  m/n = Neg(x)\n"
+    graph = ParsedGraph(parse_text(text))
+    graph.main.names = NodeNames(graph.main.names._texts, ("shown/p",))
+    flow = flatten_graph(graph, lambda *_: False)
+    nodes = np.arange(flow.nodes, dtype=np.int32)
+    asked: list[str] = []
+
+    def tell(scope: str) -> str:
+        asked.append(scope)
+        return scope.upper()
+
+    scopes = [name.rpartition("/")[0] for name in flow.names(nodes)]
+    assert set(scopes) == {"shown", "m", ""}
+    assert flow.scopes(nodes, tell) == [scope.upper() for scope in scopes]
+    assert len(asked) == len(set(asked)) >= len(set(scopes))
+    assert flow.scopes(nodes[:0], tell) == []
 
 
 TEXT = "c = PartitionedCall(a) f=@f\na = Const()\ndef f(x) -> y=n:o:0, z=x\n  n = Neg(x, ^a)\n  a = Const()"
