@@ -146,6 +146,10 @@ class Dataflow:
         local = int(np.flatnonzero(body.port_node == self.local[node])[port - first])
         return body.port_name[local], int(body.port_index[local])
 
+    def has_attribute(self, node: int, name: str) -> bool:
+        """Whether the op has an attribute of that name."""
+        return name in self.body_of(node).def_of(int(self.local[node])).attr
+
     def frame_of(self, node: int) -> Frame:
         """The frame in which a node stands."""
         return self.frames[int(self.frame[node])]

@@ -95,6 +95,9 @@ PASS_RESOURCE = frozenset(
 PYTHON_OPS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 """Ops that run Python: what they do inside is not in the graph."""
 
+THROUGH_NUMPY = "_introspect_numpy"
+"""Attribute of an op that stands for numpy: an eager step took a value out of the graph and gave back what it made of it."""
+
 INPUTS = frozenset(
     {"IteratorGetNext", "IteratorGetNextSync", "IteratorGetNextAsOptional", "Placeholder", "Arg", "_Arg"}
 )

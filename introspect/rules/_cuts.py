@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
-from introspect.rules._places import name_op
+from introspect.rules._places import is_numpy, name_op
 from introspect.rules._wording import join, place
 
 STRAIGHT_THROUGH = "y = h + tf.stop_gradient(hard(h) - h)  # the hard value forward, the soft gradient back"
@@ -35,6 +35,10 @@ _TRUTH = Cut(
 _PYTHON = Cut(
     "runs Python, through which TensorFlow cannot differentiate",
     "# write it with TensorFlow's ops, or with tf.py_function around such ops, or with tf.custom_gradient",
+)
+_NUMPY = Cut(
+    "holds values alone, through which no gradient goes back",
+    "# keep the tensor, without .numpy(), on the way to the loss",
 )
 _ASSIGN = Cut(
     "stores the value in a variable, and what is read back carries no gradient of it",
@@ -72,6 +76,11 @@ CUTS: dict[str, Cut] = {
 }
 
 
+def cut_at(current: TraceEvidence, node: int) -> Cut:
+    """What is known of an op that ends a gradient."""
+    return _NUMPY if is_numpy(current, node) else cut_of(current.flow.op_type(node))
+
+
 def cut_of(op_type: str) -> Cut:
     """What is known of an op type that ends a gradient."""
     if op_type.startswith("ResourceScatter"):
@@ -86,7 +95,7 @@ def tell_cuts(
 
     What no op writes was not given zeros either: `written`.
     """
-    why = {node: cut_of(current.flow.op_type(node)).why for node in cuts}
+    why = {node: cut_at(current, node).why for node in cuts}
     ends = "" if written else OR_ZEROS
     told = (f"by {name_op(facts, current, node, path)}, which {why[node].removesuffix(ends)}" for node in cuts)
     return "; then ".join(dict.fromkeys(told))
@@ -98,7 +107,7 @@ def mend_cuts(facts: Facts, current: TraceEvidence, cuts: tuple[int, ...]) -> st
     for node in cuts:
         flow = current.flow
         line = place(facts.locate_written(current, flow.function(node), flow.name(node)))
-        lines.setdefault(cut_of(flow.op_type(node)).mend, []).extend([line] if line else [])
+        lines.setdefault(cut_at(current, node).mend, []).extend([line] if line else [])
     return "\n".join(_begin(mend, list(dict.fromkeys(found))) for mend, found in lines.items())
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
+from introspect.graph.ops import THROUGH_NUMPY
 from introspect.records import EvidenceStep
 from introspect.rules._groups import shorten
 from introspect.rules._steps import op_step
@@ -25,7 +26,12 @@ def name_op(facts: Facts, current: TraceEvidence, node: int, path: Sequence[int]
     near = "" if line else find_neighbours(facts, current, node, path)
     inside = near or (f"in layer {layer}" if layer else "")
     told = ", ".join(part for part in (line or (flow.name(node) if near or not layer else ""), inside) if part)
-    return f"{flow.op_type(node)} ({told})"
+    return f"{'numpy' if is_numpy(current, node) else flow.op_type(node)} ({told})"
+
+
+def is_numpy(current: TraceEvidence, node: int) -> bool:
+    """Whether the op stands for what an eager step did in Python."""
+    return current.flow.op_type(node) == "StopGradient" and current.flow.has_attribute(node, THROUGH_NUMPY)
 
 
 def note_cut(facts: Facts, current: TraceEvidence, node: int, path: Sequence[int]) -> str:

@@ -7,24 +7,18 @@ the ops before it, in the order in which Python made them. Nothing of the model'
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
-from introspect.capture.measurement.instrument import SILENCED
-from introspect.capture.measurement.shadow import Library, call_by_name, copy_variable, find_obstacle, unique_suffix
-from introspect.capture.measurement.taps import name_in_function
 from introspect.capture.trace.eagerness import belongs, find_caller, is_own, questions, reply_eagerly
+from introspect.capture.trace.partial import PartialStep
 from introspect.capture.trace.tracing import enter_fit
 from introspect.capture.trace.twin import Twin
+from introspect.capture.trace.values import keep_origin, remember
 from introspect.errors import StepError
 from introspect.records import Location
-
-MOST = 200
-"""Values that one step may ask for; each runs the step up to there."""
-
 
 SETTINGS = ("initial_value", "trainable", "name", "dtype", "constraint", "synchronization", "aggregation", "shape")
 """Of a variable, as `tf.Variable` takes them."""
@@ -111,6 +105,7 @@ class Answers:
         self.asked: list[Location | None] = []
         self.graph: Any = None
         self._fed: dict[str, Any] = {}
+        self._partial: PartialStep | None = None
 
     @property
     def places(self) -> tuple[Location, ...]:
@@ -127,24 +122,11 @@ class Answers:
         return self.graph is not None and getattr(tensor, "graph", None) is self.graph
 
     def value(self, tensor: Any) -> Any:
-        """The tensor's value, as numpy.
-
-        Raises:
-            StepError: it cannot be computed without a trace left outside.
-        """
-        if len(self.asked) >= MOST:
-            raise StepError(f"the step asks for more than {MOST} values of tensors in Python")
+        """The tensor's value, as numpy, which remembers the tensor; raises what `PartialStep.compute` raises."""
         self.asked.append(find_caller())
-        function, feeds = cut_function(tensor, self._fed)
-        library = list(self.graph.as_graph_def().library.function)
-        obstacle = find_obstacle([*function.node_def, *(node for part in library for node in part.node_def)], SILENCED)
-        if obstacle is not None:
-            raise StepError(f"the step uses {obstacle}, which a run on copies would not undo")
-        import tensorflow as tf
-
-        with tf.init_scope(), Library() as registered:
-            registered.add([function])
-            return call_by_name(function.signature.name, substitute(feeds), 1)[0].numpy()
+        if self._partial is None or self._partial.graph is not self.graph:
+            self._partial = PartialStep(self.graph, self._fed)
+        return remember(self._partial.compute(tensor), tensor)
 
     def create(self, _: Any, **settings: Any) -> Any:
         """A variable that the step makes: with a value at once, as it has where the step runs eagerly."""
@@ -160,6 +142,7 @@ class Answers:
     @contextmanager
     def given(self) -> Iterator[None]:
         """Let Python have them, as it has those of eager tensors. Seen on TensorFlow 2.19 to 2.21."""
+        from tensorflow.python.framework import constant_op
         from tensorflow.python.framework.ops import SymbolicTensor
         from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
@@ -171,25 +154,17 @@ class Answers:
 
         for name, answer in list_answers(self).items():
             patch(SymbolicTensor, name, answer)
+        patch(constant_op, "_constant_impl", keep_origin(constant_op._constant_impl))
         read = BaseResourceVariable.numpy
 
         def read_value(variable: Any) -> Any:
-            import tensorflow as tf
-
-            return self.value(variable.read_value()) if self._inside(tf) else read(variable)
+            return self.value(variable.read_value()) if self._inside() else read(variable)
 
         patch(BaseResourceVariable, "numpy", read_value)
         backend: Any = sys.modules.get("tf_keras.src.backend")
         if backend is not None:
-            many = backend.batch_get_value
-
-            def read_values(tensors: Any) -> Any:
-                """What `get_weights` of tf_keras asks, which raises inside of a graph. Seen on tf_keras 2.19 to 2.21."""
-                import tensorflow as tf
-
-                return [variable.numpy() for variable in tensors] if self._inside(tf) else many(tensors)
-
-            patch(backend, "batch_get_value", read_values)
+            for name, answer in list_weight_calls(backend, self._inside).items():
+                patch(backend, name, answer)
         try:
             yield
         finally:
@@ -199,8 +174,31 @@ class Answers:
                 else:
                     setattr(owner, name, before)
 
-    def _inside(self, tf: Any) -> bool:
+    def _inside(self) -> bool:
+        import tensorflow as tf
+
         return self.graph is not None and tf.compat.v1.get_default_graph() is self.graph
+
+
+def list_weight_calls(backend: Any, inside: Callable[[], bool]) -> dict[str, Any]:
+    """What `get_weights` and `set_weights` of tf_keras call, which raises inside of a graph, or forgets what an array is
+    made of. Seen on tf_keras 2.19 to 2.21.
+    """
+    import numpy as np
+
+    get, put = backend.batch_get_value, backend.batch_set_value
+
+    def batch_get_value(tensors: Any) -> Any:
+        return [variable.numpy() for variable in tensors] if inside() else get(tensors)
+
+    def batch_set_value(pairs: Any) -> None:
+        if not inside():
+            put(pairs)
+            return
+        for variable, value in pairs:
+            variable.assign(np.asanyarray(value, dtype=backend.dtype_numpy(variable)))
+
+    return {"batch_get_value": batch_get_value, "batch_set_value": batch_set_value}
 
 
 def list_answers(answers: Answers) -> dict[str, Any]:
@@ -253,88 +251,3 @@ def read_numpy(answers: Answers, tensor: Any) -> Any:
     from tensorflow.python.framework.tensor import Tensor
 
     return Tensor.__getattr__(tensor, "numpy")
-
-
-def cut_function(tensor: Any, fed: dict[str, Any]) -> tuple[Any, list[Any]]:
-    """A function that computes a tensor of an unfinished graph, and the values of its arguments.
-
-    Ops with state run in the order they were made in, those that the tensor does not need too: they may write what it
-    reads.
-    """
-    from tensorflow.core.framework import function_pb2
-
-    graph = tensor.graph
-    outside = {inside.name: value for value, inside in graph.captures}
-    needed = find_needed(graph, tensor.op)
-    function = function_pb2.FunctionDef()
-    function.signature.name = f"followed{unique_suffix()}"
-    function.signature.is_stateful = True
-    feeds: list[Any] = []
-    arguments: dict[str, str] = {}
-    before: str | None = None
-    for operation in graph.get_operations():
-        if operation not in needed:
-            continue
-        if operation.type == "Placeholder":
-            output = operation.outputs[0]
-            if output.name not in fed and output.name not in outside:
-                raise StepError(f"the value of {output.name} is not known")
-            arguments[output.name] = f"arg_{len(feeds)}"
-            function.signature.input_arg.add(name=arguments[output.name], type=output.dtype.as_datatype_enum)
-            feeds.append(fed[output.name] if output.name in fed else outside[output.name])
-            continue
-        before = add_operation(function, operation, arguments, needed, before)
-    function.signature.output_arg.add(name="value", type=tensor.dtype.as_datatype_enum)
-    function.ret["value"] = arguments.get(tensor.name) or name_in_function(tensor)
-    return function, feeds
-
-
-def find_needed(graph: Any, end: Any) -> set[Any]:
-    """The op, all ops with state, and what they need."""
-    queue = [end, *(one for one in graph.get_operations() if is_stateful(one))]
-    needed: set[Any] = set()
-    while queue:
-        operation = queue.pop()
-        if operation not in needed:
-            needed.add(operation)
-            queue += [tensor.op for tensor in operation.inputs]
-            queue += operation.control_inputs
-    return needed
-
-
-def is_stateful(operation: Any) -> bool:
-    """Whether the op must run in its turn; what speaks to the outside is left out."""
-    kept = operation.type not in ("Placeholder", *SILENCED)
-    return bool(kept and operation._is_stateful)
-
-
-def add_operation(
-    function: Any, operation: Any, arguments: dict[str, str], needed: set[Any], before: str | None
-) -> str | None:
-    """Add an op's node; gives the name of the last op with state."""
-    node = function.node_def.add()
-    node.CopyFrom(operation.node_def)
-    inputs = [arguments.get(tensor.name) or name_in_function(tensor) for tensor in operation.inputs]
-    controls = [one.name for one in operation.control_inputs if one in needed and one.type != "Placeholder"]
-    stateful = is_stateful(operation)
-    if stateful and before is not None:
-        controls.append(before)
-    del node.input[:]
-    node.input.extend([*inputs, *(f"^{name}" for name in dict.fromkeys(controls))])
-    return str(operation.name) if stateful else before
-
-
-def substitute(feeds: Sequence[Any]) -> list[Any]:
-    """The arguments, with copies in the place of variables."""
-    import tensorflow as tf
-
-    copies = []
-    for value in feeds:
-        data = getattr(value, "_handle_data", None)
-        if value.dtype != tf.resource or data is None or not data.is_set or not data.shape_and_type:
-            copies.append(value)
-            continue
-        kind = data.shape_and_type[0]
-        shape = tf.TensorShape(kind.shape)
-        copies.append(copy_variable(SimpleNamespace(handle=value, dtype=tf.as_dtype(kind.dtype), shape=shape)))
-    return copies
