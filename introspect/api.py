@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from introspect.capture.record import Capture
+from introspect.capture.record import Capture, SavedFile
 from introspect.diagnosis import diagnose, diagnose_surely
-from introspect.errors import IntrospectError
+from introspect.errors import IntrospectError, NotBuiltError
 from introspect.records import Report
 from introspect.remedies import Recompile
 from introspect.rules import RULES, Rule
@@ -43,17 +43,17 @@ def inspect(
         target: a compiled Keras model, the path of a saved one, or a `tf.function` that trains (then `args` are what it
             is called with, and `model` and `optimizer` say what it trains with).
         data: what `fit` will be given; only its signature is read (and one batch of a copy, to measure), and nothing is
-            taken from it.
+            taken from it. A model that was never called gets variables by it, as in its first `fit`, for the time of the
+            look alone: it costs their memory and one trace more, and numbers of `measure` are of weights drawn anew.
         batch_size: what `fit` is given with arrays; without it, as `fit` without it.
         measure: add numbers and placed devices of one real step, run on a copy; without `data`, on a made-up batch.
         try_fixes: build each proposed fix on a copy of the step and say what would train then.
         select, ignore: rules by id, beginning of an id, or name.
 
     Raises:
+        NotBuiltError: the model was never called, and there is no data to make its variables by.
         IntrospectError: the step could not be analysed; the message says what failed and what to do.
     """
-    from introspect.capture import capture_model
-
     rules = choose_rules(select, ignore)
     if args is None and any(given is not None for given in (kwargs, model, optimizer)):
         raise IntrospectError("kwargs, model and optimizer belong to a tf.function: give args= too, or leave them out")
@@ -70,9 +70,7 @@ def inspect(
     if args is not None:
         loop = Loop(target, tuple(args), kwargs or {}, model, optimizer)
         return inspect_loop(loop, rules, measure, try_fixes)
-    observe = observer(measure, data=data, batch_size=batch_size)
-    capture = capture_model(target, data=data, batch_size=batch_size, observe=observe)
-    return finish(target, capture, rules, Wanted(measure, try_fixes, data, batch_size))
+    return look_at(target, rules, Wanted(measure, try_fixes, data, batch_size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +152,6 @@ def inspect_target(
         IntrospectError: the target could not be loaded or analysed.
     """
     from introspect.capture import (
-        call_once,
-        capture_model,
         is_capture,
         load_batch,
         load_factory,
@@ -171,7 +167,6 @@ def inspect_target(
     if is_factory(target):
         model, own = load_factory(target)
         data = own if data is None else data
-        call_once(model, data, target)
     else:
         loaded = load_model_file(
             target,
@@ -183,11 +178,7 @@ def inspect_target(
             steps_per_execution=steps_per_execution,
         )
         model, saved = loaded.model, loaded.saved
-    observe = observer(measure, data=data, batch_size=batch_size)
-    capture = capture_model(model, data=data, batch_size=batch_size, observe=observe)
-    if saved is not None:
-        capture = replace(capture, saved=saved, model=replace(capture.model, file=target))
-    return finish(model, capture, rules, Wanted(measure, try_fixes, data, batch_size))
+    return look_at(model, rules, Wanted(measure, try_fixes, data, batch_size), saved, target)
 
 
 def is_factory(target: str) -> bool:
@@ -204,6 +195,28 @@ class Wanted:
     try_fixes: bool = False
     data: Any = None
     batch_size: int | None = None
+
+
+def look_at(
+    model: Any, rules: Sequence[Rule], wanted: Wanted, saved: SavedFile | None = None, file: str = ""
+) -> Report:
+    """The report of a model; one that was never called has its variables for the time of the look, if there is data."""
+    from introspect.capture import capture_model, made_variables
+
+    def look() -> Report:
+        observe = observer(wanted.measure, data=wanted.data, batch_size=wanted.batch_size)
+        capture = capture_model(model, data=wanted.data, batch_size=wanted.batch_size, observe=observe)
+        if saved is not None:
+            capture = replace(capture, saved=saved, model=replace(capture.model, file=file))
+        return finish(model, capture, rules, wanted)
+
+    try:
+        return look()
+    except NotBuiltError:
+        if wanted.data is None:
+            raise
+    with made_variables(model, wanted.data, wanted.batch_size):
+        return look()
 
 
 def finish(model: Any, capture: Capture, rules: Sequence[Rule], wanted: Wanted) -> Report:

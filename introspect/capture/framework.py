@@ -52,6 +52,14 @@ def name_keras(model: object) -> KerasName:
     return "none"
 
 
+def list_variables(model: Any) -> list[Any]:
+    """`model.variables`; none where a Sequential of tf_keras has not been built, which raises. Seen on 2.19 to 2.21."""
+    try:
+        return list(model.variables)
+    except ValueError:
+        return []
+
+
 def require_model(model: object) -> KerasName:
     """Name the Keras of a model whose step is a TensorFlow graph.
 

@@ -15,9 +15,9 @@ tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
 tf_keras = pytest.importorskip("tf_keras")
 
-from introspect.capture import call_once, capture_model, load_batch, load_factory, load_model_file  # noqa: E402
+from introspect.capture import capture_model, load_batch, load_factory, load_model_file  # noqa: E402
 from introspect.capture.files.savedstate import match_shapes  # noqa: E402
-from introspect.errors import DataError, LoadError, NotBuiltError, NotCompiledError  # noqa: E402
+from introspect.errors import DataError, LoadError, NotCompiledError  # noqa: E402
 from tests.capture import zoo  # noqa: E402
 from tests.capture.observing import keras_state, tf_keras_state  # noqa: E402
 
@@ -278,31 +278,6 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path) -> None:
             load_model_file(path)
         assert str(caught.value).startswith(path)
         assert "\n" not in str(caught.value)
-
-
-@PACKAGES
-@pytest.mark.parametrize("as_set", [False, True])
-def test_a_model_that_was_never_called_is_called_on_its_data(package: Any, as_set: bool) -> None:
-    class Late(package.Model):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__(name="late")
-            self.out = package.layers.Dense(1)
-
-        def call(self, inputs: Any) -> Any:
-            return self.out(inputs)
-
-    data = tf.data.Dataset.from_tensor_slices(zoo.arrays()).batch(4) if as_set else zoo.arrays()
-    model = Late()
-    model.compile("sgd", "mse")
-    call_once(model, None, "users:make")
-    assert not model.variables
-    with pytest.raises(NotBuiltError):
-        capture_model(model, data)
-    call_once(model, data, "users:make")
-    assert len(model.variables) == 2
-    assert capture_model(model, data).source == "traced"
-    with pytest.raises(LoadError, match="users:make: the model cannot be called on a batch of its data"):
-        call_once(Late(), (np.zeros((4,)), np.zeros((4,))), "users:make")
 
 
 def test_factories(module: str) -> None:

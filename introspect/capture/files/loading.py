@@ -15,7 +15,6 @@ from introspect.capture.files.savedstate import compare_saved
 from introspect.capture.frames import explain_error
 from introspect.capture.framework import name_keras, require_backend
 from introspect.capture.record import SavedFile
-from introspect.capture.trace.batch import take_batch
 from introspect.capture.trace.guard import preserve
 from introspect.errors import DataError, LoadError, NotCompiledError
 
@@ -194,27 +193,6 @@ def load_factory(target: str) -> tuple[Any, Any]:
             f"{target}: {attribute}() returned {type(made).__name__}; it should return a compiled model, or (model, data)"
         )
     return model, data
-
-
-def call_once(model: Any, data: Any, target: str) -> None:
-    """Make the variables of a factory's model on a batch of its data, as the first `fit` would.
-
-    Raises:
-        LoadError: the model cannot be called on it.
-    """
-    if data is None or model.built or model.variables:
-        return
-    keras = name_keras(model)
-    try:
-        batch = take_batch(model, data, keras)
-    except DataError:  # to take one would take it away
-        return
-    try:
-        model(batch[0] if isinstance(batch, tuple) else batch)
-    except Exception as error:
-        raise LoadError(
-            f"{target}: the model cannot be called on a batch of its data: {explain_error(error)}"
-        ) from error
 
 
 def import_module(module: str, purpose: str) -> Any:

@@ -1,0 +1,158 @@
+"""Models that were never called: their variables are made for the time of a look, and training goes on as without it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import introspect
+from introspect.errors import NotBuiltError, StepError
+from tests.matrix.models import make_data
+
+pytestmark = pytest.mark.tf
+
+KERAS = ("keras", "tf_keras")
+
+
+def make_plain(keras: Any) -> Any:
+    class Plain(keras.Model):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__(name="net")
+            self.a, self.drop = keras.layers.Dense(4, name="a"), keras.layers.Dropout(0.5)
+            self.norm, self.b = keras.layers.BatchNormalization(name="norm"), keras.layers.Dense(1, name="b")
+
+        def call(self, x: Any, training: Any = None) -> Any:
+            return self.b(self.norm(self.drop(self.a(x), training=training), training=training))
+
+    return Plain()
+
+
+def make_drawing(keras: Any) -> Any:
+    """Weights from the ops that draw by seeds of TensorFlow's own."""
+
+    class Drawn(keras.layers.Layer):  # type: ignore[misc,name-defined]
+        def build(self, shape: Any) -> None:
+            def draw(shape: Any, dtype: Any = None) -> Any:
+                return tf.random.normal(shape)
+
+            self.w = self.add_weight(name="w", shape=(int(shape[-1]), 1), initializer=draw)
+
+        def call(self, x: Any) -> Any:
+            return x @ tf.convert_to_tensor(self.w)
+
+    class Drawing(keras.Model):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__(name="net")
+            self.drawn = Drawn(name="drawn")
+
+        def call(self, x: Any) -> Any:
+            return self.drawn(x)
+
+    return Drawing()
+
+
+def make_stepping(keras: Any) -> Any:
+    """A net that only the train step calls, in a model without a call of its own."""
+
+    class Stepping(keras.Model):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__(name="net")
+            self.inner = keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(1)], name="inner")
+
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self.inner(x, training=True) - y) ** 2)
+            weights = self.inner.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            return {"loss": loss}
+
+    return Stepping()
+
+
+MODELS = {
+    "plain": make_plain,
+    "drawing": make_drawing,
+    "stepping": make_stepping,
+    "sequential": lambda keras: keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(1)], name="net"),
+}
+
+
+def train(package: str, make: Any, eager: bool, look: bool) -> tuple[list[bytes], Any]:
+    """Weights after two epochs, with a look at the model before them or without."""
+    keras = importlib.import_module(package)
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(3)
+    model, data = make(keras), make_data()
+    model.compile(keras.optimizers.Adam(0.05), "mse", run_eagerly=eager)
+    report = introspect.inspect(model, data=data, measure=True, try_fixes=True) if look else None
+    if look:
+        assert not model.built
+        assert all("seed" in variable.name for variable in getattr(model, "_trainable_variables", []))
+    model.fit(data, epochs=2, verbose=0)
+    return [np.asarray(value).tobytes() for value in model.get_weights()], report
+
+
+@pytest.mark.parametrize("package", KERAS)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_look_at_a_model_that_was_never_called(package: str, name: str) -> None:
+    """Its report is that of the step to come, and the training is the same with it and without, to the bit."""
+    seen, report = train(package, MODELS[name], eager=False, look=True)
+    unseen, _ = train(package, MODELS[name], eager=False, look=False)
+    assert seen == unseen
+    assert report is not None
+    assert report.ok
+    assert report.source == "traced"
+    trained = [row for row in report.variables if row.trainable]
+    assert trained
+    assert all(row.updated == "yes" and row.measured.update_norm > 0 for row in trained if "bias" not in row.path)
+
+
+@pytest.mark.parametrize("package", KERAS)
+def test_an_eager_one(package: str) -> None:
+    """Its step is traced all the same."""
+    seen, report = train(package, make_plain, eager=True, look=True)
+    assert seen == train(package, make_plain, eager=True, look=False)[0]
+    assert report is not None
+    assert (report.ok, report.source) == (True, "eager")
+
+
+@pytest.mark.parametrize("package", KERAS)
+def test_a_frozen_layer_is_seen(package: str) -> None:
+    """What the flags say of a layer without variables holds for those that it will make."""
+    keras = importlib.import_module(package)
+    model, data = make_plain(keras), make_data()
+    model.a.trainable = False
+    model.compile("adam", "mse")
+    report = introspect.inspect(model, data=data)
+    assert report.ok
+    rows = {row.path.split("/")[-2] + row.path.split("/")[-1][0]: row for row in report.variables if "/" in row.path}
+    assert (rows["ak"].expected, rows["ak"].updated) == (False, "no")
+    assert (rows["bk"].expected, rows["bk"].updated) == (True, "yes")
+
+
+@pytest.mark.parametrize("package", KERAS)
+@pytest.mark.parametrize("name", MODELS)
+def test_without_data(package: str, name: str) -> None:
+    """One line says what to do."""
+    keras = importlib.import_module(package)
+    model = MODELS[name](keras)
+    model.compile("adam", "mse")
+    with pytest.raises(NotBuiltError, match=r"pass data=, one batch as \(x, y\)") as caught:
+        introspect.inspect(model)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("package", KERAS)
+def test_data_that_does_not_fit(package: str) -> None:
+    """The reason is Keras' own, and the model stays without variables."""
+    keras = importlib.import_module(package)
+    model = make_plain(keras)
+    model.compile("adam", "mse")
+    with pytest.raises(StepError, match="cannot be traced"):
+        introspect.inspect(model, data=(np.zeros((4,), "int32"), np.zeros((4, 9, 2))))
+    assert not model.built
