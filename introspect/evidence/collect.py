@@ -9,10 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from introspect.capture.record import Capture, CapturedTrace, CapturedVariable, Probe
-from introspect.evidence.owners import Owners
 from introspect.evidence.resources import Access, Place, Resources, resolve_resources
 from introspect.evidence.scan import (
-    GRADIENT,
     PYTHON,
     TO_BACKWARD,
     TO_OUTPUT,
@@ -22,25 +20,18 @@ from introspect.evidence.scan import (
     join_ends,
     scan_back,
 )
+from introspect.evidence.spread import NOWHERE, Spread
 from introspect.evidence.tape import TapeMarks
 from introspect.evidence.undone import find_undone
-from introspect.evidence.writes import (
-    Branches,
-    Dependence,
-    WriteFact,
-    classify_write,
-    counts,
-    counts_on,
-    is_sparse,
-    sort_branches,
-)
+from introspect.evidence.writes import WriteFact, counts, sort_branches
+from introspect.evidence.written import Writes
 from introspect.graph.check import refuse_damage
 from introspect.graph.dataflow import Dataflow
 from introspect.graph.flatten import flatten_graph
 from introspect.graph.ops import PYTHON_OPS
 from introspect.graph.parse import ParsedGraph
 from introspect.graph.walk import Edges
-from introspect.records import GradientKind, Updated, WriteKind
+from introspect.records import GradientKind, Updated
 
 
 @dataclass(frozen=True)
@@ -51,6 +42,7 @@ class TraceEvidence:
         writes: by variable index, those that last.
         undone: by variable index, those that the step itself takes back: what the forward pass reads is as it was before.
         chosen: frames that run for some steps only.
+        spread: of a step that writes numbers made of gradients to what a tape watches, where they go.
         reads: nodes that read a variable, by variable index.
         goes: [ports] where a value goes: bits of scan.py.
         reached: [nodes] where any value that a node yields goes.
@@ -80,6 +72,7 @@ class TraceEvidence:
     gradients: dict[int, tuple[GradientKind, str | None]] = field(default_factory=dict)
     undone: dict[int, list[WriteFact]] = field(default_factory=dict)
     chosen: frozenset[int] = frozenset()
+    spread: Spread = NOWHERE
 
     @cached_property
     def moved(self) -> frozenset[int]:
@@ -251,11 +244,16 @@ def _scan(
     def rank_of(node: int) -> int | None:
         return probe.rank(flow.function(node), flow.name(node), 0) if probe is not None else None
 
-    scan = ForwardScan(flow, edges, resources, marked, set(forward), hyper, reached, rank_of)
-    scan.run()
+    def write(zeros: frozenset[int]) -> Writes:
+        scan = ForwardScan(flow, edges, resources, marked, set(forward), hyper, reached, rank_of, zeros)
+        scan.run()
+        return Writes(capture, scan, forward, branches)
+
     branches = sort_branches(flow, edges)
-    written = _find_writes(capture, flow, edges, resources, scan, forward, branches)
-    writes, undone = _part_undone(written, find_undone(flow, edges, resources, forward))
+    writer = write(frozenset())
+    if writer.spread.zeros:
+        writer = write(writer.spread.zeros)
+    writes, undone = _part_undone(writer.find(), find_undone(flow, edges, resources, forward))
     python = not PYTHON_OPS.isdisjoint(flow.op_types)
     evidence = TraceEvidence(
         trace,
@@ -266,7 +264,7 @@ def _scan(
         reads,
         goes,
         reached,
-        scan.tags,
+        writer.scan.tags,
         marked,
         forward,
         python,
@@ -275,6 +273,7 @@ def _scan(
         0,
         undone=undone,
         chosen=branches.chosen,
+        spread=writer.spread,
     )
     return replace(evidence, gradients=_find_gradients(capture, evidence))
 
@@ -296,51 +295,6 @@ def _find_reads(accesses: Iterable[Access]) -> dict[int, list[int]]:
         if access.effect == "read":
             reads.setdefault(access.places[0][0], []).append(access.node)
     return reads
-
-
-def _find_writes(
-    capture: Capture,
-    flow: Dataflow,
-    edges: Edges,
-    resources: Resources,
-    scan: ForwardScan,
-    forward: frozenset[int],
-    branches: Branches,
-) -> dict[int, list[WriteFact]]:
-    owners = Owners(scan, forward)
-    known = {index for optimizer in capture.optimizers for index in optimizer.tracks}
-    writes: dict[int, list[WriteFact]] = {}
-    frames = flow.frame[[node for node, _ in scan.writes]].tolist()
-    for ((node, place), (tags, origin, after)), frame in zip(scan.writes.items(), frames, strict=True):
-        index = place[0]
-        access = resources.accesses[node]
-        first, carries = access.places[0] == place, bool(tags & GRADIENT)
-        own = first and carries and index in forward
-        depends = Dependence(
-            tags=tags,
-            origin=origin,
-            after_gradient=after,
-            owner=owners.find(access, origin) if own else origin,
-            counts=origin == index and not carries and counts_on(flow, edges, access, scan.origin),
-            added=access.effect != "assign" or index in known,
-        )
-        kind: WriteKind = "initial"
-        if frame not in branches.initial:
-            kind = classify_write(capture.variables[index], index, depends, index in forward)
-        fact = WriteFact(
-            node=node,
-            place=place,
-            effect=access.effect,
-            kind=kind,
-            conditional=frame in branches.initial or frame in branches.chosen,
-            sparse=carries and is_sparse(access),
-            first=first,
-        )
-        writes.setdefault(index, []).append(fact)
-    for facts in writes.values():
-        if len(facts) > 1:
-            facts.sort(key=lambda fact: fact.node)
-    return writes
 
 
 def _find_gradients(capture: Capture, evidence: TraceEvidence) -> dict[int, tuple[GradientKind, str | None]]:

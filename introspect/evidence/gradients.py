@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from introspect.evidence.collect import TraceEvidence
     from introspect.evidence.writes import WriteFact
 
+FOLLOWED = ("gradient", "accumulate", "other", "average")
+"""Kinds of writes by which a slot may come to hold a gradient."""
+
 BY_ROWS = ("ResourceScatter", "ResourceSparseApply", "UnsortedSegmentSum")
 """Beginnings of the op types in which IndexedSlices end."""
 
@@ -82,7 +85,7 @@ def find_fed(evidence: TraceEvidence) -> frozenset[int]:
     while queue:
         node = queue.pop()
         access = accesses.get(node)
-        carrying = (port for port in edges.outputs[node] if evidence.tags[port] & GRADIENT)
+        carrying = (p for p in edges.outputs[node] if evidence.tags[p] & GRADIENT or p in evidence.spread.ports)
         behind = [reader for port in carrying for reader in edges.readers[port]]
         if access is not None and access.effect != "read":
             behind += [user for place in access.places for user in users.get(place, ())]
@@ -109,10 +112,7 @@ def _joins_dense(evidence: TraceEvidence, node: int) -> bool:
 
 
 def walk_update(evidence: TraceEvidence, variable: int) -> list[int]:
-    """Nodes between the backward pass and a variable's gradient writes, through the slots, the backward pass left out.
-
-    Norms are not followed: they hold every other variable's gradient.
-    """
+    """Nodes between the backward pass and a variable's gradient writes, through the slots, the backward pass left out."""
     seen, _ = _walk(evidence, variable)
     return seen
 
@@ -124,12 +124,12 @@ def gradient_nodes(evidence: TraceEvidence, variable: int) -> list[int]:
 
 
 def _walk(evidence: TraceEvidence, variable: int) -> tuple[list[int], list[int]]:
-    edges, tags = evidence.edges, evidence.tags
+    edges = evidence.edges
     queue = [write.node for write in evidence.gradient_writes(variable)]
     seen, last = dict.fromkeys(queue), dict[int, None]()
     while queue:
         node = queue.pop()
-        before = [edges.producer[port] for port in edges.inputs[node] if port >= 0 and tags[port] & GRADIENT]
+        before = [edges.producer[port] for port in list_carriers(evidence, node)]
         before += list_writers(evidence, variable, node)
         for other in before:
             if other < 0 or other in seen or other in last:
@@ -142,6 +142,16 @@ def _walk(evidence: TraceEvidence, variable: int) -> tuple[list[int], list[int]]
     return list(seen), list(last)
 
 
+def list_carriers(evidence: TraceEvidence, node: int) -> list[int]:
+    """Ports by which a gradient comes to a node.
+
+    Norms are not followed beside it: they hold every other variable's gradient.
+    """
+    ports = [port for port in evidence.edges.inputs[node] if port >= 0]
+    held = [port for port in ports if evidence.tags[port] & GRADIENT]
+    return held or [port for port in ports if port in evidence.spread.ports]
+
+
 def list_writers(evidence: TraceEvidence, variable: int, node: int) -> list[int]:
     """Ops that put gradients into the slots that an op reads; other variables of the forward pass are not followed."""
     access = evidence.resources.accesses.get(node)
@@ -151,7 +161,7 @@ def list_writers(evidence: TraceEvidence, variable: int, node: int) -> list[int]
         for place in places
         if place[0] != variable and place[0] not in evidence.forward
         for write in evidence.writes.get(place[0], ())
-        if write.place == place and write.kind in ("gradient", "accumulate", "other", "average")
+        if write.place == place and (write.kind in FOLLOWED or write.node in evidence.spread.writes)
     ]
 
 

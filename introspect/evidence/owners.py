@@ -15,9 +15,11 @@ from introspect.evidence.scan import DATA, GRADIENT, NOBODY, NORM, PYTHON, Forwa
 class Owners:
     """Answers for the writes of one trace."""
 
-    def __init__(self, scan: ForwardScan, forward: frozenset[int]) -> None:
+    def __init__(self, scan: ForwardScan, forward: frozenset[int], spread: frozenset[int] = frozenset()) -> None:
+        """`spread`: ports of numbers made of gradients that count as such."""
         self.scan = scan
         self.forward = forward
+        self.spread = spread
         self._known: dict[int, int] = {}
 
     def find(self, access: Access, origin: int) -> int:
@@ -26,7 +28,7 @@ class Owners:
         if origin in (NOBODY, index):
             return origin
         self._settle(access.values)
-        return self._join(self._owner(port) for port in access.values if self.scan.tags[port] & GRADIENT)
+        return self._join(self._owner(port) for port in access.values if self._holds(port))
 
     def _settle(self, ports: Iterable[int]) -> None:
         """Learn the owners of all values outside of the tape that these are made of."""
@@ -39,22 +41,24 @@ class Owners:
                 continue
             cone.add(node)
             if node not in scan.resources.accesses:
-                queue += [
-                    edges.producer[port] for port in edges.inputs[node] if port >= 0 and scan.tags[port] & GRADIENT
-                ]
+                queue += [edges.producer[port] for port in edges.inputs[node] if self._holds(port)]
         for node in sorted(cone):
             self._known[node] = NOBODY if node in scan.resources.accesses else self._weigh(edges.inputs[node])
 
     def _weigh(self, ports: Iterable[int]) -> int:
         """The owner of what an op makes of these values."""
         tags, origin = self.scan.tags, self.scan.origin
-        held = {self._owner(port) for port in ports if port >= 0 and tags[port] & GRADIENT} - {NOBODY}
+        held = {self._owner(port) for port in ports if self._holds(port)} - {NOBODY}
         if held:
             return self._join(held)
         plain = (port for port in ports if port >= 0 and not tags[port] & (GRADIENT | NORM | DATA | PYTHON))
         touched = {origin[port] for port in plain} - {NOBODY}
         only = self._join(touched)
         return only if only in self.forward else NOBODY
+
+    def _holds(self, port: int) -> bool:
+        """Whether a value holds a gradient, or a number made of gradients."""
+        return port >= 0 and (bool(self.scan.tags[port] & GRADIENT) or port in self.spread)
 
     def _owner(self, port: int) -> int:
         return self._known.get(self.scan.edges.producer[port], NOBODY)

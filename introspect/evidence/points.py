@@ -15,7 +15,8 @@ import numpy as np
 
 from introspect.capture.record import Capture, GradientPoint, StepPlan, Tap, TapCall
 from introspect.evidence.collect import TraceEvidence
-from introspect.evidence.scan import GRADIENT, TO_BACKWARD
+from introspect.evidence.gradients import list_carriers, list_writers
+from introspect.evidence.scan import TO_BACKWARD
 from introspect.graph.dataflow import Dataflow
 from introspect.graph.ops import MERGE, SIZES
 
@@ -40,7 +41,6 @@ REDUCES = ("Collective", "Nccl")
 INTEGERS = (3, 9)
 """DT_INT32 and DT_INT64."""
 
-FOLLOWED = ("gradient", "accumulate", "other", "average")
 SCALES = ("dynamic_scale", "current_loss_scale")
 """Names of the variables in which Keras 3 and tf_keras keep a loss scale that changes."""
 
@@ -185,7 +185,7 @@ def is_integer(flow: Dataflow, node: int) -> bool:
 
 def walk_back(evidence: TraceEvidence, variable: int, roots: tuple[int, ...]) -> _Ways:
     """Follow gradients from the writes to the backward pass, through slots that were written before they are read."""
-    edges, tags, marked = evidence.edges, evidence.tags, evidence.marked
+    edges, marked = evidence.edges, evidence.marked
     ways = _Ways(roots)
     queue = list(roots)
     while queue:
@@ -193,8 +193,8 @@ def walk_back(evidence: TraceEvidence, variable: int, roots: tuple[int, ...]) ->
         if node in ways.before:
             continue
         before = ways.before[node] = _memory(evidence, variable, node)
-        for port in edges.inputs[node]:
-            maker = edges.producer[port] if port >= 0 and tags[port] & GRADIENT else -1
+        for port in list_carriers(evidence, node):
+            maker = edges.producer[port]
             if maker < 0 or maker >= node or is_size(evidence.flow, maker):
                 continue
             if marked[maker]:
@@ -211,11 +211,7 @@ def _memory(evidence: TraceEvidence, variable: int, node: int) -> list[int]:
     access = evidence.resources.accesses.get(node)
     if access is None or access.effect != "read":
         return []
-    place = access.places[0]
-    if place[0] == variable or place[0] in evidence.forward:
-        return []
-    writes = evidence.writes.get(place[0], ())
-    return [w.node for w in writes if w.place == place and w.kind in FOLLOWED and w.node < node]
+    return [writer for writer in list_writers(evidence, variable, node) if writer < node]
 
 
 def find_joints(evidence: TraceEvidence, ways: _Ways, ends: tuple[int, ...]) -> tuple[int, ...]:

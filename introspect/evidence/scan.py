@@ -8,7 +8,7 @@ every gradient (DESIGN.md).
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,7 +141,9 @@ class ForwardScan:
         hyper: set[int],
         reached: bytearray,
         rank_of: RankOf,
+        zeros: Collection[int] = (),
     ) -> None:
+        """`zeros`: nodes that yield nothing but zeros, whatever goes into them."""
         self.flow = flow
         self.edges = edges
         self.resources = resources
@@ -159,7 +161,7 @@ class ForwardScan:
         self.apart = bytearray(flow.nodes)
         self.reductions = {int(n) for n in select_nodes(flow, REDUCTIONS) if not marked[int(n)]}
         self.sizes = frozenset(select_nodes(flow, SIZES).tolist())
-        for node in (*resources.accesses, *self.sizes):
+        for node in (*resources.accesses, *self.sizes, *zeros):
             self.apart[node] = 1
         self.sums = frozenset(select_nodes(flow, SUMS).tolist())
 
@@ -342,7 +344,7 @@ class ForwardScan:
     def _use(self, node: int, tag: int, source: int) -> tuple[int, int]:
         access = self.resources.accesses.get(node)
         if access is None or access.effect == "touch":
-            return 0, NOBODY  # sizes
+            return 0, NOBODY  # sizes, zeros
         if access.effect == "read":
             return self._read(node, access.places[0], tag & ~SHAPED, source)
         return self._write(access, source)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from introspect.capture.record import TapeValue
-from introspect.evidence.gradients import list_writers
-from introspect.evidence.scan import GRADIENT
+from introspect.evidence.gradients import list_carriers, list_writers
 
 if TYPE_CHECKING:
     from introspect.evidence.collect import TraceEvidence
@@ -49,12 +48,12 @@ class Givers:
 
     def find(self, variable: int) -> frozenset[int]:
         """The variables of whose gradients its update is made; none where a value of the backward pass is no answer."""
-        edges, tags, marked = self.evidence.edges, self.evidence.tags, self.evidence.marked
+        edges, marked = self.evidence.edges, self.evidence.marked
         queue = [write.node for write in self.evidence.gradient_writes(variable)]
         seen, found = set(queue), set[int]()
         while queue:
             node = queue.pop()
-            for port in (port for port in edges.inputs[node] if port >= 0 and tags[port] & GRADIENT):
+            for port in list_carriers(self.evidence, node):
                 given, before = self._ask(port), edges.producer[port]
                 if given is not None:
                     found.update(given)

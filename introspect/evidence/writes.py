@@ -14,7 +14,6 @@ from introspect.evidence.scan import (
     DATA,
     GRADIENT,
     NOBODY,
-    NORM,
     PYTHON,
     SEVERAL,
     SHAPED,
@@ -75,8 +74,6 @@ def classify_write(variable: CapturedVariable, index: int, depends: Dependence, 
     tags = depends.tags
     if tags & GRADIENT:
         return _classify_gradient(variable, index, depends) if forward else "accumulate"
-    if tags & NORM and forward and not variable.shape and variable.watched:
-        return "gradient"  # a scalar's own gradient, summed outside of the tape
     return _classify_without_gradient(index, depends)
 
 
