@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from introspect.capture.record import Anew, Asked, Capture
+from introspect.capture.record import Anew, Asked, Capture, TapeValue
 from introspect.collector import collector_paused
 from introspect.errors import IntrospectError, StepError
 from introspect.evidence.collect import collect_trace
@@ -49,9 +49,10 @@ def diagnose_surely(capture: Capture, rules: Sequence[Rule], renew: Callable[[],
     with collector_paused():
         # The flags of tf_keras' compile explain the rest, but for what a layer's call changes whatever its flag says.
         compared = not facts.flags_of_compile or doubts_calls(facts)
-        anew = _compare(capture, _diagnose(later, ())[0]) if compared else None
+        second = _diagnose(later, ())[0]
+        anew = _compare(capture, second) if compared else None
         timings = (*capture.timings, ("second step", time.perf_counter() - started))
-        asked = None if facts.flags_of_compile else _place_asked(later, _pair(capture, later))
+        asked = None if facts.flags_of_compile else _place_asked(facts, second)
         sure = replace(capture, anew=anew, asked=asked, step_flags=later.step_flags, timings=timings)
         return _diagnose(sure, rules)[1]
 
@@ -89,16 +90,30 @@ def _pair(capture: Capture, later: Capture) -> dict[int, int]:
     return {index: places[variable.path] for index, variable in own if variable.path in places}
 
 
-def _place_asked(later: Capture, places: dict[int, int]) -> Asked | None:
-    """What the second step asks its tapes for, by the variables of the first capture."""
-    asked = later.asked
+def _place_asked(facts: Facts, later: Facts) -> Asked | None:
+    """What the second step asks its tapes for, by the variables and, where it is alike, the values of the first capture."""
+    asked, places = later.capture.asked, _pair(facts.capture, later.capture)
     if asked is None:
         return None
     variables, given, unsure = (
         frozenset(places[index] for index in found if index in places)
         for found in (asked.variables, asked.given, asked.unsure)
     )
-    return Asked(variables, given, unsure, asked.places)
+    return Asked(variables, given, unsure, asked.places, targets=_place_targets(facts, later, asked.targets))
+
+
+def _place_targets(facts: Facts, later: Facts, targets: tuple[TapeValue, ...]) -> tuple[TapeValue, ...]:
+    """These values in the first capture's current trace; none where one of their functions is not the same there."""
+    if facts.current is None or later.current is None:
+        return ()
+    found: list[TapeValue] = []
+    for target in targets:
+        home = next((body for body in later.current.flow.bodies if body.name == target.function), None)
+        alike = [body for body in facts.current.flow.bodies if home is not None and body.is_like(home)]
+        if len(alike) != 1:
+            return ()
+        found.append(replace(target, function=alike[0].name, variables=()))
+    return tuple(found)
 
 
 def _diagnose(capture: Capture, rules: Sequence[Rule]) -> tuple[Facts, Report]:

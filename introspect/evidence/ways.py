@@ -151,8 +151,18 @@ class WayFinder:
             if slope.cost[best] < FAR:
                 way = self._describe(best, slope, touched)
                 return self._find_summed(reads, len(way.cuts)) or way
+        return self._find_cut(reads) or self._find_unused(reads)
+
+    def _find_unused(self, reads: list[int]) -> Way:
         nodes = self.terrain.walk(reads)
         return Way("unused", path=tuple(sorted(nodes)), ends=self._find_ends(nodes))
+
+    def _find_cut(self, reads: list[int]) -> Way | None:
+        """A way, with cuts, to what the step differentiates: where nothing trains, no tape leaves a mark of it."""
+        if self._to_targets is None:
+            return None
+        best = min(reads, key=self._to_targets.cost.__getitem__)
+        return self._describe(best, self._to_targets, True) if 0 < self._to_targets.cost[best] < FAR else None
 
     def _find_summed(self, reads: list[int], most: int) -> Way | None:
         """A way with fewer than `most` cuts to a sum that the loss may be, beside those that the tape met."""

@@ -119,6 +119,13 @@ class FunctionBody:
         """Name of a node in the GraphDef."""
         return self.names[int(self.source[node])]
 
+    def is_like(self, other: FunctionBody) -> bool:
+        """Whether both run the same ops, under the same names and on the same values; they may be of two graphs."""
+        if self.nodes != other.nodes or not np.array_equal(self.input_port, other.input_port):
+            return False
+        ops, others = ([body.op_types[op] for op in body.op.tolist()] for body in (self, other))
+        return ops == others and list(self.names) == list(other.names)
+
     def def_of(self, node: int) -> Any:
         """The NodeDef of a node."""
         return parse_node(self.messages.read_bytes(int(self.source[node])))

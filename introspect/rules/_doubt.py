@@ -21,11 +21,21 @@ def is_doubtful(facts: Facts) -> bool:
         return False
     if any(facts.is_unsure_of_loss(index) for index in list_untracked(facts, current)):
         return True
+    if own and is_loss_unknown(facts, current):
+        return True
     left_out = (index for index in facts.left_out if not facts.step_flags([index], frozen=False))
     if any(own or facts.own_optimizer([index]) is not None for index in left_out):
         return True
     trained = (index for index in _list_frozen(facts) if current.updates(index))
     return (own and any(not facts.step_flags([index], frozen=True) for index in trained)) or doubts_calls(facts)
+
+
+def is_loss_unknown(facts: Facts, current: TraceEvidence) -> bool:
+    """Whether the step trains nothing, and so shows nothing of what it differentiates."""
+    asked = facts.capture.asked
+    if (asked is not None and asked.targets) or current.trains:
+        return False
+    return any(facts.way_to_loss(index).kind == "unused" for index in facts.without_gradient)
 
 
 def doubts_calls(facts: Facts) -> bool:
