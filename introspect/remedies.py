@@ -16,6 +16,7 @@ these is not tried, for there the user's code has to change.
 | `optimizer = type(optimizer).from_config(optimizer.get_config())` | RenewOptimizer |
 | `optimizer.build(model.trainable_variables)` | BuildOptimizer |
 | `step = tf.function(step.python_function)` | Retrace |
+| the same of `trainer.optimizer`, `trainer.step` | the same |
 | `with model.distribute_strategy.scope(): …` | what stands inside |
 """
 
@@ -31,7 +32,6 @@ OR = "# or, "
 
 LAYER_BY_PATH = re.compile(r"^layer\.trainable = (True|False)  # (.+)$", re.MULTILINE)
 STRATEGY = "model.distribute_strategy.scope()"
-NEW_OPTIMIZER = "optimizer = type(optimizer).from_config(optimizer.get_config())"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def read_call(call: ast.Call) -> Action:
     said = ast.unparse(call)
     if said == "introspect.recompile(model)":
         return Recompile()
-    if said == "optimizer.build(model.trainable_variables)":
+    if ast.unparse(call.func).endswith(".build") and [*map(ast.unparse, call.args)] == ["model.trainable_variables"]:
         return BuildOptimizer()
     given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
     optimizer = given.pop("optimizer", None)
@@ -154,9 +154,10 @@ def read_call(call: ast.Call) -> Action:
 
 def read_assignment(node: ast.Assign) -> Action:
     said, (target, *others) = ast.unparse(node), node.targets
-    if said == NEW_OPTIMIZER:
+    name = ast.unparse(target)
+    if said == f"{name} = type({name}).from_config({name}.get_config())":
         return RenewOptimizer()
-    if isinstance(target, ast.Name) and said == f"{target.id} = tf.function({target.id}.python_function)":
+    if said == f"{name} = tf.function({name}.python_function)":
         return Retrace()
     if holds_own(node):
         return Hold()

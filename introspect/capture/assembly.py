@@ -15,7 +15,16 @@ from introspect.capture.live.flags import Event, name_events, recorded_writes
 from introspect.capture.measurement.known import place_traces
 from introspect.capture.oddities import find_odd_flags, sets_flags
 from introspect.capture.probe import LiveProbe
-from introspect.capture.record import Asked, Capture, CapturedOptimizer, CapturedTrace, FlagWrite, Followed, StepFailure
+from introspect.capture.record import (
+    Asked,
+    Capture,
+    CapturedOptimizer,
+    CapturedTrace,
+    FlagWrite,
+    Followed,
+    StepCode,
+    StepFailure,
+)
 from introspect.capture.rows import Rows, fill_rows, find_own_lists
 from introspect.capture.slots import Books, count_iterations, describe_optimizer, is_built, open_optimizer
 from introspect.capture.trace.compiling import find_refusal
@@ -77,6 +86,7 @@ class Reading:
     """What the step set while introspect traced it."""
     questions: list[Question] | None = None
     """What the current trace asked gradient tapes, where introspect made it."""
+    code: StepCode | None = None
     observe: Observer | None = None
     """Adds to the capture what only the live step can tell."""
 
@@ -129,6 +139,7 @@ def assemble(reading: Reading) -> Capture:
         followed=reading.followed,
         asked=read_asked(reading, rows.table),
         own_lists=find_own_lists(model),
+        code=reading.code,
         placements=tuple(place_traces(zip((live.concrete for live in reading.lives), traces, strict=True))),
     )
     return capture if reading.observe is None else reading.observe(reading, rows.table, capture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import time
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from typing import Any
 from introspect.capture.assembly import Observer, Reading, assemble, pair_optimizers
 from introspect.capture.frames import explain_error, locate_error
 from introspect.capture.framework import KerasName, name_keras, require_backend
-from introspect.capture.record import Capture, Followed, StepFailure
+from introspect.capture.naming import name_in_caller
+from introspect.capture.record import Capture, Followed, StepCode, StepFailure
 from introspect.capture.slots import open_optimizer
 from introspect.capture.trace.current import look_up
 from introspect.capture.trace.cutoff import name_cutoff, tell_no_gradients
@@ -102,6 +104,7 @@ def read_function(
         lives=[LiveTrace(concrete, name) for concrete in concretes],
         current=find_called(step, args, kwargs) if concretes else None,
         source="eager" if eager else "compiled" if concretes else "traced",
+        code=name_code(step, optimizer),
         summary=summarize_function(name, model, keras, eager, bool(getattr(step, "_jit_compile", False))),
         optimizers=pair_optimizers(open_optimizer(optimizer), {}, optimizer),
         data_given=bool(args or kwargs),
@@ -241,9 +244,21 @@ def unwrap_function(step: Any) -> Any:
 
 
 def name_function(step: Any) -> str:
-    """The name that the user gave the function."""
-    name = getattr(step, "__name__", None) or getattr(unwrap_function(step), "__name__", None)
-    return str(name or type(step).__name__)
+    """The name that the user gave the function; the class of what has none."""
+    plain = unwrap_function(step)
+    name = getattr(step, "__name__", None) or getattr(plain, "__name__", None)
+    while name is None and isinstance(plain, functools.partial):
+        plain = plain.func
+        name = getattr(plain, "__name__", None)
+    return str(name or type(plain).__name__)
+
+
+def name_code(step: Any, optimizer: Any) -> StepCode:
+    """How the caller of introspect reaches them."""
+    owned = getattr(unwrap_function(step), "__self__", None) is not None
+    name = name_in_caller(step, owned)
+    owned = owned or (name is not None and "." in name)
+    return StepCode(name, None if optimizer is None else name_in_caller(optimizer, owned))
 
 
 def summarize_function(name: str, model: Any, keras: KerasName, eager: bool, jit: bool) -> ModelSummary:

@@ -108,6 +108,14 @@ class CapturedOptimizer:
 
 
 @dataclass(frozen=True, slots=True)
+class StepCode:
+    """How the user's own code reaches its step and its optimizer: "self.train_step"."""
+
+    step: str | None
+    optimizer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Binding:
     """A captured input of a trace: placeholder name, the variable it holds, and which replica's copy."""
 
@@ -454,5 +462,7 @@ class Capture:
     """Of a second step, where the traces that exist do not tell an old flag from what the user's code does."""
     asked: Asked | None = None
     """Of the current trace if introspect made it, else of that second step; None where neither is known to tell all."""
+    code: StepCode | None = None
+    """Of a loop of the user's own, where the names of the line that called introspect lead to it."""
     anew_failure: str = ""
     """Why such a second step cannot be traced, in one line."""

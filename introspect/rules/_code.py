@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
+from introspect.capture.record import StepCode
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import LayerReport
@@ -28,27 +29,29 @@ def is_own_loop(current: TraceEvidence) -> bool:
     return current.trace.caller not in OWN_CALLERS
 
 
-def write_anew(current: TraceEvidence | None, renew: bool = False, strategy: bool = False) -> str:
+def write_anew(facts: Facts, renew: bool = False) -> str:
     """Code that makes the step anew, if it is needed; with `renew` a loop's optimizer too, which was built without what is to train.
 
-    Under a `strategy` the new optimizer is built before the trace: its variables cannot be made inside of replicas.
+    Among replicas the new optimizer is built before the trace: its variables cannot be made inside of them.
     """
+    current = facts.current
     if current is None or not is_own_loop(current):
         return RECOMPILE.splitlines()[0]
-    fresh = RENEW_IN_SCOPE if strategy else RENEW
-    if current.trace.source == "eager":  # Python asks the flags at each call
-        return fresh if renew else ""
-    name = current.trace.caller if current.trace.caller.isidentifier() else "step"  # a lambda has none
-    step = f"{name} = tf.function({name}.python_function)  # a new one, which has no old trace"
-    return f"{fresh}\n{step}" if renew else step
+    code = facts.capture.code or StepCode(None)
+    lines = [write_optimizer(code.optimizer or "optimizer", facts.is_replicated)] if renew else []
+    if current.trace.source != "eager":  # else Python asks the flags at each call
+        caller = current.trace.caller
+        name = code.step or (caller if caller.isidentifier() else "step")  # a lambda has none
+        lines.append(f"{name} = tf.function({name}.python_function)  # a new one, which has no old trace")
+    return "\n".join(lines)
 
 
-RENEW_IN_SCOPE = (
-    "with model.distribute_strategy.scope():\n"
-    "    optimizer = type(optimizer).from_config(optimizer.get_config())  # a new one, which knows these variables\n"
-    "    optimizer.build(model.trainable_variables)"
-)
-RENEW = "optimizer = type(optimizer).from_config(optimizer.get_config())  # a new one, which knows no variable yet"
+def write_optimizer(name: str, replicated: bool) -> str:
+    """Code that makes an optimizer anew."""
+    made = f"{name} = type({name}).from_config({name}.get_config())  # a new one, which knows"
+    if not replicated:
+        return f"{made} no variable yet"
+    return f"with model.distribute_strategy.scope():\n    {made} these variables\n    {name}.build(model.trainable_variables)"
 
 
 def write_layer(facts: Facts, path: str) -> str:

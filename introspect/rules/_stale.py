@@ -106,7 +106,7 @@ def mend_stale(facts: Facts, current: TraceEvidence, indices: Sequence[int]) -> 
         return RECOMPILE
     wanted = [index for index in indices if facts.capture.variables[index].expected]
     renew = bool(wanted) and not optimizers_know(facts, wanted)
-    return write_anew(current, renew, strategy=facts.is_replicated)
+    return write_anew(facts, renew)
 
 
 def name_kept(current: TraceEvidence, nodes: Iterable[int]) -> str | None:

@@ -53,7 +53,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _report(facts: Facts, path: str, indices: list[int], trains: bool) -> Finding:
     number, tf_keras = len(indices), facts.capture.model.keras == "tf_keras"
     name = shorten(facts, path)
-    paths, anew = facts.paths_of(indices), write_anew(facts.current)
+    paths, anew = facts.paths_of(indices), write_anew(facts)
     if trains and (others := _name_sharers(facts, path, indices)):
         them = agree(number, "it", "them")
         message = f"{name}.trainable is False, and {count(number, 'variable')} of it {agree(number, 'is', 'are')} trainable all the same"

@@ -38,7 +38,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             layers=(path,),
             message=f"Layer {shorten(facts, path)} has an attribute {attribute!r} = {value}, which Keras does not read.",
             cause=f"It looks like a misspelt 'trainable', which is {layer.trainable if layer else 'unknown'} for this layer.",
-            fix=f"{write_flag(facts, path, value)}\n{write_anew(facts.current)}".rstrip(),
+            fix=f"{write_flag(facts, path, value)}\n{write_anew(facts)}".rstrip(),
         )
 
 

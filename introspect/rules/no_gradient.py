@@ -214,7 +214,7 @@ def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> t
 def _freeze(facts: Facts, indices: list[int], why: str) -> str:
     """The further remedy of freezing what gets no gradient; nothing where it is part of a layer that trains."""
     code = write_freeze(facts, find_whole(facts, indices))
-    return f"\n{OR}{why}:\n{code}\n{write_anew(facts.current)}".rstrip() if code else ""
+    return f"\n{OR}{why}:\n{code}\n{write_anew(facts)}".rstrip() if code else ""
 
 
 def _show_end(facts: Facts, current: TraceEvidence, way: Way) -> Iterator[EvidenceStep]:

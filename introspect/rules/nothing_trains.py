@@ -48,7 +48,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         layers=facts.layers_of(weights),
         message=f"The step trains nothing: {whole} of the model {agree(number, 'is', 'are')} frozen.",
         cause=facts.tell_flag_history(weights, frozen=True) or _tell_flags(facts, weights),
-        fix=f"model.trainable = True  # or the layers that are to train\n{write_anew(current)}",
+        fix=f"model.trainable = True  # or the layers that are to train\n{write_anew(facts)}",
         evidence=show_origin(facts, current, weights, frozen=True),
     )
 

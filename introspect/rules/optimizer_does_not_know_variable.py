@@ -55,7 +55,7 @@ def _report(facts: Facts, failure: StepFailure, first: bool) -> Finding:
             f"{': ' + name_some(paths) if paths else ''}."
         ),
         cause=_explain(facts, failure),
-        fix=write_anew(facts.current, renew=True, strategy=facts.is_replicated) if own_loop else RECOMPILE,
+        fix=write_anew(facts, renew=True) if own_loop else RECOMPILE,
         evidence=tuple(_evidence(facts, failure, first)),
     )
 

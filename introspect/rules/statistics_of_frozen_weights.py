@@ -55,7 +55,7 @@ def check(facts: Facts) -> Iterator[Finding]:
                     f"{agree(len(paths), 'statistic goes', 'statistics go')} on moving: {name_some(paths)}."
                 ),
                 cause="The layer asks its own flag, which is True; only the flags of its weights were set to False.",
-                fix=f"{write_flag(facts, path, False)}\n{write_anew(current)}".rstrip(),
+                fix=f"{write_flag(facts, path, False)}\n{write_anew(facts)}".rstrip(),
             )
 
 

@@ -69,7 +69,7 @@ def test_an_optimizer_that_does_not_know_what_is_unfrozen(package: Any) -> None:
     outcome = loop.ask(raises=True, rules=("INT201",))
     assert not outcome.faults
     assert outcome.report is not None
-    assert outcome.report.findings[0].fix.startswith("optimizer = type(optimizer).from_config(")
+    assert outcome.report.findings[0].fix.startswith("self.optimizer = type(self.optimizer).from_config(")
 
     loop.optimizer = type(loop.optimizer).from_config(loop.optimizer.get_config())
     assert not loop.ask().faults

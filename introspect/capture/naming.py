@@ -1,0 +1,102 @@
+"""How the user's own code reaches an object: the name or the attribute by which the line that called introspect finds it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from introspect.capture.frames import rank_file, rank_module
+from introspect.capture.trace.step import is_function
+
+MOST_OBJECTS = 2000
+"""Objects that are looked at in one frame."""
+MOST_FRAMES = 8
+
+
+def name_in_caller(value: Any, owned: bool = False) -> str | None:
+    """ "step", "self.train_step", "holder.trainer.fast": nothing is run for it. None where no name leads there.
+
+    A helper's parameter is no name of the user's loop; the helper's caller has one.
+
+    Args:
+        value: a tf.function, an optimizer.
+        owned: whether an object's attribute is meant before a plain name that it has too.
+    """
+    plain: list[str] = []
+    for frame in list_user_frames():
+        names = list(islice(walk_names(frame), MOST_OBJECTS))
+        methods = (name for held, part in names for name in name_method(held, part, value))
+        found = [name for name, part in names if part is value]
+        attribute = next(methods, None) or next((name for name in found if "." in name), None)
+        plain += [name for name in found if "." not in name and not is_handed_on(frame, name)]
+        if attribute is not None and (owned or not plain):
+            return attribute
+        if plain and not owned:
+            return plain[0]
+    return next(iter(plain), None)
+
+
+def list_user_frames() -> list[Any]:
+    """Frames of the user's own, the innermost first."""
+    frame: Any = sys._getframe(1)
+    found: list[Any] = []
+    while frame is not None and len(found) < MOST_FRAMES:
+        if rank_file(frame.f_code.co_filename) == 2:
+            found.append(frame)
+        frame = frame.f_back
+    return found
+
+
+def is_handed_on(frame: Any, name: str) -> bool:
+    """Whether the name is an argument of the frame's function, or of one around it."""
+    code = frame.f_code
+    return name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] or name in code.co_freevars
+
+
+def walk_names(frame: Any) -> Iterator[tuple[str, Any]]:
+    """(name, object) of what the frame's names lead to: locals, globals, then attributes, and theirs."""
+    level = {**frame.f_globals, **frame.f_locals}
+    near = [(name, value) for name, value in reversed(level.items()) if not name.startswith("__")]
+    yield from near
+    seen: set[int] = set()
+    for _ in range(2):
+        holders = {
+            id(value): (name, value) for name, value in reversed(near) if is_holder(value) and id(value) not in seen
+        }
+        seen |= set(holders)
+        near = [
+            (f"{name}.{key}", value)
+            for name, holder in reversed(holders.values())
+            for key, value in vars(holder).items()
+            if key.isidentifier() and not key.startswith("__")
+        ]
+        yield from near
+
+
+def is_holder(value: Any) -> bool:
+    """Whether it is an object of a class of the user's."""
+    return rank_module(str(type(value).__module__)) == 2 and isinstance(getattr(value, "__dict__", None), dict)
+
+
+def name_method(name: str, holder: Any, function: Any) -> Iterator[str]:
+    """The attribute by which an object gives a tf.function that was made of its class' method. Seen on TensorFlow 2.19 to
+    2.21: the class' function keeps those of its objects.
+    """
+    for kind in type(holder).__mro__ if is_holder(holder) else ():
+        for key, value in vars(kind).items():
+            if (
+                type(value).__module__.startswith("tensorflow.")
+                and is_function(value)
+                and is_kept(value, holder, function)
+            ):
+                yield f"{name}.{key}"
+
+
+def is_kept(value: Any, holder: Any, function: Any) -> bool:
+    """Whether a class' tf.function has made this one for the object."""
+    try:
+        return getattr(value, "_descriptor_cache", {}).get(holder) is function
+    except TypeError:  # an object that has no hash, or no weak reference
+        return False
