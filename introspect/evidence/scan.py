@@ -379,9 +379,11 @@ class ForwardScan:
         return tag, source
 
     def _order_writes(self) -> None:
-        """Learn of each write whether a gradient was written there before."""
+        """Learn of each write whether a gradient was written there before; they were met in the order of the program."""
         trained: set[Place] = set()
-        for (node, place), (tag, source, _) in sorted(self.writes.items()):
-            self.writes[node, place] = (tag, source, place in trained)
-            if tag & GRADIENT:
+        for write, (tag, source, _) in self.writes.items():
+            place = write[1]
+            if place in trained:
+                self.writes[write] = (tag, source, True)
+            elif tag & GRADIENT:
                 trained.add(place)
