@@ -120,9 +120,10 @@ def _diagnose(capture: Capture, rules: Sequence[Rule]) -> tuple[Facts, Report]:
     started = time.perf_counter()
     probes = capture.probes or (None,) * len(capture.traces)
     evidence = tuple(collect_trace(capture, t, probe) for t, probe in zip(capture.traces, probes, strict=True))
+    feeds = tuple(collect_trace(capture, function, None) for function in capture.feeds)
     collected = time.perf_counter()
-    index, rows = build_rows(capture, evidence)
-    facts = Facts(capture, evidence, rows, index)
+    index, rows = build_rows(capture, evidence, feeds)
+    facts = Facts(capture, evidence, rows, index, feeds)
     findings = run_rules(facts, rules)
     flow = facts.draw()
     timings = (

@@ -32,12 +32,14 @@ class Facts:
     Attributes:
         rows: one VariableReport for each variable of the model and each untracked one, without findings yet.
         row_index: the capture's variable index of each row.
+        feeds: of the functions by which data sets feed the step.
     """
 
     capture: Capture
     evidence: tuple[TraceEvidence, ...]
     rows: tuple[VariableReport, ...]
     row_index: tuple[int, ...]
+    feeds: tuple[TraceEvidence, ...] = ()
 
     @cached_property
     def tree(self) -> LayerTree:

@@ -61,7 +61,7 @@ class Write:
     trace: str | None
     """`TraceReport.id`."""
     function: str | None
-    """The function of the graph that holds the op, or "fit end"."""
+    """The function of the graph that holds the op; "fit end"; or "Dataset.map", of what feeds the step."""
     location: Location | None
 
 

@@ -28,7 +28,7 @@ from introspect.capture.record import (
 from introspect.capture.rows import Rows, fill_rows, find_own_lists
 from introspect.capture.slots import Books, count_iterations, describe_optimizer, is_built, open_optimizer
 from introspect.capture.trace.compiling import find_refusal
-from introspect.capture.trace.datafunctions import list_fed
+from introspect.capture.trace.datafunctions import freeze_functions, list_fed, list_functions
 from introspect.capture.trace.overwritten import find_eager_error
 from introspect.capture.trace.tapes import Question, read_questions
 from introspect.capture.trace.traces import LiveTrace, freeze_trace, number_first
@@ -111,6 +111,7 @@ def assemble(reading: Reading) -> Capture:
     models = [part for part in (model, *reading.twins) if part is not None]
     rows = fill_rows(model, models, parts, [live.concrete.graph for live in reading.lives])
     traces = freeze_traces(reading.lives, rows.table, reading.current)
+    feeding = list_functions(reading.data, [live.concrete.graph for live in reading.lives], rows.table)
     fit_end, end_failure = ((), None) if not reading.fits else read_fit_end(reading, rows.table)
     reading.timings.append(("export", time.perf_counter() - started))
     capture = Capture(
@@ -126,7 +127,8 @@ def assemble(reading: Reading) -> Capture:
         eager_error=find_eager_error(rows.tree.layers) if reading.source == "eager" else "",
         fit_end=fit_end,
         data_given=reading.data_given,
-        fed=list_fed(reading.data, rows.table),
+        fed=list_fed(feeding, rows.table),
+        feeds=freeze_functions(feeding, rows.table),
         timings=tuple(reading.timings),
         probes=tuple(LiveProbe(live.concrete.graph, reading.kept) for live in reading.lives),
         step=read_step(reading.optimizers),

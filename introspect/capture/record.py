@@ -435,7 +435,9 @@ class Capture:
     """Flags that the step itself sets while it is traced, in order; known only where introspect traced it."""
     data_given: bool = False
     fed: frozenset[int] = frozenset()
-    """Variables that the functions of the data set given use (`map`), outside of the step."""
+    """Variables that functions of the data set given use (`map`), or of one that the step holds, outside of the step."""
+    feeds: tuple[CapturedTrace, ...] = ()
+    """Those functions."""
     timings: tuple[tuple[str, float], ...] = ()
     probes: tuple[Probe | None, ...] = ()
     """One for each trace, while the graphs are alive or after `freeze`."""

@@ -153,6 +153,8 @@ class _Flattener:
             self.inline_branches(site, names, arguments, depth)
         elif call.kind == "dataset":
             self.inline_dataset(site, names[0], arguments, depth)
+        elif call.kind == "feed":
+            self.inline_feed(site, names[0], arguments, depth)
         else:
             frame = self.frame_for(site, "call")
             body = self.graph.body(names[0])
@@ -238,6 +240,20 @@ class _Flattener:
         yielded = returned[states:]
         left = [self.merge(site, yielded)] if yielded else carried
         self.hand_back(site, [self.leave(site, port) for port in left])
+
+    def inline_feed(self, site: _Site, name: str, arguments: Ints, depth: int) -> None:
+        """A data set that is made, inside of the step, of another by a function of its elements.
+
+        The op takes the set, what the function captured, and settings; the function has the set's elements in place of
+        the set. It runs where elements are taken, and is told as if that were once, and here.
+        """
+        body = self.graph.body(name)
+        taken = len(site.body.def_of(site.node).attr["Targuments"].list.type)
+        elements = [arguments[0]] * (len(body.arguments) - taken)
+        given = np.asarray([*elements, *arguments[1 : 1 + taken]], dtype=np.int32)
+        inner = self.inline(body, given, self.frame_for(site, "call"), depth)
+        made = [int(arguments[0]), *(int(inner[port]) for port in body.returns)]
+        self.hand_back(site, [self.merge(site, made, site.body.op_types[site.body.op[site.node]])])
 
     def leave(self, site: _Site, port: int) -> int:
         """Append the loop's own op once more, by which a value leaves it: no gradient goes in there."""

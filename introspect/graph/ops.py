@@ -18,11 +18,26 @@ Effect = Literal["read", "assign", "update", "scatter", "apply", "sparse-apply",
 class Call:
     """An op that runs functions of the library: which attributes name them, and how its inputs reach them."""
 
-    kind: Literal["call", "branch", "while", "dataset"]
+    kind: Literal["call", "branch", "while", "dataset", "feed"]
     attributes: tuple[str, ...]
     skip_inputs: int = 0
     """Leading inputs that are not arguments: a branch's predicate."""
 
+
+FEEDS = frozenset(
+    {
+        "MapDataset",
+        "ParallelMapDataset",
+        "ParallelMapDatasetV2",
+        "MapAndBatchDataset",
+        "FlatMapDataset",
+        "InterleaveDataset",
+        "ParallelInterleaveDatasetV2",
+        "ParallelInterleaveDatasetV3",
+        "ParallelInterleaveDatasetV4",
+    }
+)
+"""Ops that make a data set of another by a function of its elements."""
 
 CALLS: dict[str, Call] = {
     "PartitionedCall": Call("call", ("f",)),
@@ -37,6 +52,8 @@ CALLS: dict[str, Call] = {
     "StatelessWhile": Call("while", ("cond", "body")),
     "ReduceDataset": Call("dataset", ("f",)),
     "ScanDataset": Call("dataset", ("f",)),
+    **dict.fromkeys(FEEDS, Call("feed", ("f",))),
+    **dict.fromkeys(("FilterDataset", "TakeWhileDataset"), Call("feed", ("predicate",))),
 }
 
 _READS = ("ReadVariableOp", "ResourceGather", "ResourceGatherNd", "ReadVariableXlaSplitND")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from introspect.capture.record import Capture, CapturedOptimizer, CapturedSlot, MeasuredVariable
@@ -30,21 +31,23 @@ if TYPE_CHECKING:
     from introspect.capture.record import CapturedVariable
 
 FIT_END = "fit end"
+FED = "Dataset.map"
 
 
 def build_rows(
-    capture: Capture, evidence: Sequence[TraceEvidence]
+    capture: Capture, evidence: Sequence[TraceEvidence], feeds: Sequence[TraceEvidence] = ()
 ) -> tuple[tuple[int, ...], tuple[VariableReport, ...]]:
     """(index in the capture, row) of each variable of the model, then of each untracked one that the step uses."""
-    builder = _RowBuilder(capture, evidence)
+    builder = _RowBuilder(capture, evidence, feeds)
     chosen = [i for i, variable in enumerate(capture.variables) if builder.has_row(i, variable)]
     return tuple(chosen), tuple(builder.row(i) for i in chosen)
 
 
 class _RowBuilder:
-    def __init__(self, capture: Capture, evidence: Sequence[TraceEvidence]) -> None:
+    def __init__(self, capture: Capture, evidence: Sequence[TraceEvidence], feeds: Sequence[TraceEvidence]) -> None:
         self.capture = capture
         self.evidence = evidence
+        self.feeds = feeds
         self.tree = LayerTree(capture.layers)
         self.current = next((one for one in evidence if one.trace.current), evidence[-1] if evidence else None)
         self.placements = join_placements(evidence, capture.placements)
@@ -101,6 +104,8 @@ class _RowBuilder:
 
     def updated(self, index: int) -> tuple[Updated, str | None]:
         """By what each trace does: (updated, the reason where it is unknown)."""
+        if any(one.updates(index) for one in self.feeds):
+            return "unknown", "a data set trains it in its map, as often as elements are taken"
         states = [one.updates(index) for one in self.evidence]
         if states and None not in states:
             return summarize_updates(states), None
@@ -117,6 +122,9 @@ class _RowBuilder:
         found: list[Write] = []
         for one in self.traces:
             found += one.build(index)
+        for feed in self.feeds:
+            made = WriteBuilder(self.capture, feed, None, None).build(index) if index in feed.writes else ()
+            found += [replace(write, trace=None, function=FED) for write in made]
         if index in self.fit_ends:
             device = self.capture.variables[index].device
             found += [Write("average", None, None, device, None, False, None, FIT_END, None)] * self.fit_ends[index]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
+from introspect.graph.ops import FEEDS
 from introspect.rules._places import is_numpy, name_op
 from introspect.rules._wording import join, place
 
@@ -48,6 +49,10 @@ _DATASET = Cut(
     "runs a loop over a data set, into which no gradient goes",
     "# put the tape inside of the loop, or loop over batches in Python or by tf.range",
 )
+_FED = Cut(
+    "feeds the step with what a data set's map computes, through which no gradient goes",
+    "# compute it in the step itself, on the way from the inputs to the loss",
+)
 _OTHER = Cut("has no gradient in TensorFlow", "# use an op that has one, or give it one with tf.custom_gradient")
 
 OR_ZEROS = ", or only zeros"
@@ -69,6 +74,7 @@ CUTS: dict[str, Cut] = {
     ),
     **dict.fromkeys(("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"), _ASSIGN),
     **dict.fromkeys(("ReduceDataset", "ScanDataset"), _DATASET),
+    **dict.fromkeys(FEEDS, _FED),
     "Cast": Cut(
         "casts to a type that has no gradient", "# keep floats on the way to the loss, or:\n" + STRAIGHT_THROUGH
     ),

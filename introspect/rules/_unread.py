@@ -22,7 +22,7 @@ def explain_unread(facts: Facts, current: TraceEvidence, indices: Sequence[int])
         return _explain_called(facts, current, layer, it)
     outer = facts.outermost_uncalled(layer)
     if facts.capture.fed.issuperset(indices):
-        return _explain_fed(facts, outer, it)
+        return explain_fed(facts, outer, it)
     fix = "# call it on the way from the inputs to the loss, or remove it"
     beside = _list_read_beside(facts, current, layer)
     if beside:
@@ -39,7 +39,8 @@ def explain_unread(facts: Facts, current: TraceEvidence, indices: Sequence[int])
     return f"{told}.{_doubt_python(facts, current)}", fix
 
 
-def _explain_fed(facts: Facts, outer: str, it: str) -> tuple[str, str]:
+def explain_fed(facts: Facts, outer: str, it: str) -> tuple[str, str]:
+    """Of what only the function of a data set uses; `outer`: the path of the layer that it runs."""
     ran = f"runs layer {shorten(facts, outer)}" if outer else f"uses {it}"
     return (
         f"The data set {ran} (Dataset.map), and the training step does not: what is computed there comes as data, through "

@@ -22,7 +22,8 @@ Example
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.writes import counts
@@ -60,6 +61,39 @@ def check(facts: Facts) -> Iterator[Finding]:
             groups.setdefault(key, []).append(index)
     for (kind, _), moved in groups.items():
         yield _report(facts, current, moved, kind)
+    fed = _list_fed(facts, {index for moved in groups.values() for index in moved})
+    if fed:
+        yield _report_fed(facts, fed)
+
+
+def _list_fed(facts: Facts, told: Collection[int]) -> list[int]:
+    """What a function of a data set changes in a frozen layer."""
+    own = (i for i, one, row in facts.pairs if one.role == "model" and not row.expected and i not in told)
+    return [i for i in own if facts.in_frozen_layer(i) and any(moves(facts, feed, i) for feed in facts.feeds)]
+
+
+def _report_fed(facts: Facts, moved: list[int]) -> Finding:
+    paths, which = facts.paths_of(moved), bare_layers(facts, moved)
+    several = are_several(which)
+    it, feed = "them" if several else "it", next(one for one in facts.feeds if moves(facts, one, moved[0]))
+    return RULE.finding(
+        variables=paths,
+        layers=facts.layers_of(moved),
+        message=(
+            f"{capitalise(which)} {'are' if several else 'is'} frozen, and the data set goes on changing "
+            f"{count(len(moved), 'variable')} that {'they keep' if several else 'it keeps'}: {name_some(paths)}."
+        ),
+        cause=(
+            f"The data set runs {it} in training mode (Dataset.map), by the flag that was set when map was called: "
+            "its function is traced then, and no compile makes it anew."
+        ),
+        fix=f"# call map again after freezing, or run {it} there as at inference:\nlayer(x, training=False)",
+        evidence=tuple(
+            replace(step, trace=None)
+            for index in moved[:3]
+            for step in write_steps(facts, feed, index, feed.writes.get(index, [])[:1])
+        ),
+    )
 
 
 def name_writer(facts: Facts, current: TraceEvidence, index: int) -> str:

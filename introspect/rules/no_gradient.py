@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.ways import Way
 from introspect.facts import Facts
+from introspect.graph.ops import FEEDS
 from introspect.records import EvidenceStep, Finding
 from introspect.remedies import OR
 from introspect.rules._asking import blame_step, show_asking
@@ -44,7 +45,7 @@ from introspect.rules._stale import (
     show_step_flags,
 )
 from introspect.rules._steps import op_step
-from introspect.rules._unread import explain_copied, explain_unread, list_copied, list_python
+from introspect.rules._unread import explain_copied, explain_fed, explain_unread, list_copied, list_python
 from introspect.rules._uses import MOST_USES, list_uses, tell_uses
 from introspect.rules._wording import agree, count, join, name_some, place
 
@@ -144,6 +145,9 @@ def _explain_cut(facts: Facts, current: TraceEvidence, way: Way, indices: list[i
 
 def _explain_unused(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:
     what, it = _name_ends(facts, way, indices[0]), agree(len(indices), "it", "them")
+    if any(current.flow.op_type(node) in FEEDS for node in way.path):
+        cause, fix = explain_fed(facts, facts.capture.variables[indices[0]].layer or "", it)
+        return cause, fix + _freeze(facts, indices, "freeze it")
     if facts.is_differentiated(way):
         return (
             f"The loss is made of a derivative that the step takes of what {what} computes, and that derivative does not "

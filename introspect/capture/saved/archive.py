@@ -55,7 +55,8 @@ def write_capture(capture: Capture, path: str) -> None:
 
 def write_parts(capture: Capture, archive: zipfile.ZipFile) -> None:
     record = to_json(replace(capture, probes=()))
-    for number, (trace, written) in enumerate(zip(capture.traces, record["traces"], strict=True)):
+    graphs = zip((*capture.traces, *capture.feeds), (*record["traces"], *record["feeds"]), strict=True)
+    for number, (trace, written) in enumerate(graphs):
         del written["graph"]
         archive.writestr(f"graphs/{number}.pb", trace.graph)
     for number, probe in enumerate(capture.probes):
@@ -105,7 +106,7 @@ def read_parts(archive: zipfile.ZipFile, path: str) -> Capture:
     if head.get("version") != RECORD_VERSION:
         raise RecordError(f"{path}: of version {head.get('version')}, this is {RECORD_VERSION}; write it again")
     record = head["capture"]
-    for number, trace in enumerate(record["traces"]):
+    for number, trace in enumerate((*record["traces"], *record.get("feeds", ()))):
         trace["graph"] = archive.read(f"graphs/{number}.pb")
     record["probes"] = []
     capture: Capture = from_json(Capture, record)
@@ -131,7 +132,7 @@ def read_probe(plain: Any) -> Probe:
 def check_indices(capture: Capture) -> None:
     """Raise RecordError where the record points at a variable that it does not hold."""
     count = len(capture.variables)
-    used = [binding.variable for trace in capture.traces for binding in trace.bindings]
+    used = [binding.variable for trace in (*capture.traces, *capture.feeds) for binding in trace.bindings]
     for optimizer in capture.optimizers:
         used += [*optimizer.tracks, *optimizer.variables]
         used += [place for slot in optimizer.slots for place in (slot.variable, slot.slot)]

@@ -1,32 +1,81 @@
-"""What a tf.data set runs of its own: the functions of its map and filter, which feed the step and are no part of it."""
+"""What tf.data sets run of their own: the functions of their map and filter, which feed the step and are no part of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from introspect.capture.record import CapturedTrace
 from introspect.capture.trace.inputs import is_dataset
-from introspect.capture.variables import VariableTable, list_captures
+from introspect.capture.trace.traces import LiveTrace, freeze_trace
+from introspect.capture.variables import VariableTable, bind_captures, list_captures
+
+CALLER = "Dataset.map"
 
 
-def list_fed(data: Any, table: VariableTable) -> frozenset[int]:
-    """Rows of the variables that these functions use; none where the data is no tf.data set."""
-    found = (table.find_handle(outside) for graph in _list_graphs(data) for outside, _ in list_captures(graph))
-    return frozenset(row for row, _ in filter(None, found))
+def list_functions(data: Any, graphs: Iterable[Any], table: VariableTable) -> list[Any]:
+    """Concrete functions of the data, if it is a tf.data set, and of the sets that the step itself holds, which use variables."""
+    sets = [*([data] if is_dataset(data) else []), *_find_held(graphs, table)]
+    return [one for one in _walk_functions(sets) if _list_rows(one.graph, table)]
 
 
-def _list_graphs(data: Any) -> Iterator[Any]:
-    """Graphs of the functions of a set and of those that it is made of. Seen on TensorFlow 2.19 to 2.21."""
-    queue, seen = [data] if is_dataset(data) else [], set[int]()
+def list_fed(functions: Iterable[Any], table: VariableTable) -> frozenset[int]:
+    """Rows of the variables that these functions use."""
+    return frozenset(row for function in functions for row in _list_rows(function.graph, table))
+
+
+def freeze_functions(functions: Iterable[Any], table: VariableTable) -> tuple[CapturedTrace, ...]:
+    """Saved forms, which are read as a step is."""
+    return tuple(
+        freeze_trace(LiveTrace(function, CALLER), f"data/{number}", bind_captures(function.graph, table), False)
+        for number, function in enumerate(functions, 1)
+    )
+
+
+def _list_rows(graph: Any, table: VariableTable) -> list[int]:
+    found = (table.find_handle(outside) for outside, _ in list_captures(graph))
+    return [row for row, _ in filter(None, found)]
+
+
+def _find_held(graphs: Iterable[Any], table: VariableTable) -> list[Any]:
+    """Sets of which the step captured the tensor, or that of an iterator. Seen on TensorFlow 2.19 to 2.21.
+
+    Only the tensor is in the graph. All objects are looked through for the set, where there is such a tensor.
+    """
+    wanted = {
+        id(outside) for graph in graphs for outside, inside in graph.captures if _may_be_set(outside, inside, table)
+    }
+    if not wanted:
+        return []
+    from tensorflow.python.data.ops import dataset_ops, iterator_ops
+
+    found = []
+    for one in gc.get_objects():
+        if issubclass(type(one), dataset_ops.DatasetV2) and id(vars(one).get("_variant_tensor_attr")) in wanted:
+            found.append(one)
+        elif issubclass(type(one), iterator_ops.OwnedIterator) and id(vars(one).get("_iterator_resource")) in wanted:
+            found.append(vars(one).get("_dataset"))
+    return found
+
+
+def _may_be_set(outside: Any, inside: Any, table: VariableTable) -> bool:
+    kind = inside.dtype.name
+    return kind == "variant" or (kind == "resource" and table.find_handle(outside) is None)
+
+
+def _walk_functions(sets: Iterable[Any]) -> Iterator[Any]:
+    """Functions of sets and of those that they are made of. Seen on TensorFlow 2.19 to 2.21."""
+    queue, seen = list(sets), set[int]()
     while queue:
         part = queue.pop()
         if id(part) in seen:
             continue
         seen.add(id(part))
         for wrapped in _ask(part, "_functions"):
-            graph = getattr(getattr(wrapped, "function", None), "graph", None)
-            if graph is not None:
-                yield graph
+            function = getattr(wrapped, "function", None)
+            if getattr(function, "graph", None) is not None:
+                yield function
         queue += _ask(part, "_inputs")
 
 
