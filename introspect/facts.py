@@ -12,6 +12,7 @@ from introspect.capture.record import Capture, CapturedVariable, FlagWrite, Prob
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.flowchart import draw_flow
 from introspect.evidence.gradients import sources_of
+from introspect.evidence.partners import Partners
 from introspect.evidence.scopes import LayerScopes
 from introspect.evidence.taped import Givers
 from introspect.evidence.ways import Way, WayFinder
@@ -211,12 +212,12 @@ class Facts:
     def mixed(self) -> dict[int, frozenset[int]]:
         """Variables that the current trace updates with gradients of others and not with their own, and whose these are.
 
-        Known where introspect made the trace, and of one replica.
+        Known of one replica: of all where introspect made the trace, else of kernels that are only multiplied.
         """
         current, asked = self.current, self.capture.asked
-        if current is None or asked is None or not asked.answers or self.is_replicated:
+        if current is None or self.is_replicated:
             return {}
-        givers = Givers(current, asked.answers)
+        givers = Givers(current, asked.answers) if asked is not None and asked.answers else Partners(current)
         updated = (index for index, _, _ in self.pairs if current.updates(index))
         found = {index: givers.find(index) for index in updated}
         return {index: others for index, others in found.items() if others and index not in others}

@@ -2,7 +2,9 @@
 
 What it does
     Names variables whose update is made of gradients that the step asked for other variables, and not of their own. It is
-    known of a step that introspect traced (before `fit`, or under `run_eagerly`), where each gradient keeps its number.
+    known of a step that introspect traced (before `fit`, or under `run_eagerly`), where each gradient keeps its number. Of a
+    step that has run it is known of kernels that are only multiplied (dense, convolution), for their gradient is made of
+    what they are multiplied with; of others nothing is said.
 
 Why it matters
     Where shapes are equal nothing raises: the loss moves, both variables move, and neither goes down its own slope.

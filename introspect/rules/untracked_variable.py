@@ -190,19 +190,21 @@ def _explain_net(facts: Facts, layers: Sequence[str], used: str) -> tuple[str, s
         "model's layers alone."
     )
     stay = "# where it is to stay as it is, say so of the layer, or net, that the loss holds:\nnet.trainable = False\n"
-    if not _is_functional(facts):
-        return told, f"{stay}{OR}where it is to train: let the model hold it, in its __init__():\nself.net = net"
+    if facts.capture.takes_layers:
+        root = facts.tree.root
+        functional = root is not None and root.class_name == "Functional"
+        where = (
+            "let the model hold it, before compile:\nmodel.net"
+            if functional
+            else "let the model hold it, in its __init__():\nself.net"
+        )
+        return told, f"{stay}{OR}where it is to train: {where} = net"
     return (
-        f"{told} A functional or sequential model takes no layer from an attribute either.",
+        f"{told} A Sequential takes no layer from an attribute either.",
         f"{stay}{OR}where it is to train: let a layer of the model hold it, and add the loss where that is called:\n"
         "self.net = net  # in __init__()\n"
         "self.add_loss(loss(targets, outputs))  # in call(), with the targets as a further input",
     )
-
-
-def _is_functional(facts: Facts) -> bool:
-    root = facts.tree.root
-    return root is None or root.class_name in ("Functional", "Sequential")
 
 
 def _explain_operand(facts: Facts, still: list[int]) -> tuple[str, str]:

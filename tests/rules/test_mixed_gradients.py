@@ -98,7 +98,55 @@ def test_own_gradients_are_no_finding(pair: Step, optimizer: str) -> None:
     assert not introspect.inspect(alike(pair, optimizer), data=batches()).findings
 
 
-def test_a_step_that_exists_is_not_judged() -> None:
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_a_step_that_has_run_tells_by_its_graph(optimizer: str) -> None:
+    """The kernels' gradients are made of what the other one is multiplied with; of biases the graph does not show it."""
+    model = alike(swapped, optimizer)
+    model.fit(batches(), verbose=0)
+    outcome = ask(model, batches(), PLAIN)
+    assert outcome.faults == []
+    assert outcome.report is not None
+    (finding,) = outcome.report.findings
+    assert finding.rule == "INT302"
+    assert set(finding.variables) == {"alike/one/kernel", "alike/two/kernel"}
+    assert "alike/one/kernel with that of alike/two/kernel" in finding.message
+
+
+@pytest.mark.parametrize("pair", [right, clipped, flattened], ids=lambda pair: pair.__name__)
+def test_a_step_that_has_run_with_its_own_gradients(pair: Step) -> None:
+    model = alike(pair, "adam")
+    model.fit(batches(), verbose=0)
+    outcome = ask(model, batches(), PLAIN)
+    assert outcome.faults == []
+    assert outcome.report is not None
+    assert not outcome.report.findings
+
+
+def test_kernels_that_share_an_input_or_are_used_twice() -> None:
+    """Two heads of one input, one of them tied: no graph tells whose gradient it is, and nothing is said."""
     model = alike(swapped)
+    model.call = lambda inputs: model.one(inputs) + model.two(model.two(inputs))  # type: ignore[method-assign]
     model.fit(batches(), verbose=0)
     assert not introspect.inspect(model, data=batches()).findings
+
+
+@pytest.mark.parametrize("swap", [True, False])
+def test_convolutions_in_a_step_that_has_run(swap: bool) -> None:
+    inputs = keras.Input((4, 4, 2))
+    hidden = layers.Conv2D(2, 3, padding="same", use_bias=False, activation="tanh", name="one")(inputs)
+    model = keras.Model(inputs, layers.Conv2D(2, 3, padding="same", use_bias=False, name="two")(hidden), name="alike")
+    optimizer = keras.optimizers.Adam(0.01)
+
+    @tf.function
+    def step(batch: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(model(batch) ** 2)
+        weights = model.trainable_variables
+        gradients = tape.gradient(loss, weights)
+        optimizer.apply_gradients(zip(gradients[::-1] if swap else gradients, weights, strict=True))
+        return loss
+
+    batch = tf.random.stateless_normal((3, 4, 4, 2), (1, 2))
+    step(batch)
+    findings = introspect.inspect(step, args=(batch,), model=model, optimizer=optimizer).findings
+    assert [len(finding.variables) for finding in findings if finding.rule == "INT302"] == ([2] if swap else [])

@@ -220,10 +220,40 @@ class Own(keras.Model):
         return self.out(inputs)
 
 
-def perceived_by_own(holds: bool, frozen: bool = False) -> Any:
+class OwnFunctional(keras.Model):
+    """A class of its own that is built as a functional model."""
+
+    def __init__(self, net: Any) -> None:
+        inputs = keras.Input((4,))
+        super().__init__(inputs=inputs, outputs=layers.Dense(1, name="out")(inputs), name="own_functional")
+        if net is not None:
+            self.net = net
+
+
+class OwnFunctionalCall(OwnFunctional):
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        return super().call(inputs, training=training, mask=mask)
+
+
+class OwnSequential(keras.Sequential):
+    def __init__(self, net: Any) -> None:
+        super().__init__([keras.Input((4,)), layers.Dense(1, name="out")], name="own_sequential")
+        if net is not None:
+            self.net = net
+
+
+def functional(net: Any) -> Any:
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Dense(1, name="out")(inputs), name="functional")
+    if net is not None:
+        model.net = net
+    return model
+
+
+def perceived_by(make: Callable[[Any], Any], holds: bool, frozen: bool = False) -> Any:
     loss = Features()
     loss.net.trainable = not frozen
-    model = Own(loss.net if holds else None)
+    model = make(loss.net if holds else None)
     model(x)
     model.compile("sgd", loss)
     model.__dict__["aside"] = lambda: loss.net.trainable_variables
@@ -332,17 +362,38 @@ def test_twin_is_silent(name: str) -> None:
     require_silent(HEALTHY[name])
 
 
-def test_net_of_a_loss_of_a_model_with_its_own_call() -> None:
-    said = ("held by the loss", "net.trainable = False", "let the model hold it, in its __init__():\nself.net = net")
-    case = Case(lambda: perceived_by_own(False), "INT105", said, ("functional or sequential",), Asked(extra=aside))
+OWN = "let the model hold it, in its __init__():\nself.net = net"
+HOLDERS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "own call": (Own, OWN),
+    "functional, of its own class": (OwnFunctional, OWN),
+    "functional, with a call": (OwnFunctionalCall, OWN),
+    "functional": (functional, "let the model hold it, before compile:\nmodel.net = net"),
+}
+
+
+@pytest.mark.parametrize("kind", HOLDERS)
+def test_net_of_a_loss_of_a_model_that_takes_layers(kind: str) -> None:
+    """Where the model holds it, it trains, as the fix says; frozen it is silent either way."""
+    make, fix = HOLDERS[kind]
+    said = ("held by the loss", "net.trainable = False", fix)
+    case = Case(lambda: perceived_by(make, False), "INT105", said, ("A Sequential", "add_loss"), Asked(extra=aside))
     require_told(case)
-    require_silent(lambda: perceived_by_own(False, frozen=True))
-    require_silent(lambda: perceived_by_own(True, frozen=True))
-    outcome = ask(perceived_by_own(True), batches(), PLAIN)
+    require_silent(lambda: perceived_by(make, False, frozen=True))
+    require_silent(lambda: perceived_by(make, True, frozen=True))
+    outcome = ask(perceived_by(make, True), batches(), PLAIN)
     assert outcome.faults == []
     assert outcome.report is not None
     assert outcome.report.ok
     assert {row.updated for row in outcome.report.variables} == {"yes"}
+
+
+def test_net_of_a_loss_of_a_sequential_of_its_own_class() -> None:
+    """It takes no layer from an attribute: its trainable variables are two with the net and without."""
+    said = ("held by the loss", "A Sequential takes no layer from an attribute either", "self.add_loss(")
+    require_told(
+        Case(lambda: perceived_by(OwnSequential, True), "INT105", said, ("self.net = net\n#",), Asked(extra=aside))
+    )
+    require_silent(lambda: perceived_by(OwnSequential, True, frozen=True))
 
 
 def test_net_of_a_loss_trains_where_a_layer_holds_it() -> None:

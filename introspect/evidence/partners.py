@@ -1,0 +1,132 @@
+"""Whose gradient a product of the backward pass is, by the graph alone: the gradient of a kernel takes what the kernel is
+multiplied with.
+
+Of `x @ kernel` the kernel's gradient is made of `x` and of the gradient that comes back. Where a kernel is only multiplied,
+by what the loop of no `tf.while_loop` carries, and its update takes other inputs, which other kernels are multiplied with,
+it is updated with theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from introspect.evidence.collect import TraceEvidence
+from introspect.evidence.gradients import list_carriers, list_writers
+from introspect.evidence.scan import TO_BACKWARD
+from introspect.evidence.undone import find_turn
+
+PRODUCTS = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2", "Conv2D", "Conv3D", "DepthwiseConv2dNative"})
+"""Ops that multiply their first input with a kernel, their second."""
+
+BACK = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2"}) | {
+    "Conv2DBackpropFilter",
+    "Conv3DBackpropFilterV2",
+    "DepthwiseConv2dNativeBackpropFilter",
+}
+"""Ops that are a kernel's gradient."""
+
+HANDED_ON = frozenset({"Identity", "EnsureShape", "Cast"})
+"""Ops between a variable and its product, and between its gradient and its update."""
+
+SUMMED = HANDED_ON | {"AddN", "IdentityN"}
+
+
+class Partners:
+    """Which kernels each value is multiplied with in the forward pass of one trace."""
+
+    def __init__(self, evidence: TraceEvidence) -> None:
+        self.evidence = evidence
+
+    def find(self, variable: int) -> frozenset[int]:
+        """The variables of whose gradients a kernel's update is made, as far as each part of it shows; none where one does
+        not, or where its own is among them.
+        """
+        if variable not in self._kernels:
+            return frozenset()
+        found: set[int] = set()
+        for node in self._walk_back(variable):
+            takes = self._name_inputs(node)
+            if not takes or variable in takes:
+                return frozenset()
+            found |= takes
+        return frozenset(found)
+
+    def _walk_back(self, variable: int) -> Iterator[int]:
+        """Products of the backward pass in which the update begins; -1 where it begins otherwise."""
+        edges, marked = self.evidence.edges, self.evidence.marked
+        queue = [write.node for write in self.evidence.gradient_writes(variable)]
+        seen = set(queue)
+        while queue:
+            node = queue.pop()
+            for port in list_carriers(self.evidence, node):
+                before = edges.producer[port]
+                if before < 0 or (marked[before] and self.evidence.flow.op_type(before) not in SUMMED):
+                    yield before if before >= 0 and self.evidence.flow.op_type(before) in BACK else -1
+                elif before not in seen:
+                    seen.add(before)
+                    queue.append(before)
+            later = [other for other in list_writers(self.evidence, variable, node) if other not in seen]
+            seen.update(later)
+            queue += later
+
+    def _name_inputs(self, node: int) -> set[int]:
+        """Kernels that the forward values among a product's inputs are multiplied with."""
+        if node < 0 or find_turn(self.evidence.flow, node):
+            return set()
+        found: set[int] = set()
+        for port in self.evidence.edges.inputs[node]:
+            found |= self._multiplied.get(self._find_root(port), set())
+        return found
+
+    @property
+    def _kernels(self) -> frozenset[int]:
+        return self._products[0]
+
+    @property
+    def _multiplied(self) -> dict[int, set[int]]:
+        return self._products[1]
+
+    @cached_property
+    def _products(self) -> tuple[frozenset[int], dict[int, set[int]]]:
+        """(variables that the forward pass multiplies with a value and uses in no other way, by value: such variables)."""
+        kernels, multiplied = set[int](), dict[int, set[int]]()
+        for variable in self.evidence.forward:
+            products = self._find_products(variable)
+            if products:
+                kernels.add(variable)
+            for port in products or ():
+                multiplied.setdefault(port, set()).add(variable)
+        return frozenset(kernels), multiplied
+
+    def _find_products(self, variable: int) -> set[int] | None:
+        """The values that it is multiplied with; None where the forward pass uses it otherwise too."""
+        flow, edges, marked = self.evidence.flow, self.evidence.edges, self.evidence.marked
+        found: set[int] = set()
+        queue = [(node, port) for node in self.evidence.reads.get(variable, ()) for port in edges.outputs[node]]
+        while queue:
+            node, port = queue.pop()
+            if flow.op_type(node) not in ("ReadVariableOp", *HANDED_ON):
+                return None
+            for reader in edges.readers[port]:
+                if marked[reader]:
+                    continue
+                if flow.op_type(reader) in HANDED_ON:
+                    queue += [(reader, made) for made in edges.outputs[reader]]
+                elif (
+                    flow.op_type(reader) in PRODUCTS and edges.inputs[reader][1] == port and not find_turn(flow, reader)
+                ):
+                    found.add(self._find_root(edges.inputs[reader][0]))
+                elif self.evidence.reaches(reader, TO_BACKWARD):
+                    return None
+        return found
+
+    def _find_root(self, port: int) -> int:
+        """The port that a value comes from unchanged."""
+        flow, edges = self.evidence.flow, self.evidence.edges
+        while port >= 0:
+            node = edges.producer[port]
+            if node < 0 or flow.op_type(node) not in ("Identity", "EnsureShape"):
+                return port
+            port = edges.inputs[node][0]
+        return port
