@@ -30,6 +30,7 @@ from introspect.capture.slots import Books, count_iterations, describe_optimizer
 from introspect.capture.trace.compiling import find_refusal
 from introspect.capture.trace.datafunctions import freeze_functions, list_fed, list_functions
 from introspect.capture.trace.overwritten import find_eager_error
+from introspect.capture.trace.quantized import find_eager_clashes
 from introspect.capture.trace.tapes import Question, read_questions
 from introspect.capture.trace.traces import LiveTrace, freeze_trace, number_first
 from introspect.capture.trace.unknown import Unknown
@@ -125,6 +126,7 @@ def assemble(reading: Reading) -> Capture:
         retraces=reading.retraces,
         failure=name_failure(reading, rows.table) or find_xla_refusal(reading) or end_failure,
         eager_error=find_eager_error(rows.tree.layers) if reading.source == "eager" else "",
+        eager_clashes=find_eager_clashes(rows.tree.layers, rows.tree.paths) if reading.source == "eager" else (),
         fit_end=fit_end,
         data_given=reading.data_given,
         fed=list_fed(feeding, rows.table),

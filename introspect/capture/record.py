@@ -184,6 +184,7 @@ class StepFailure:
         "no-average",
         "unused-optimizer",
         "eager-float8",
+        "eager-int8",
     ]
     message: str
     """What is raised, in one line."""
@@ -428,6 +429,8 @@ class Capture:
     failure: StepFailure | None = None
     eager_error: str = ""
     """What Keras raises where the step runs eagerly and differentiates a float8 layer that the model holds."""
+    eager_clashes: tuple[tuple[str, str], ...] = ()
+    """Where the step runs eagerly, (layer path, error): layers whose gradient comes in another type than what went into them."""
     fit_end: tuple[FitEndWrite, ...] = ()
     saved: SavedFile | None = None
     flag_writes: tuple[FlagWrite, ...] = ()

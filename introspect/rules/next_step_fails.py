@@ -30,10 +30,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from introspect.capture.record import StepFailure
+from introspect.evidence.clashes import find_clash
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
 from introspect.rules._code import is_own_loop
+from introspect.rules._groups import shorten
+from introspect.rules._places import name_op
 from introspect.rules._wording import RECOMPILE
 
 _XLA = 'XLA compiles the step: jit_compile=True, or in Keras 3 its default "auto" where a GPU is visible.'
@@ -52,6 +55,8 @@ _CAUSES = {
     "their gradient overwrites, such as the scales of float8.",
     "eager-float8": "The layers are quantized to float8, and the step runs eagerly (run_eagerly): Keras' custom gradient of their "
     "scales works in a graph alone.",
+    "eager-int8": "A layer is quantized to int8 under a policy of mixed precision, and the step runs eagerly (run_eagerly): there "
+    "Keras' custom gradient comes in the type of the layer's scale, and no longer fits the values that went in.",
     "unused-optimizer": "The step does not use the optimizer that the model was compiled with, and fit asks it all the same "
     "when it ends.",
 }
@@ -64,13 +69,14 @@ _FIXES = {
     "fit-end": RECOMPILE,
     "no-average": "model.optimizer.use_ema = False",
     "eager-float8": "model.compile(optimizer=model.optimizer, loss=..., run_eagerly=False)",
+    "eager-int8": "model.compile(optimizer=model.optimizer, loss=..., run_eagerly=False)",
     "unused-optimizer": "model.optimizer = {keras}.optimizers.SGD()  # one that keeps nothing: the step uses none",
 }
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     """At most one finding."""
-    failure = facts.capture.failure or _find_eager(facts)
+    failure = facts.capture.failure or _find_eager(facts) or _find_clash(facts)
     if failure is None or failure.kind == "unknown-variable":
         return
     own_loop = facts.current is not None and is_own_loop(facts.current)
@@ -95,8 +101,22 @@ def _find_eager(facts: Facts) -> StepFailure | None:
     return StepFailure("eager-float8", facts.capture.eager_error, scales) if scales else None
 
 
+def _find_clash(facts: Facts) -> StepFailure | None:
+    """An int8 layer behind an op that multiplies its gradient with values, or takes it for a slope."""
+    current = facts.current
+    if current is None:
+        return None
+    for path, error in facts.capture.eager_clashes:
+        nodes = [node for node in range(current.flow.nodes) if facts.layer_of_node(current, node) == path]
+        node = find_clash(current, nodes, [i for i, one in enumerate(facts.capture.variables) if one.watched])
+        if node >= 0:
+            named = f"the gradient of layer {shorten(facts, path)} does not fit {name_op(facts, current, node)}"
+            return StepFailure("eager-int8", f"{error.partition(':')[0]}: {named}")
+    return None
+
+
 def _tell_when(failure: StepFailure) -> str:
-    if failure.kind == "eager-float8":
+    if failure.kind.startswith("eager-"):
         return "in its backward pass"
     if failure.at_end:
         return "at its end"

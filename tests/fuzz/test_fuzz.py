@@ -55,6 +55,13 @@ def test_many() -> None:
 
 
 FOUND: dict[str, Plan] = {
+    "int8 under mixed precision, run eagerly": Plan(
+        (Part("spectral"),),
+        policy="mixed_bfloat16",
+        shape="subclassed",
+        compile={"run_eagerly": True},
+        acts=(Act("quantize", flag=False), Act("compile", flag=True)),
+    ),
     "all frozen, averages that nobody keeps and nobody asks for": Plan(
         (Part("dense"),),
         setting="ema",
