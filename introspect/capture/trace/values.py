@@ -35,7 +35,7 @@ class RememberedArray(np.ndarray):
             kwargs["out"] = tuple(map(strip, targets))
         plain = getattr(ufunc, method)(*map(strip, inputs), **{key: strip(value) for key, value in kwargs.items()})
         made = join((*inputs, *kwargs.values()))
-        for target in targets:
+        for target in inputs[:1] if method == "at" else targets:
             note(target, made)
         return targets[0] if len(targets) == 1 else mark(plain, made)
 
