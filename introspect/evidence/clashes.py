@@ -50,5 +50,5 @@ def _list_arguments(evidence: TraceEvidence, terrain: Terrain, nodes: Iterable[i
     found: list[int] = []
     for node in (node for node in nodes if terrain.obstacles.has_own_gradient(node)):
         same = np.flatnonzero((flow.frame == flow.frame[node]) & (flow.local == flow.local[node])).tolist()
-        found += [edges.producer[port] for one in same for port in edges.inputs[one] if edges.producer[port] >= 0]
-    return list(dict.fromkeys(found))
+        found += [edges.producer[port] for one in same for port in edges.inputs[one] if port >= 0]
+    return list(dict.fromkeys(node for node in found if node >= 0))

@@ -75,7 +75,7 @@ class Partners:
         if node < 0 or find_turn(self.evidence.flow, node):
             return set()
         found: set[int] = set()
-        for port in self.evidence.edges.inputs[node]:
+        for port in (port for port in self.evidence.edges.inputs[node] if port >= 0):
             found |= self._multiplied.get(self._find_root(port), set())
         return found
 
@@ -113,20 +113,26 @@ class Partners:
                     continue
                 if flow.op_type(reader) in HANDED_ON:
                     queue += [(reader, made) for made in edges.outputs[reader]]
-                elif (
-                    flow.op_type(reader) in PRODUCTS and edges.inputs[reader][1] == port and not find_turn(flow, reader)
-                ):
+                elif self._is_product(reader, port):
                     found.add(self._find_root(edges.inputs[reader][0]))
                 elif self.evidence.reaches(reader, TO_BACKWARD):
                     return None
         return found
 
+    def _is_product(self, node: int, port: int) -> bool:
+        """Whether the op multiplies a value with the kernel behind this port, outside of all loops and branches."""
+        flow, inputs = self.evidence.flow, self.evidence.edges.inputs[node]
+        multiplies = flow.op_type(node) in PRODUCTS and port in inputs[1:2] and inputs[0] >= 0
+        return multiplies and not find_turn(flow, node)
+
     def _find_root(self, port: int) -> int:
         """The port that a value comes from unchanged."""
         flow, edges = self.evidence.flow, self.evidence.edges
-        while port >= 0:
+        node = edges.producer[port]
+        while node >= 0 and flow.op_type(node) in ("Identity", "EnsureShape"):
+            before = edges.inputs[node]
+            if not before or before[0] < 0:
+                break
+            port = before[0]
             node = edges.producer[port]
-            if node < 0 or flow.op_type(node) not in ("Identity", "EnsureShape"):
-                return port
-            port = edges.inputs[node][0]
         return port
