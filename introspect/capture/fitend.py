@@ -40,8 +40,8 @@ def uses_average(optimizer: Any) -> bool:
 
 
 def unwrap(optimizer: Any) -> Any:
-    """The optimizer below Keras 3's loss scaling, which hands the weights on to it."""
-    while (inner := vars(optimizer).get("inner_optimizer")) is not None:
+    """The optimizer below loss scaling, which hands the weights on to it. Seen on Keras 3.13 to 3.15, tf_keras 2.19 to 2.21."""
+    while (inner := vars(optimizer).get("inner_optimizer") or vars(optimizer).get("_optimizer")) is not None:
         optimizer = inner
     return optimizer
 

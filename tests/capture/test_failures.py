@@ -1,4 +1,4 @@
-"""Steps that will raise, fits that end wrongly, and models that cannot be captured."""
+"""Steps that will raise, and models that cannot be captured."""
 
 from __future__ import annotations
 
@@ -23,23 +23,11 @@ from introspect.errors import (  # noqa: E402
     StepError,
 )
 from tests.capture import zoo  # noqa: E402
+from tests.capture.zoo import failing, mlp  # noqa: E402
 
 pytestmark = pytest.mark.tf
 
 PACKAGES = pytest.mark.parametrize("package", [keras, tf_keras], ids=lambda package: package.__name__)
-
-
-def mlp(package: Any, outputs: int = 1, **frozen: bool) -> Any:
-    layers = [package.layers.Input((4,)), package.layers.Dense(5, name="hid")]
-    model = package.Sequential([*layers, package.layers.Dense(outputs, name="out")], name="m")
-    for name, trainable in frozen.items():
-        model.get_layer(name).trainable = trainable
-    return model
-
-
-def failing(capture: Capture) -> set[str]:
-    assert capture.failure is not None
-    return {capture.variables[index].path.removesuffix(":0") for index in capture.failure.variables}
 
 
 def owners_of_slots(capture: Capture) -> set[int]:
@@ -191,83 +179,6 @@ def test_a_late_optimizer_that_makes_nothing_in_the_trace(package: Any, late: st
     model.fit(new, verbose=0)
 
 
-@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras has it since 3.15")
-def test_several_optimizers_that_do_not_know_a_variable_end_the_fit() -> None:
-    """At the end of fit MultiOptimizer looks up each trainable weight, averages or not."""
-    model = mlp(keras, hid=False)
-    x, y = zoo.arrays()
-    model.compile(keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.Adam())), "mse")
-    assert capture_model(model, (x, y)).failure is None
-    model.fit(x, y, verbose=0)
-    assert capture_model(model, (x, y)).failure is None
-    model.get_layer("hid").trainable = True
-    capture = capture_model(model, (x, y))
-    assert failing(capture) == {"m/hid/kernel", "m/hid/bias"}
-    assert capture.failure is not None
-    assert capture.failure.kind == "fit-end"
-    with pytest.raises(KeyError):
-        model.fit(x, y, verbose=0)
-
-
-def test_float8_has_no_averages() -> None:
-    """Keras keeps no average of what its gradient overwrites, and puts one there all the same when fit ends."""
-    model = mlp(keras)
-    model.compile(keras.optimizers.SGD(0.1, use_ema=True), "mse")
-    model.quantize("float8")
-    capture = capture_model(model)
-    assert capture.failure is not None
-    assert (capture.failure.kind, "m/hid/inputs_scale" in failing(capture)) == ("no-average", True)
-    with pytest.raises(ValueError, match="None"):
-        model.fit(*zoo.arrays(), verbose=0)
-    model.optimizer.use_ema = False
-    assert capture_model(model).failure is None
-    model.fit(*zoo.arrays(), verbose=0)
-
-
-def by_hand(package: Any) -> Any:
-    """A model whose step uses no optimizer."""
-
-    class ByHand(package.Model):  # type: ignore[misc]
-        def train_step(self, data: Any) -> dict[str, Any]:
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_mean((self(data[0]) - data[1]) ** 2)
-            for variable, gradient in zip(
-                self.trainable_variables, tape.gradient(loss, self.trainable_variables), strict=True
-            ):
-                variable.assign_sub(0.1 * gradient)
-            return {"loss": loss}
-
-    inputs = package.Input((4,))
-    return ByHand(inputs, package.layers.Dense(1)(inputs))
-
-
-def several() -> Any:
-    """An optimizer made of others."""
-    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.Adam()))
-
-
-UNUSED = {
-    "averages": (keras, lambda: keras.optimizers.SGD(use_ema=True)),
-    "averages of tf_keras": (tf_keras, lambda: tf_keras.optimizers.SGD(use_ema=True)),
-    **({"several": (keras, several)} if hasattr(keras.optimizers, "MultiOptimizer") else {}),
-}
-
-
-@pytest.mark.parametrize("name", UNUSED)
-def test_an_optimizer_that_the_step_does_not_use_ends_the_fit(name: str) -> None:
-    package, make = UNUSED[name]
-    model = by_hand(package)
-    model.compile(make())
-    capture = capture_model(model, zoo.arrays())
-    assert capture.failure is not None
-    assert capture.failure.kind == "unused-optimizer"
-    with pytest.raises(AttributeError):
-        model.fit(*zoo.arrays(), verbose=0)
-    model.optimizer = package.optimizers.SGD()
-    assert capture_model(model, zoo.arrays()).failure is None
-    model.fit(*zoo.arrays(), verbose=0)
-
-
 def test_load_and_unfreeze(tmp_path: Any) -> None:
     model = mlp(keras, hid=False)
     model.compile("adam", "mse")
@@ -290,72 +201,6 @@ def test_a_failure_survives_the_saved_form(tmp_path: Any) -> None:
     capture = capture_model(model)
     write_capture(capture, str(tmp_path / "m.capture"))
     assert read_capture(str(tmp_path / "m.capture")).failure == capture.failure
-
-
-def averaging(package: Any, outputs: int, optimizer: Any = None) -> Any:
-    layers = [package.layers.Input((4,)), package.layers.Dense(4, name="d1"), package.layers.Dense(outputs, name="d2")]
-    model = package.Sequential(layers, name="m")
-    model.compile(optimizer or package.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "mse")
-    return model
-
-
-def pairs(capture: Capture) -> set[tuple[str, str]]:
-    """{(target, variable whose average lands there)}."""
-    paths = [variable.path.removesuffix(":0").removeprefix("m/") for variable in capture.variables]
-    return {(paths[write.target], paths[write.averaged]) for write in capture.fit_end}
-
-
-ALIGNED = {(path, path) for path in ("d1/kernel", "d1/bias", "d2/kernel", "d2/bias")}
-
-
-@PACKAGES
-def test_averages_written_at_the_end_of_fit(package: Any) -> None:
-    model = averaging(package, 4)
-    assert pairs(capture_model(model)) == ALIGNED
-    model.fit(*zoo.arrays(outputs=(4,)), verbose=0)
-    capture = capture_model(model)
-    assert pairs(capture) == ALIGNED
-    assert all(capture.variables[write.source].role == "optimizer" for write in capture.fit_end)
-    assert capture.failure is None
-
-
-@PACKAGES
-def test_averages_after_a_freeze(package: Any) -> None:
-    model = averaging(package, 4)
-    x, y = zoo.arrays(outputs=(4,))
-    model.fit(x, y, verbose=0)
-    model.get_layer("d1").trainable = False
-    found = pairs(capture_model(model))
-    if package is tf_keras:  # by the flags of compile(), and each variable's own average
-        assert found == ALIGNED
-    else:
-        assert found == {("d2/kernel", "d1/kernel"), ("d2/bias", "d1/bias")}
-        averages = dict(zip(("kernel", "bias"), model.optimizer._model_variables_moving_average, strict=False))
-        model.fit(x, y, verbose=0)
-        assert (model.get_layer("d2").kernel.numpy() == averages["kernel"].numpy()).all()
-
-
-def test_averages_whose_shapes_differ_end_the_fit() -> None:
-    model = averaging(keras, 2)
-    x, y = zoo.arrays(outputs=(2,))
-    model.fit(x, y, verbose=0)
-    model.get_layer("d1").trainable = False
-    capture = capture_model(model)
-    assert capture.failure is not None
-    assert capture.failure.kind == "fit-end"
-    with pytest.raises(ValueError, match="shape"):
-        model.fit(x, y, verbose=0)
-
-
-def test_averages_of_a_wrapped_optimizer() -> None:
-    inner = keras.optimizers.SGD(0.1, use_ema=True)
-    model = averaging(keras, 4, keras.optimizers.LossScaleOptimizer(inner))
-    assert pairs(capture_model(model)) == ALIGNED
-
-
-@PACKAGES
-def test_without_averages_fit_writes_nothing_at_its_end(package: Any) -> None:
-    assert capture_model(zoo.plain(package)[0]).fit_end == ()
 
 
 @PACKAGES

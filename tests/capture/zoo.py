@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from introspect.capture.record import Capture
+
 Built = tuple[Any, tuple[Any, Any]]
 Builder = Callable[[Any], Built]
 
@@ -16,6 +18,21 @@ def arrays(inputs: tuple[int, ...] = (4,), outputs: tuple[int, ...] = (1,), rows
     """Random float32 arrays that are the same at each call."""
     random = np.random.RandomState(0)
     return random.rand(rows, *inputs).astype("float32"), random.rand(rows, *outputs).astype("float32")
+
+
+def mlp(package: Any, outputs: int = 1, **frozen: bool) -> Any:
+    """Two dense layers, hid and out, whose flags are given by name; not compiled."""
+    layers = [package.layers.Input((4,)), package.layers.Dense(5, name="hid")]
+    model = package.Sequential([*layers, package.layers.Dense(outputs, name="out")], name="m")
+    for name, trainable in frozen.items():
+        model.get_layer(name).trainable = trainable
+    return model
+
+
+def failing(capture: Capture) -> set[str]:
+    """Paths of the variables that a capture says the next step or fit fails by."""
+    assert capture.failure is not None
+    return {capture.variables[index].path.removesuffix(":0") for index in capture.failure.variables}
 
 
 def plain(K: Any) -> Built:  # noqa: N803
