@@ -79,8 +79,10 @@ def look(names: dict[str, Any], expression: str, x: Any, y: Any) -> Any:
     return names["report"]
 
 
-@pytest.mark.parametrize("library", ["keras", "tf_keras"])
-@pytest.mark.parametrize("unfrozen", [False, True], ids=["frozen late", "unfrozen late"])
+@pytest.mark.parametrize(
+    ("library", "unfrozen"),
+    [("keras", False), ("keras", True), ("tf_keras", True), pytest.param("tf_keras", False, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_fix_as_it_stands(library: str, unfrozen: bool, kind: str) -> None:
     """The code of the fix, run in the user's module, does what the report says of it."""
