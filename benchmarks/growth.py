@@ -88,17 +88,17 @@ def make_graph(nodes: int, kind: str) -> bytes:
     """A serialized step of about that many nodes; blocks are a function that is called again and again."""
     writer = GraphWriter()
     layers = count_layers(nodes, kind)
-    last = writer.add("x", "Placeholder")
+    values = [writer.add("x", "Placeholder")]
     for i in range(layers):
         writer.add(f"w{i}", "Placeholder")
         read = writer.add(f"l{i}/read", "ReadVariableOp", f"w{i}")
-        last = writer.add(f"l{i}/mul", "MatMul", last, read)
+        values.append(writer.add(f"l{i}/mul", "MatMul", values[i], read))
     flowing = writer.add("ones", "Const")
     for i in reversed(range(layers)):
-        gradient = writer.add(f"gradient_tape/l{i}/dw", "MatMul", f"l{i}/mul", flowing)
+        gradient = writer.add(f"gradient_tape/l{i}/dw", "MatMul", values[i], flowing)
         flowing = writer.add(f"gradient_tape/l{i}/dx", "MatMul", flowing, f"l{i}/read")
         writer.update(i, gradient, kind == "adam")
-    writer.add("loss", "Identity", last)
+    writer.add("loss", "Identity", values[-1])
     return bytes((repeat(writer.graph, layers) if kind == "blocks" else writer.graph).SerializeToString())
 
 

@@ -54,7 +54,7 @@ class _Drawing:
 
     def draw(self) -> None:
         flow, outputs = self.evidence.flow, self.evidence.edges.outputs
-        data = {code for code, name in enumerate(flow.op_types) if name in INPUTS}
+        data = flow.codes(INPUTS)
         nodes = self._list_nodes()
         layers = self.scopes.layers_of(flow, nodes)
         for node, op, layer in zip(nodes.tolist(), flow.op[nodes].tolist(), layers, strict=True):

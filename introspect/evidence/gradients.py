@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from introspect.evidence.resources import Place
@@ -140,6 +140,27 @@ def _walk(evidence: TraceEvidence, variable: int) -> tuple[list[int], list[int]]
                 seen[other] = None
                 queue.append(other)
     return list(seen), list(last)
+
+
+def walk_ends(evidence: TraceEvidence, variable: int, is_end: Callable[[int], bool]) -> Iterator[int]:
+    """Ports in which a variable's update begins, met from its gradient writes back, through the slots.
+
+    Those that `is_end` holds for, and those that no op yields.
+    """
+    producer = evidence.edges.producer
+    queue = [write.node for write in evidence.gradient_writes(variable)]
+    seen = set(queue)
+    while queue:
+        node = queue.pop()
+        before = list_writers(evidence, variable, node)
+        for port in list_carriers(evidence, node):
+            if producer[port] < 0 or is_end(port):
+                yield port
+            else:
+                before.append(producer[port])
+        later = [other for other in dict.fromkeys(before) if other not in seen]
+        seen.update(later)
+        queue += later
 
 
 def list_carriers(evidence: TraceEvidence, node: int) -> list[int]:

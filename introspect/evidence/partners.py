@@ -8,11 +8,10 @@ it is updated with theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 
 from introspect.evidence.collect import TraceEvidence
-from introspect.evidence.gradients import list_carriers, list_writers
+from introspect.evidence.gradients import walk_ends
 from introspect.evidence.scan import TO_BACKWARD
 from introspect.evidence.undone import find_turn
 
@@ -45,34 +44,22 @@ class Partners:
         if variable not in self._kernels:
             return frozenset()
         found: set[int] = set()
-        for node in self._walk_back(variable):
-            takes = self._name_inputs(node)
+        for port in walk_ends(self.evidence, variable, self._is_end):
+            takes = self._name_inputs(self.evidence.edges.producer[port])
             if not takes or variable in takes:
                 return frozenset()
             found |= takes
         return frozenset(found)
 
-    def _walk_back(self, variable: int) -> Iterator[int]:
-        """Products of the backward pass in which the update begins; -1 where it begins otherwise."""
-        edges, marked = self.evidence.edges, self.evidence.marked
-        queue = [write.node for write in self.evidence.gradient_writes(variable)]
-        seen = set(queue)
-        while queue:
-            node = queue.pop()
-            for port in list_carriers(self.evidence, node):
-                before = edges.producer[port]
-                if before < 0 or (marked[before] and self.evidence.flow.op_type(before) not in SUMMED):
-                    yield before if before >= 0 and self.evidence.flow.op_type(before) in BACK else -1
-                elif before not in seen:
-                    seen.add(before)
-                    queue.append(before)
-            later = [other for other in list_writers(self.evidence, variable, node) if other not in seen]
-            seen.update(later)
-            queue += later
+    def _is_end(self, port: int) -> bool:
+        """Whether the backward pass yields it, and does not only sum there."""
+        node = self.evidence.edges.producer[port]
+        return bool(self.evidence.marked[node]) and self.evidence.flow.op_type(node) not in SUMMED
 
     def _name_inputs(self, node: int) -> set[int]:
-        """Kernels that the forward values among a product's inputs are multiplied with."""
-        if node < 0 or find_turn(self.evidence.flow, node):
+        """Kernels that the forward values among the inputs of a product of the backward pass are multiplied with."""
+        flow = self.evidence.flow
+        if node < 0 or flow.op_type(node) not in BACK or find_turn(flow, node):
             return set()
         found: set[int] = set()
         for port in (port for port in self.evidence.edges.inputs[node] if port >= 0):

@@ -90,7 +90,7 @@ def _pass_on(flow: Dataflow, edges: Edges, place_of: dict[int, Place]) -> tuple[
     ambiguous: dict[int, int] = {}
     users: set[int] = set()
     queue = list(place_of)
-    passing = _find_passing(flow)
+    passing = flow.codes(PASS_RESOURCE)
     ops, start, readers = edges.ops, edges.readers.start, edges.readers.flat
     while queue:
         port = queue.pop()
@@ -107,7 +107,3 @@ def _pass_on(flow: Dataflow, edges: Edges, place_of: dict[int, Place]) -> tuple[
                     place_of[made] = next(iter(places))
                     queue.append(made)
     return sorted(users), ambiguous
-
-
-def _find_passing(flow: Dataflow) -> set[int]:
-    return {code for code, name in enumerate(flow.op_types) if name in PASS_RESOURCE}

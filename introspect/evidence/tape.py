@@ -93,7 +93,7 @@ class TapeMarks:
         if self.probe is None:
             return False
         found = False
-        seeds = {code for code, name in enumerate(flow.op_types) if name in _SEEDS}
+        seeds = flow.codes(_SEEDS)
         queue = deque(writes)
         seen = set(queue)
         asked = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from introspect.capture.record import TapeValue
-from introspect.evidence.gradients import list_carriers, list_writers
+from introspect.evidence.gradients import walk_ends
 
 if TYPE_CHECKING:
     from introspect.evidence.collect import TraceEvidence
@@ -48,24 +48,16 @@ class Givers:
 
     def find(self, variable: int) -> frozenset[int]:
         """The variables of whose gradients its update is made; none where a value of the backward pass is no answer."""
-        edges, marked = self.evidence.edges, self.evidence.marked
-        queue = [write.node for write in self.evidence.gradient_writes(variable)]
-        seen, found = set(queue), set[int]()
-        while queue:
-            node = queue.pop()
-            for port in list_carriers(self.evidence, node):
-                given, before = self._ask(port), edges.producer[port]
-                if given is not None:
-                    found.update(given)
-                elif before < 0 or marked[before]:
-                    return frozenset()
-                elif before not in seen:
-                    seen.add(before)
-                    queue.append(before)
-            later = [other for other in list_writers(self.evidence, variable, node) if other not in seen]
-            seen.update(later)
-            queue += later
+        found: set[int] = set()
+        for port in walk_ends(self.evidence, variable, self._is_end):
+            given = self._ask(port)
+            if given is None:
+                return frozenset()
+            found.update(given)
         return frozenset(found)
+
+    def _is_end(self, port: int) -> bool:
+        return bool(self.evidence.marked[self.evidence.edges.producer[port]]) or self._ask(port) is not None
 
     def _ask(self, port: int) -> tuple[int, ...] | None:
         flow, node = self.evidence.flow, self.evidence.edges.producer[port]

@@ -100,8 +100,7 @@ class WayFinder:
     @cached_property
     def _of_tape(self) -> NDArray[np.bool_]:
         """[nodes] the same, or whether the op joins gradients, for which TensorFlow has no scope."""
-        joins = [code for code, name in enumerate(self.flow.op_types) if name == "AddN"]
-        return self._marked | np.isin(self.flow.op, joins)
+        return self._marked | np.isin(self.flow.op, list(self.flow.codes({"AddN"})))
 
     @cached_property
     def _of_inner(self) -> NDArray[np.bool_]:

@@ -133,7 +133,7 @@ def sort_branches(flow: Dataflow, edges: Edges) -> Branches:
     A tf.function that makes variables of values that cannot be had beforehand runs as two branches: of its first call,
     which makes them, and of every later one, which is no choice.
     """
-    asks = {code for code, name in enumerate(flow.op_types) if name in ("VarIsInitializedOp", "IsVariableInitialized")}
+    asks = flow.codes({"VarIsInitializedOp", "IsVariableInitialized"})
     initial, chosen = set[int](), set[int]()
     branches = Counter[tuple[int, int]]()
     for number, frame in enumerate(flow.frames):
@@ -151,7 +151,7 @@ def sort_branches(flow: Dataflow, edges: Edges) -> Branches:
     return Branches(frozenset(initial), frozenset(chosen))
 
 
-def _tells_initialized(flow: Dataflow, edges: Edges, port: int, asks: set[int]) -> bool | None:
+def _tells_initialized(flow: Dataflow, edges: Edges, port: int, asks: frozenset[int]) -> bool | None:
     """What a predicate is once all variables are initialized; None where it does not ask."""
     queue, seen = [(port, True)], {port}
     while queue and len(seen) < 64:

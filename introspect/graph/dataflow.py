@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -80,6 +80,10 @@ class Dataflow:
     def ports(self) -> int:
         """How many ports the program has."""
         return int(self.port_node.shape[0])
+
+    def codes(self, op_types: Container[str]) -> frozenset[int]:
+        """What `op` holds for these op types, as far as the program has them."""
+        return frozenset(code for code, name in enumerate(self.op_types) if name in op_types)
 
     def op_type(self, node: int) -> str:
         """Op type of a node."""

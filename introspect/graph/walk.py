@@ -69,5 +69,4 @@ class Edges:
 
 def select_nodes(flow: Dataflow, op_types: frozenset[str] | set[str]) -> Ints:
     """Nodes whose op type is one of `op_types`, in order."""
-    codes = [code for code, name in enumerate(flow.op_types) if name in op_types]
-    return np.flatnonzero(np.isin(flow.op, codes)).astype(np.int32)
+    return np.flatnonzero(np.isin(flow.op, list(flow.codes(op_types)))).astype(np.int32)

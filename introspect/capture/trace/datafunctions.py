@@ -9,7 +9,7 @@ from typing import Any
 from introspect.capture.record import CapturedTrace
 from introspect.capture.trace.inputs import is_dataset
 from introspect.capture.trace.traces import LiveTrace, freeze_trace
-from introspect.capture.variables import VariableTable, bind_captures, list_captures
+from introspect.capture.variables import VariableTable, bind_captures
 
 CALLER = "Dataset.map"
 
@@ -17,12 +17,12 @@ CALLER = "Dataset.map"
 def list_functions(data: Any, graphs: Iterable[Any], table: VariableTable) -> list[Any]:
     """Concrete functions of the data, if it is a tf.data set, and of the sets that the step itself holds, which use variables."""
     sets = [*([data] if is_dataset(data) else []), *_find_held(graphs, table)]
-    return [one for one in _walk_functions(sets) if _list_rows(one.graph, table)]
+    return [one for one in _walk_functions(sets) if bind_captures(one.graph, table)]
 
 
 def list_fed(functions: Iterable[Any], table: VariableTable) -> frozenset[int]:
     """Rows of the variables that these functions use."""
-    return frozenset(row for function in functions for row in _list_rows(function.graph, table))
+    return frozenset(one.variable for function in functions for one in bind_captures(function.graph, table))
 
 
 def freeze_functions(functions: Iterable[Any], table: VariableTable) -> tuple[CapturedTrace, ...]:
@@ -31,11 +31,6 @@ def freeze_functions(functions: Iterable[Any], table: VariableTable) -> tuple[Ca
         freeze_trace(LiveTrace(function, CALLER), f"data/{number}", bind_captures(function.graph, table), False)
         for number, function in enumerate(functions, 1)
     )
-
-
-def _list_rows(graph: Any, table: VariableTable) -> list[int]:
-    found = (table.find_handle(outside) for outside, _ in list_captures(graph))
-    return [row for row, _ in filter(None, found)]
 
 
 def _find_held(graphs: Iterable[Any], table: VariableTable) -> list[Any]:
