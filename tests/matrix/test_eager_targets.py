@@ -57,6 +57,14 @@ def copy_tensors(target: Any, online: Any, _: Any) -> None:
         slow.assign(tf.constant(fast.numpy()))
 
 
+def copy_plain(target: Any, online: Any, _: Any) -> None:
+    """Arrays of variables and tensors, one by one, in lists, and copied."""
+    for slow, fast in zip(target.weights, online.weights, strict=True):
+        copied = np.copy(np.ascontiguousarray(tf.convert_to_tensor(fast) + 0.0))
+        mean = 0.5 * np.array(fast) + 0.5 * np.asarray([copied])[0]
+        slow.assign((np.array([np.asarray(slow), mean], "float32") * 0.5).sum(0))
+
+
 FOLLOWS: dict[str, Follow] = {
     "set_weights": lambda target, online, _: target.set_weights(online.get_weights()),
     "by layer": lambda target, online, _: target.layers[0].set_weights(online.layers[0].get_weights()),
@@ -66,6 +74,7 @@ FOLLOWS: dict[str, Follow] = {
     "mixed as objects": mix_objects,
     "mixed in place": mix_in_place,
     "constants": copy_tensors,
+    "plain arrays": copy_plain,
 }
 
 
@@ -86,7 +95,17 @@ def use_batch_in_place(target: Any, online: Any, batch: Any) -> None:
         slow.assign(value)
 
 
-FAULTS: dict[str, Follow] = {"ones": use_ones, "batch": use_batch, "batch in place": use_batch_in_place}
+def use_plain_batch(target: Any, online: Any, batch: Any) -> None:
+    for slow in target.weights:
+        slow.assign(np.zeros(np.array(slow).shape, "float32") + np.asarray(batch)[:1, :1].mean(0))
+
+
+FAULTS: dict[str, Follow] = {
+    "ones": use_ones,
+    "batch": use_batch,
+    "batch in place": use_batch_in_place,
+    "plain batch": use_plain_batch,
+}
 
 
 def make_net(keras: Any, name: str) -> Any:
@@ -220,7 +239,7 @@ def test_a_loss_of_what_went_through_numpy_says_so() -> None:
         return {"loss": loss}
 
     model.train_step = train_step
-    for cut in (lambda h: h.numpy(), lambda h: tf.constant(h.numpy())):
+    for cut in (lambda h: h.numpy(), lambda h: tf.constant(h.numpy()), lambda h: np.array(h)):
         through[0] = cut
         report = introspect.inspect(model, data=data)
         (finding,) = (found for found in report.findings if found.rule == "INT104")

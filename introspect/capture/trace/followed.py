@@ -16,7 +16,8 @@ from introspect.capture.trace.eagerness import belongs, find_caller, is_own, que
 from introspect.capture.trace.partial import PartialStep
 from introspect.capture.trace.tracing import enter_fit
 from introspect.capture.trace.twin import Twin
-from introspect.capture.trace.values import keep_origin, remember
+from introspect.capture.trace.values import CONVERSIONS, keep_memory, keep_origin, remember
+from introspect.capture.variables import unwrap_variable
 from introspect.errors import StepError
 from introspect.records import Location
 
@@ -128,6 +129,18 @@ class Answers:
             self._partial = PartialStep(self.graph, self._fed)
         return remember(self._partial.compute(tensor), tensor)
 
+    def recall(self, value: Any) -> Any:
+        """The array of a tensor or a variable, or those of a list, which remembers; other values as they are."""
+        import tensorflow as tf
+        from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
+
+        if type(value) in (list, tuple):
+            return type(value)(map(self.recall, value))
+        raw = unwrap_variable(value)
+        if isinstance(raw, BaseResourceVariable):
+            return raw.numpy() if self._inside() else value
+        return self.value(raw) if isinstance(raw, tf.Tensor) and self.knows(raw) else value
+
     def create(self, _: Any, **settings: Any) -> Any:
         """A variable that the step makes: with a value at once, as it has where the step runs eagerly."""
         import tensorflow as tf
@@ -142,6 +155,7 @@ class Answers:
     @contextmanager
     def given(self) -> Iterator[None]:
         """Let Python have them, as it has those of eager tensors. Seen on TensorFlow 2.19 to 2.21."""
+        import numpy as np
         from tensorflow.python.framework import constant_op
         from tensorflow.python.framework.ops import SymbolicTensor
         from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
@@ -161,6 +175,8 @@ class Answers:
             return self.value(variable.read_value()) if self._inside() else read(variable)
 
         patch(BaseResourceVariable, "numpy", read_value)
+        for name in CONVERSIONS:
+            patch(np, name, keep_memory(getattr(np, name), self.recall))
         backend: Any = sys.modules.get("tf_keras.src.backend")
         if backend is not None:
             for name, answer in list_weight_calls(backend, self._inside).items():

@@ -6,13 +6,21 @@ goes back into the step, the graph holds its value and what that is made of.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
 from introspect.graph.ops import THROUGH_NUMPY
+
+CONVERSIONS = ("array", "asarray", "ascontiguousarray", "copy")
+"""numpy's functions that make a plain array of any."""
+
+VALUELESS = "OSU"
+"""Kinds of arrays that hold objects or texts: what those are made of, they know themselves."""
 
 Made = frozenset[tuple[Any, str]]
 """(weak reference to a graph, name of a tensor in it)"""
@@ -21,7 +29,8 @@ Made = frozenset[tuple[Any, str]]
 class RememberedArray(np.ndarray):
     """An array and the tensors that it is made of; arithmetic, slices and numpy's own functions hand them on.
 
-    `np.array`, `np.asarray` and Python's numbers forget them: what is made of those is a constant of the graph.
+    Python's numbers forget them, and so do the functions of CONVERSIONS without `keep_memory`: what is made of those is
+    a constant of the graph.
     """
 
     made_of: Made = frozenset()
@@ -60,7 +69,7 @@ class RememberedArray(np.ndarray):
 
 def remember(value: Any, tensor: Any) -> Any:
     """The array of a tensor's value; scalars and texts as they are."""
-    if not isinstance(value, np.ndarray) or value.dtype.kind in "OSU":
+    if not isinstance(value, np.ndarray) or value.dtype.kind in VALUELESS:
         return value
     return mark(value, frozenset({(weakref.ref(tensor.graph), tensor.name)}))
 
@@ -74,6 +83,23 @@ def keep_origin(make: Callable[..., Any]) -> Callable[..., Any]:
         return make(value, dtype, shape, *args, **kwargs)
 
     return make_constant
+
+
+def keep_memory(convert: Callable[..., Any], recall: Callable[[Any], Any]) -> Callable[..., Any]:
+    """One of CONVERSIONS whose array remembers; `recall` gives the remembering array of a tensor, and others as they are.
+
+    TensorFlow itself is given plain arrays.
+    """
+
+    @wraps(convert)
+    def convert_array(*args: Any, **kwargs: Any) -> Any:
+        if not args or sys._getframe(1).f_globals.get("__name__", "").startswith("tensorflow."):
+            return convert(*args, **kwargs)
+        value = recall(args[0])
+        array, made = convert(value, *args[1:], **kwargs), join((value,))
+        return mark(array, made) if made and array.dtype.kind not in VALUELESS else array
+
+    return convert_array
 
 
 def add_origin(value: Any, origin: Any) -> Any:
