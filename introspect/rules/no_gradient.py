@@ -165,10 +165,21 @@ def _explain_unused(facts: Facts, current: TraceEvidence, way: Way, indices: lis
     if facts.is_used_for_shape(way):
         told = f"Of what {what} computes from {it} only the shape is used; the values do not reach the loss."
     else:
-        told = f"{computed} does not reach the loss: nothing uses the result."
+        told = f"{computed} does not reach the loss: {_tell_unused(facts)}."
     lost = next((at for node in reversed(way.ends) if (at := _place_of(facts, current, node))), "")
     use = f"# use what is computed at {lost} on the way to the loss, or " if lost else "# "
     return told, f"{use}give this output a loss: compile(loss=...), add_loss{freeze}"
+
+
+def _tell_unused(facts: Facts) -> str:
+    """In a step that was followed, Python may have the value, which the graph does not show."""
+    places = dict.fromkeys(place(one) for one in facts.capture.followed.asked) if facts.capture.followed else ()
+    if not places:
+        return "nothing uses the result"
+    return (
+        f"no op uses the result. Python takes values of tensors at {join([*places][:MOST_USES])}; what it makes of them is "
+        "a constant, through which no gradient goes"
+    )
 
 
 def _explain_unrecorded(facts: Facts, current: TraceEvidence, way: Way, indices: list[int]) -> tuple[str, str]:

@@ -246,6 +246,9 @@ def test_a_loss_of_what_went_through_numpy_says_so() -> None:
         assert "numpy (test_eager_targets.py:" in finding.cause
         assert "without .numpy()" in finding.fix
         assert ask(model, data, Asked(rules=("INT104",))).faults == []
+    through[0] = np.tanh
+    (finding,) = (found for found in introspect.inspect(model, data=data).findings if found.rule == "INT104")
+    assert "Python takes values of tensors at test_eager_targets.py:" in finding.cause
     through[0] = tf.identity
     assert ask(model, data, PLAIN).faults == []
 
