@@ -143,7 +143,7 @@ class Measurer:
         scales = read_scales(self.plan, live.table)
         captured = shadows.substitute(live.table, live.concrete.captured_inputs)
         results = call_by_name(self._name, [*inputs, *captured], self._outputs)
-        numbers = results[-1].numpy() if self._rows else ()
+        numbers = results[-1].numpy().tolist() if self._rows else ()
         del results
         found = collect_rows(self._wanted, self._rows, numbers)
         changes = self._compare(shadows)

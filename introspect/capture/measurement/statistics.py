@@ -25,7 +25,7 @@ class Statistics:
 
 def read_row(row: Sequence[float]) -> Statistics | None:
     """None where the value did not exist: its branch did not run."""
-    exists, largest, squares, zeros, odd = (float(number) for number in row)
+    exists, largest, squares, zeros, odd = map(float, row)
     if not exists:
         return None
     if odd:
