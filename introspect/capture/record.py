@@ -373,7 +373,10 @@ class TapeValue:
     function: str
     """"" for the step's own graph."""
     node: str
+    argument: str
+    """Which of the op's output arguments, by its name."""
     output: int
+    """The number in that argument."""
     variables: tuple[int, ...] = ()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from introspect.capture.record import TapeValue
 from introspect.evidence.gradients import walk_ends
+from introspect.graph.ops import MERGE
 
 if TYPE_CHECKING:
     from introspect.evidence.collect import TraceEvidence
@@ -34,7 +35,7 @@ def _find_ports(evidence: TraceEvidence, value: TapeValue) -> list[int]:
             continue
         local = np.flatnonzero(body.source == place)
         for node in np.flatnonzero((flow.frame == number) & np.isin(flow.local, local)).tolist():
-            made = [port for port in edges.outputs[node] if flow.port_index[port] == value.output]
+            made = [port for port in edges.outputs[node] if flow.output_of(port) == (value.argument, value.output)]
             ports += made or edges.inputs[node]
     return ports
 
@@ -44,7 +45,7 @@ class Givers:
 
     def __init__(self, evidence: TraceEvidence, answers: Iterable[TapeValue]) -> None:
         self.evidence = evidence
-        self.answers = {(one.function, one.node, one.output): one.variables for one in answers}
+        self.answers = {(one.function, one.node, one.argument, one.output): one.variables for one in answers}
 
     def find(self, variable: int) -> frozenset[int]:
         """The variables of whose gradients its update is made; none where a value of the backward pass is no answer."""
@@ -61,6 +62,6 @@ class Givers:
 
     def _ask(self, port: int) -> tuple[int, ...] | None:
         flow, node = self.evidence.flow, self.evidence.edges.producer[port]
-        if node < 0:
+        if node < 0 or flow.op_type(node) == MERGE:
             return None
-        return self.answers.get((flow.function(node), flow.name(node), int(flow.port_index[port])))
+        return self.answers.get((flow.function(node), flow.name(node), *flow.output_of(port)))

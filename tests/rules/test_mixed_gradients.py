@@ -150,3 +150,67 @@ def test_convolutions_in_a_step_that_has_run(swap: bool) -> None:
     step(batch)
     findings = introspect.inspect(step, args=(batch,), model=model, optimizer=optimizer).findings
     assert [len(finding.variables) for finding in findings if finding.rule == "INT302"] == ([2] if swap else [])
+
+
+class Bounded(layers.Layer):
+    """A kernel that is rounded between two bounds: one op yields the gradients of all three."""
+
+    def build(self, shape: Any) -> None:
+        spread = keras.initializers.RandomUniform(-1.0, 1.0, seed=0)
+        self.kernel = self.add_weight(shape=(shape[-1], 3), initializer=spread, name="kernel")
+        self.low, self.high = (
+            self.add_weight(shape=(), initializer=keras.initializers.Constant(bound), name=name)
+            for name, bound in (("low", -0.5), ("high", 0.5))
+        )
+
+    def call(self, inputs: Any) -> Any:
+        kept = (tf.convert_to_tensor(one) for one in (self.kernel, self.low, self.high))
+        return inputs @ tf.quantization.fake_quant_with_min_max_vars(*kept)
+
+
+class Apart(keras.Model):
+    """Trains one layer, whose gradients are given to its variables in an order of their own."""
+
+    def __init__(self, layer: Any, order: tuple[int, ...]) -> None:
+        super().__init__(name="apart")
+        self.layer = layer
+        self.order = order
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return self.layer(inputs, training=training) if isinstance(self.layer, NORM) else self.layer(inputs)
+
+    def train_step(self, data: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(self(data, training=True) - 1.0))
+        variables = self.layer.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        self.optimizer.apply_gradients(
+            [(gradients[one], variable) for one, variable in zip(self.order, variables, strict=True)]
+        )
+        return {"loss": loss}
+
+
+NORM = layers.BatchNormalization
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "order", "mixed"),
+    [
+        (Bounded, (8, 4), (0, 1, 2), set()),
+        (Bounded, (8, 4), (0, 2, 1), {"low", "high"}),
+        (NORM, (4, 3, 3, 2), (0, 1), set()),
+        (NORM, (4, 3, 3, 2), (1, 0), {"gamma", "beta"}),
+    ],
+    ids=["bounds", "bounds swapped", "norm", "norm swapped"],
+)
+def test_gradients_that_one_op_yields_by_several_names(make: Any, shape: Any, order: Any, mixed: set[str]) -> None:
+    batch = np.random.default_rng(0).normal(size=shape).astype("float32")
+    model = Apart(make(name="layer"), order)
+    model(batch)
+    model.compile("sgd")
+    outcome = ask(model, tf.data.Dataset.from_tensors(batch), PLAIN)
+    assert outcome.faults == []
+    assert outcome.report is not None
+    told = {path.rpartition("/")[2] for finding in outcome.report.findings for path in finding.variables}
+    assert told == mixed
+    assert {finding.rule for finding in outcome.report.findings} == ({"INT302"} if mixed else set())

@@ -8,6 +8,7 @@ from typing import Any
 
 from introspect.capture.measurement.instrument import Reader, Site
 from introspect.capture.measurement.statistics import make_dense_reader, make_sparse_reader
+from introspect.capture.outputs import name_output, output_lists
 from introspect.capture.probe import LiveProbe
 from introspect.capture.record import GradientPoint, StepPlan, Tap
 
@@ -134,22 +135,7 @@ def flat_output(operation: Any, argument: str, index: int) -> int:
     return index
 
 
-def output_lists(operation: Any) -> Iterator[tuple[str, int]]:
-    """(name, length) of the output lists of an op."""
-    for output in operation.op_def.output_arg:
-        if output.number_attr:
-            yield output.name, int(operation.get_attr(output.number_attr))
-        elif output.type_list_attr:
-            yield output.name, len(operation.get_attr(output.type_list_attr))
-        else:
-            yield output.name, 1
-
-
 def name_in_function(tensor: Any) -> str:
     """How a FunctionDef's nodes name a tensor: `node:list:index`."""
-    start = 0
-    for name, size in output_lists(tensor.op):
-        if tensor.value_index < start + size:
-            return f"{tensor.op.name}:{name}:{tensor.value_index - start}"
-        start += size
-    return str(tensor.name)
+    argument, index = name_output(tensor.op, int(tensor.value_index))
+    return f"{tensor.op.name}:{argument}:{index}" if argument else str(tensor.name)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from introspect.capture.outputs import name_output
 from introspect.capture.record import Asked, TapeValue
 from introspect.capture.trace.eagerness import find_caller
 from introspect.capture.trace.export import as_text
@@ -18,8 +19,8 @@ from introspect.capture.trace.traces import find_kept, number_first, parse_suffi
 from introspect.capture.variables import VariableTable, is_variable
 from introspect.records import Location
 
-Place = tuple[str, str, int]
-"""(function, op, output)"""
+Place = tuple[str, str, str, int]
+"""(function, op, output argument, number in it)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +115,12 @@ def place_value(value: Any, concrete: Any, homes: dict[int, Any]) -> Place | Non
     """Where a tensor stands, or the values of a sparse gradient; None where it is none of the step's."""
     tensor = getattr(value, "values", value)
     op = getattr(tensor, "op", None) if value is not None else None
-    if op is None or op.graph is concrete.graph:
-        return None if op is None else ("", str(op.name), int(tensor.value_index))
-    home = homes.get(id(op.graph))
-    return None if home is None else (as_text(home.name), str(op.name), int(tensor.value_index))
+    if op is None:
+        return None
+    home = None if op.graph is concrete.graph else homes.get(id(op.graph))
+    if home is None and op.graph is not concrete.graph:
+        return None
+    return ("" if home is None else as_text(home.name), str(op.name), *name_output(op, int(tensor.value_index)))
 
 
 def is_used(graph: Any, concrete: Any, homes: dict[int, Any]) -> bool | None:
