@@ -16,7 +16,7 @@ from introspect.evidence.partners import Partners
 from introspect.evidence.scopes import LayerScopes
 from introspect.evidence.taped import Givers
 from introspect.evidence.ways import Way, WayFinder
-from introspect.evidence.writes import counts
+from introspect.evidence.writes import counts, is_whole
 from introspect.expectation import LayerTree
 from introspect.history import FlagHistory, find_history, find_step_flags
 from introspect.records import EvidenceStep, Flow, Location, VariableReport
@@ -100,6 +100,8 @@ class Facts:
 
     def _weigh(self, index: int, way: Way) -> Way:
         """An open way is none where the optimizer was given the variable, and no gradient for it."""
+        if way.kind in ("open", "cut") and is_whole(self.capture.variables[index]):
+            return Way("whole", path=way.path)
         if not way.open:
             return way
         handed_over = any(index in optimizer.tracks for optimizer in self.capture.optimizers)
@@ -296,6 +298,13 @@ class Facts:
     def is_meant_frozen(self, index: int) -> bool:
         """Whether somebody froze it: its layer, or the variable of a weight that was made to train."""
         return self.in_frozen_layer(index) or self.capture.variables[index].watched
+
+    def is_state_by_hand(self, index: int) -> bool:
+        """Whether it was made with trainable=False, nobody froze it since, and no optimizer has it: no tape watches it by itself.
+
+        A gradient that is written to it is one that its own code takes and adds.
+        """
+        return not self.is_meant_frozen(index) and not any(index in one.tracks for one in self.capture.optimizers)
 
     def optimizer_averages(self, current: TraceEvidence, index: int) -> bool:
         """Whether the average written to it is one that an optimizer keeps, not one of the model's own."""

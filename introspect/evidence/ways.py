@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from introspect.capture.record import TapeValue
     from introspect.evidence.collect import TraceEvidence
 
-WayKind = Literal["open", "cut", "unused", "unread", "unclear", "unrecorded"]
+WayKind = Literal["open", "cut", "unused", "unread", "unclear", "unrecorded", "whole"]
 
 MOST_OTHERS = 2
 FORWARD = TO_BACKWARD | TO_OUTPUT
@@ -33,7 +33,7 @@ class Way:
     open: a differentiable way exists, so only the train step keeps the gradient away. cut: each way is cut, and
     `cuts` are the nodes of a smallest set whose removal opens one. unused: its value does not reach the loss.
     unread: no op of the forward pass reads it. unrecorded: a differentiable way leads to what is added to the loss, and
-    no tape has followed it.
+    no tape has followed it. whole: it reaches the loss, and its dtype has no gradient.
     """
 
     kind: WayKind

@@ -57,9 +57,14 @@ class Dependence(NamedTuple):
     counts: bool
 
 
+def is_whole(variable: CapturedVariable) -> bool:
+    """Whether it holds whole numbers, truth values or text, for which there is no gradient."""
+    return variable.dtype.startswith(_COUNTING)
+
+
 def counts(variable: CapturedVariable) -> bool:
     """Whether it holds a seed or whole numbers: a count, which no flag forbids."""
-    return variable.seed or variable.dtype.startswith(_COUNTING)
+    return variable.seed or is_whole(variable)
 
 
 def classify_write(variable: CapturedVariable, index: int, depends: Dependence, forward: bool) -> WriteKind:

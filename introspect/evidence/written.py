@@ -7,8 +7,9 @@ from functools import cached_property
 from introspect.capture.record import Capture
 from introspect.evidence.owners import Owners
 from introspect.evidence.resources import Place
-from introspect.evidence.scan import GRADIENT, NORM, ForwardScan
+from introspect.evidence.scan import GRADIENT, NOBODY, NORM, ForwardScan
 from introspect.evidence.spread import NOWHERE, Spread, find_spread
+from introspect.evidence.watching import may_be_watched
 from introspect.evidence.writes import Branches, Dependence, WriteFact, classify_write, counts_on, is_sparse
 from introspect.records import WriteKind
 
@@ -81,13 +82,17 @@ class Writes:
             tags |= GRADIENT
         carries = bool(tags & GRADIENT)
         own = carries and access.places[0] == place and index in self.forward
+        added = access.effect != "assign" or index in self.known
+        owner = self._owners.find(access, origin) if own else origin
+        if owner == index and own and not (added or self.variables[index].watched or may_be_watched(scan, index)):
+            owner = NOBODY  # its gradients are those of others
         return Dependence(
             tags=tags,
             origin=origin,
             after_gradient=after or first < node,
-            owner=self._owners.find(access, origin) if own else origin,
+            owner=owner,
             counts=origin == index and not carries and counts_on(scan.flow, scan.edges, access, scan.origin),
-            added=access.effect != "assign" or index in self.known,
+            added=added,
         )
 
     def _classify(self, index: int, depends: Dependence) -> WriteKind:

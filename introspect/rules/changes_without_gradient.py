@@ -2,7 +2,8 @@
 
 What it does
     Names trainable variables that weight decay, a constraint, an average or an assign of the model's own changes,
-    while no gradient reaches them; and frozen target networks that the train step averages.
+    while no gradient reaches them; and frozen target networks that the train step averages, and state, made with
+    trainable=False, that the step or a layer trains by an assign of its own.
 
 Why it matters
     It explains a weight that moves though nothing trains it. Where the flags freeze the variable, INT101 or INT102
@@ -41,6 +42,7 @@ _WORDS = {
     "other": "an assign whose value the graph does not explain",
     "state": "the step itself",
     "fit end": "the average that fit writes back at its end",
+    "gradient": "a gradient that the model's own code takes and assigns",
 }
 
 _CAUSES = {
@@ -49,6 +51,7 @@ _CAUSES = {
     "statistics": "A layer assigns a value of its own when it is called in training.",
     "step": "The train step itself assigns a value that is made of the data.",
     "fit end": "With use_ema the optimizer keeps an average of each variable that it was built with, and fit writes it back.",
+    "gradient": "A tape watches it by tape.watch alone, and no optimizer is given it: fast weights, or training by hand.",
     "state": "The step writes a value that does not depend on the variable's gradient, and may be what it holds already: zeros "
     "in place of a missing gradient leave a variable as it is.",
 }
@@ -69,10 +72,15 @@ def check(facts: Facts) -> Iterator[Finding]:
             if kind:
                 groups.setdefault(kind, []).append(index)
     for kind, indices in groups.items():
-        yield _report(facts, current, kind, indices, trainable=True)
+        yield _report(facts, current, kind, indices, "trainable variable")
     targets = [i for i, _, row in facts.pairs if not row.expected and _is_target(facts, current, i)]
     if targets:
-        yield _report(facts, current, "average", targets, trainable=False)
+        yield _report(facts, current, "average", targets, "frozen variable")
+    state = [
+        i for i, one, row in facts.pairs if one.role == "model" and not row.expected and _is_state(facts, current, i)
+    ]
+    if state:
+        yield _report(facts, current, "gradient", state, "variable")
 
 
 def _find_kind(facts: Facts, current: TraceEvidence, index: int) -> str | None:
@@ -96,17 +104,21 @@ def _is_target(facts: Facts, current: TraceEvidence, index: int) -> bool:
     )
 
 
-def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int], trainable: bool) -> Finding:
+def _is_state(facts: Facts, current: TraceEvidence, index: int) -> bool:
+    """State that is trained by hand."""
+    return bool(current.updates(index)) and facts.is_state_by_hand(index)
+
+
+def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int], what: str) -> Finding:
     paths, layers = facts.paths_of(indices), facts.layers_of(indices)
     number = len(indices)
-    what = "trainable variable" if trainable else "frozen variable"
     done = agree(number, "is written", "are written") if kind in MAY_STAY else agree(number, "changes", "change")
+    how = "past all optimizers" if kind == "gradient" else "without a gradient"
     return RULE.finding(
         variables=paths,
         layers=layers,
         message=(
-            f"{count(number, what)}{of_layers(facts, indices)} {done} without a gradient, by "
-            f"{_WORDS.get(kind, kind)}: {name_some(paths)}."
+            f"{count(number, what)}{of_layers(facts, indices)} {done} {how}, by {_WORDS.get(kind, kind)}: {name_some(paths)}."
         ),
         cause=_CAUSES.get(kind, "The step writes a value that does not depend on the variable's gradient."),
         fix="Nothing, where this is meant.",

@@ -78,7 +78,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _find_kind(facts: Facts, current: TraceEvidence, index: int) -> str | None:
     kinds = {write.kind for write in current.writes.get(index, ())}
     if "gradient" in kinds:
-        return "gradient"
+        return None if facts.is_state_by_hand(index) else "gradient"
     if not facts.is_meant_frozen(index):
         return None
     if "decay" in kinds and facts.in_frozen_layer(index) and facts.name_assigner(current, index) is not None:

@@ -9,8 +9,8 @@ Why it matters
 
 Cause
     The forward pass does not read the variable; or what it computes does not reach the loss; or an op without gradient
-    (stop_gradient, argmax, rounding, a cast to integers, a comparison, Python) cuts every way; or the train step takes
-    no gradient for it.
+    (stop_gradient, argmax, rounding, a cast to integers, a comparison, Python) cuts every way; or it holds integers
+    itself; or the train step takes no gradient for it.
 
 Fix
     Remove the cut, use the output in the loss, or freeze the variable so that the flags say what is so.
@@ -120,6 +120,8 @@ def _explain(facts: Facts, current: TraceEvidence, way: Way, indices: list[int])
     if way.kind == "unread":
         cause, fix = explain_unread(facts, current, indices)
         return cause, fix + _freeze(facts, indices, "freeze it")
+    if way.kind == "whole":
+        return _explain_whole(facts, indices)
     if way.kind == "open":
         return _explain_open(facts, current, indices)
     return (
@@ -191,6 +193,17 @@ def _explain_unrecorded(facts: Facts, current: TraceEvidence, way: Way, indices:
         "it is computed outside of the GradientTape, or that sum is not what the tape differentiates.",
         f"# in {caller}, inside the tape: compute{' what stands' if made else ' it'}{made}, and give that sum to "
         f"tape.gradient{_freeze(facts, indices, 'where the step is not to train them, freeze them')}",
+    )
+
+
+def _explain_whole(facts: Facts, indices: list[int]) -> tuple[str, str]:
+    rows = [facts.capture.variables[index] for index in indices]
+    holds, types = agree(len(rows), "It holds", "They hold"), join(sorted({row.dtype for row in rows}))
+    return (
+        f"{holds} {types}, and TensorFlow computes gradients of floating point and complex numbers alone.",
+        "# make a weight that is to train of floats, any other as what it is:\n"
+        'self.w = self.add_weight(shape=..., dtype="float32")\n'
+        f'self.count = self.add_weight(shape=..., dtype="{rows[0].dtype}", trainable=False)',
     )
 
 
