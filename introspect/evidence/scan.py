@@ -127,6 +127,7 @@ class ForwardScan:
     Attributes:
         tags: [ports] bits GRADIENT … RAW.
         origin: [ports] the variable whose value it is made of: one, NOBODY or SEVERAL.
+        twofold: ports of gradients that count as data in a forward pass they go into, and are gradients elsewhere.
         reached: [nodes] bits TO_BACKWARD … of what each yields.
         writes: by node and place, (tags, origin, whether a gradient was written there before).
     """
@@ -152,6 +153,7 @@ class ForwardScan:
         self.rank_of = rank_of
         self.tags = bytearray(flow.ports)
         self.origin = [NOBODY] * flow.ports
+        self.twofold: set[int] = set()
         self.memory: dict[Place, int] = {}
         self.read_by: dict[Place, dict[int, int | None]] = {}
         self.writes: dict[tuple[int, Place], tuple[int, int, bool]] = {}
@@ -185,6 +187,8 @@ class ForwardScan:
         """Scan once from begin to end, then again what loops and memory carry on."""
         self._pass()
         self._settle()
+        for port in self.twofold:
+            self.tags[port] |= GRADIENT
         self._order_writes()
 
     def _pass(self) -> None:
@@ -206,7 +210,7 @@ class ForwardScan:
                 source = NOBODY  # a gradient is made of all values at once, and is nobody's content
                 tag &= ~(INNER | RAW)
             elif tag & (GRADIENT | NORM | RAW):
-                tag = self._go_on(node, tag, source) if way == ONWARD else tag & ~(INNER | RAW)
+                tag = self._go_on(node, tag, source) if way == ONWARD else self._leave(node, tag)
             while here < end:
                 tags[here] = tag
                 origin[here] = source
@@ -262,9 +266,10 @@ class ForwardScan:
         return dirty
 
     def _again(self, node: int, dirty: bytearray) -> None:
+        before = self.edges.outputs[node][0] in self.twofold if self.edges.outputs[node] else False
         tag, source = self._evaluate(node)
         for port in self.edges.outputs[node]:
-            if self.tags[port] != tag or self.origin[port] != source:
+            if self.tags[port] != tag or self.origin[port] != source or (port in self.twofold) != before:
                 self.tags[port], self.origin[port] = tag, source
                 self._touch(port, dirty)
         access = self.resources.accesses.get(node)
@@ -304,9 +309,12 @@ class ForwardScan:
         but for a variable's value, or that of several in one tensor, after an inner step; a number that is made of whole
         tensors is a norm.
         """
-        tag &= ~(INNER | RAW)
-        if self.reached[node] & TO_BACKWARD:
+        if not self.reached[node] & TO_BACKWARD:
+            tag = self._leave(node, tag)
+        else:
+            tag &= ~(INNER | RAW)
             kept = self._weigh(node)
+            self._note_twofold(node, kept)
             if kept == INNER:
                 return tag | GRADIENT | INNER
             if source < 0:
@@ -315,6 +323,29 @@ class ForwardScan:
         if tag & GRADIENT and node in self.reductions and self.rank_of(node) == 0:
             return (tag & ~GRADIENT) | NORM
         return tag
+
+    def _leave(self, node: int, tag: int) -> int:
+        """What a value is that goes into no forward pass."""
+        if tag & RAW and not self.twofold.isdisjoint(self.edges.inputs[node]):
+            tag |= GRADIENT
+        return tag & ~(INNER | RAW)
+
+    def _note_twofold(self, node: int, kept: int) -> None:
+        """Whether the op makes a gradient of gradients and numbers alone, value by value: clips it, turns it, scales it."""
+        made = self.edges.outputs[node]
+        ports = [port for port in self.edges.inputs[node] if port >= 0]
+        held = any(port in self.twofold or self.tags[port] & GRADIENT for port in ports)
+        if kept == RAW and held and not any(self._is_plain(port) for port in ports) and self._is_by_value(node):
+            self.twofold.update(made)
+        else:
+            self.twofold.difference_update(made)
+
+    def _is_plain(self, port: int) -> bool:
+        """Whether it is made of values of variables, and of no gradient."""
+        return not self.tags[port] & (GRADIENT | NORM | RAW | INNER) and self.origin[port] != NOBODY
+
+    def _is_by_value(self, node: int) -> bool:
+        return self.flow.op_type(node) in VALUE_WISE
 
     def _weigh(self, node: int) -> int:
         """What the op makes of gradients that go on into a forward pass: INNER, RAW, or 0 where they become data."""
@@ -368,6 +399,8 @@ class ForwardScan:
         tag = 0
         for port in access.values:
             tag |= self.tags[port]
+        if tag & RAW and not self.twofold.isdisjoint(access.values):
+            tag |= GRADIENT
         for place in access.places[1:]:
             tag |= self._recall(access.node, place)
         for place in access.places:

@@ -290,6 +290,64 @@ class Counting(Base):
         return super().call(x, training)
 
 
+class LooksAhead(Base):
+    """Clipped gradients are applied, and lead to the weights on which the head is trained."""
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        near, far = self.b.trainable_variables, self.c.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = measure_loss(self, x, y)
+        gradients = [tf.clip_by_value(gradient, -1.0, 1.0) for gradient in tape.gradient(loss, near)]
+        ahead = [variable - 0.1 * gradient for variable, gradient in zip(near, gradients, strict=True)]
+        with tf.GradientTape() as tape:
+            hidden = self.a(x)
+            if ahead:
+                hidden = tf.tanh(hidden @ ahead[0] + ahead[1])
+            loss = tf.reduce_mean(tf.square(self.c(hidden) - y))
+        variables = [*near, *far]
+        self.optimizer.apply([*gradients, *tape.gradient(loss, far)], variables)
+        return {"loss": loss}
+
+
+class Conjugate(Base):
+    """Hessian-free: conjugate gradients in a loop, each with a product of the Hessian, forward over backward."""
+
+    def train_step(self, data: Any) -> Any:
+        variables = self.trainable_variables
+        values = [getattr(variable, "value", variable) for variable in variables]
+
+        def differentiate() -> Any:
+            with tf.GradientTape() as tape:
+                loss = measure_loss(self, *data)
+            return tape.gradient(loss, values)
+
+        def bend(direction: Any) -> Any:
+            with tf.autodiff.ForwardAccumulator(values, direction) as accumulator:
+                gradients = differentiate()
+            return [bent + 0.1 * part for bent, part in zip(accumulator.jvp(gradients), direction, strict=True)]
+
+        def dot(one: Any, other: Any) -> Any:
+            return tf.add_n([tf.reduce_sum(a * b) for a, b in zip(one, other, strict=True)])
+
+        def turn(number: Any, *state: Any) -> Any:
+            step, rest, direction = (list(state[i * size : (i + 1) * size]) for i in range(3))
+            bent = bend(direction)
+            length = dot(rest, rest) / (dot(direction, bent) + 1e-8)
+            step = [a + length * b for a, b in zip(step, direction, strict=True)]
+            left = [a - length * b for a, b in zip(rest, bent, strict=True)]
+            ratio = dot(left, left) / (dot(rest, rest) + 1e-8)
+            direction = [a + ratio * b for a, b in zip(left, direction, strict=True)]
+            return (number + 1, *step, *left, *direction)
+
+        gradients = differentiate()
+        size = len(gradients)
+        zeros = [tf.zeros_like(gradient) for gradient in gradients]
+        done = tf.while_loop(lambda number, *state: number < 3, turn, (0, *zeros, *gradients, *gradients))
+        self.optimizer.apply(done[1 : 1 + size], variables)
+        return {"loss": dot(gradients, gradients)}
+
+
 PARTS = {"*/b/*": "dense", "*/c/*": "dense"}
 HANDED = Asked(arrived=PARTS)
 ADAPTED = Asked(arrived=PARTS, kinds={"*moving*": "statistics"}, zero=("*/norm/gamma", "*/norm/beta"), arguable=True)
@@ -310,6 +368,8 @@ CELLS: dict[str, Cell] = {
     "vector with momentum": Cell(trained_by(Clipped), HANDED, act=None),
     "vector with a learned rate": Cell(trained_by(Rated), Asked(arrived={**PARTS, "*rate": "dense"}), act=None),
     "net on a derivative": Cell(trained_by(Reading), Asked(kinds={"*moving*": "statistics"})),
+    "looks ahead": Cell(trained_by(LooksAhead)),
+    "conjugate gradients": Cell(trained_by(lambda: Conjugate(normalize=True))),
     "count of examples": Cell(trained_by(Counting)),
 }
 
