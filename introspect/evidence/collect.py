@@ -253,7 +253,7 @@ def _scan(
     writer = write(frozenset())
     if writer.spread.zeros:
         writer = write(writer.spread.zeros)
-    writes, undone = _part_undone(writer.find(), find_undone(flow, edges, resources, forward))
+    writes, undone = _part_undone(writer.find(), *find_undone(flow, edges, resources, forward))
     python = not PYTHON_OPS.isdisjoint(flow.op_types)
     evidence = TraceEvidence(
         trace,
@@ -279,13 +279,14 @@ def _scan(
 
 
 def _part_undone(
-    written: dict[int, list[WriteFact]], gone: frozenset[tuple[int, Place]]
+    written: dict[int, list[WriteFact]], gone: frozenset[tuple[int, Place]], fixed: frozenset[tuple[int, Place]]
 ) -> tuple[dict[int, list[WriteFact]], dict[int, list[WriteFact]]]:
-    """(the writes that last, those that are taken back)"""
+    """(the writes that last, those that are taken back); what is fixed holds nothing of what it was made of at this step"""
     lasting, undone = dict(written), dict[int, list[WriteFact]]()
     for index in {place[0] for _, place in gone} & written.keys():
         undone[index] = [fact for fact in written[index] if (fact.node, fact.place) in gone]
-        lasting[index] = [fact for fact in written[index] if (fact.node, fact.place) not in gone]
+        left = (fact for fact in written[index] if (fact.node, fact.place) not in gone)
+        lasting[index] = [fact._replace(kind="state") if (fact.node, fact.place) in fixed else fact for fact in left]
     return lasting, undone
 
 

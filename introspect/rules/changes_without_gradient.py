@@ -67,7 +67,12 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     groups: dict[str, list[int]] = {}
     for index, variable, row in facts.pairs:
-        if variable.role == "model" and row.expected and current.updates(index) is False:
+        if (
+            variable.role == "model"
+            and row.expected
+            and current.updates(index) is False
+            and index not in facts.put_back
+        ):
             kind = _find_kind(facts, current, index)
             if kind:
                 groups.setdefault(kind, []).append(index)

@@ -9,7 +9,7 @@ Why it matters
 
 Cause
     The step was compiled before `trainable = True` was set. Or a `train_step` of one's own takes gradients for a list
-    that does not hold the variable; or it trains the variable and then assigns it the value that it had before.
+    that does not hold the variable; or it trains the variable and then assigns it the value that it had before, or a fixed one.
 
 Fix
     Compile again after the flags are set: `introspect.recompile(model)` keeps the optimizer's state.
@@ -54,15 +54,17 @@ from introspect.rules._wording import agree, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """At most one finding for variables frozen when the step was traced, one for those put back, one for those newer than it."""
+    """At most one finding each for variables frozen when the step was traced, put back, set to a fixed value, newer than it."""
     current = facts.current
     if current is None:
         return
     newer = list(facts.newer)
     for left_out in _split(facts):
         yield _report(facts, current, left_out, _explain(facts, current, left_out))
-    if facts.put_back:
-        yield _report_put_back(facts, current, list(facts.put_back))
+    for fixed in (False, True):
+        put_back = [index for index in facts.put_back if bool(current.writes.get(index)) is fixed]
+        if put_back:
+            yield _report_put_back(facts, current, put_back, fixed)
     if newer:
         yield _report(facts, current, newer, _explain_newer(facts, current, newer), certain=False)
 
@@ -89,21 +91,25 @@ def _report(facts: Facts, current: TraceEvidence, left_out: list[int], cause: st
     )
 
 
-def _report_put_back(facts: Facts, current: TraceEvidence, indices: list[int]) -> Finding:
+def _report_put_back(facts: Facts, current: TraceEvidence, indices: list[int], fixed: bool) -> Finding:
+    """`fixed`: they are given the same value at each step, and else the one that they had."""
     it, has = agree(len(indices), "it", "them"), agree(len(indices), "it has", "they have")
-    steps = (s for index in indices[:1] for s in write_steps(facts, current, index, current.undone[index]))
-    return replace(
-        _report(
-            facts,
-            current,
-            indices,
-            f"The step trains {it}, and then assigns {it} the value that it had read before, so that {has} at its end what {has} at its "
-            "begin: nothing of the update stays.",
-        ),
-        certainty="proven",
-        fix="# assign what was read before the optimizer applies its gradients, or leave that assign out",
-        evidence=tuple(steps),
-    )
+    index = indices[0]
+    writes = sorted((*current.undone[index], *current.writes.get(index, ())))
+    if fixed:
+        cause = (
+            f"The step trains {it}, and then assigns {it} a value that is the same at each step (constants, or what a variable "
+            "holds that no step writes): nothing of the update stays."
+        )
+        fix = "# leave that assign, or that constraint, out; or, where it is meant, freeze the layer, so that the flags say so"
+    else:
+        cause = (
+            f"The step trains {it}, and then assigns {it} the value that it had read before, so that {has} at its end what {has} at "
+            "its begin: nothing of the update stays."
+        )
+        fix = "# assign what was read before the optimizer applies its gradients, or leave that assign out"
+    told = _report(facts, current, indices, cause)
+    return replace(told, certainty="proven", fix=fix, evidence=tuple(write_steps(facts, current, index, writes)))
 
 
 def _mend(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:

@@ -81,11 +81,98 @@ class PutsAllBackTwice(Net):
         return {"loss": self.one(*data)}
 
 
+class KeepsInVariables(Net):
+    """What is put back was kept in variables meanwhile."""
+
+    def train_step(self, data: Any) -> Any:
+        self.put(self.kept, self.read(self.all()))
+        loss = self.descend(data)
+        self.put(self.all(), self.read(self.kept))
+        return {"loss": loss}
+
+
 class PutsSomeBack(Net):
     def train_step(self, data: Any) -> Any:
         saved = self.read(self.a.weights)
         loss = self.descend(data)
         self.put(self.a.weights, saved)
+        return {"loss": loss}
+
+
+class SetsZeros(Net):
+    def train_step(self, data: Any) -> Any:
+        loss = self.descend(data)
+        self.put(self.a.weights, [tf.zeros_like(one) for one in self.read(self.a.weights)])
+        return {"loss": loss}
+
+
+class CopiesPretrained(Net):
+    def train_step(self, data: Any) -> Any:
+        loss = self.descend(data)
+        self.put(self.a.weights, self.read(self.kept[:2]))
+        return {"loss": loss}
+
+
+class Constrained(Net):
+    """A constraint that gives the same values whatever it is given."""
+
+    def __init__(self, frozen: bool = False) -> None:
+        super().__init__(frozen)
+        held = {f"{part}_constraint": lambda value: tf.ones(value.shape) * 0.1 for part in ("kernel", "bias")}
+        self.a = layers.Dense(4, activation="tanh", name="a", **held)
+
+    def train_step(self, data: Any) -> Any:
+        return {"loss": self.descend(data)}
+
+
+class SetsZerosFirst(Net):
+    """Each step starts at zeros, and ends elsewhere."""
+
+    def train_step(self, data: Any) -> Any:
+        self.put(self.a.weights, [0.1 * tf.ones_like(one) for one in self.read(self.a.weights)])
+        return {"loss": self.descend(data)}
+
+
+class SetsZerosWhereWorse(Net):
+    """A branch sets zeros; here it is never taken."""
+
+    def train_step(self, data: Any) -> Any:
+        loss = self.descend(data)
+
+        def put() -> Any:
+            self.put(self.a.weights, [tf.zeros_like(one) for one in self.read(self.a.weights)])
+            return tf.constant(0)
+
+        tf.cond(loss < -1.0, put, lambda: tf.constant(0))
+        return {"loss": loss}
+
+
+class SetsOneRow(Net):
+    """Padding: one row is set to zeros, the others train."""
+
+    def train_step(self, data: Any) -> Any:
+        loss = self.descend(data)
+        (kernel,) = self.read(self.a.weights[:1])
+        self.a.kernel.assign(tf.concat([tf.zeros_like(kernel[:1]), kernel[1:]], 0))
+        return {"loss": loss}
+
+
+class CopiesOther(Net):
+    """Weights that are tied by an assign after each step: they move with the other's."""
+
+    def train_step(self, data: Any) -> Any:
+        loss = self.descend(data)
+        self.a.bias.assign(tf.reshape(self.b.kernel, [4]))
+        return {"loss": loss}
+
+
+class KeepsTheNew(Net):
+    """What the variables keep is what the update made."""
+
+    def train_step(self, data: Any) -> Any:
+        loss = self.descend(data)
+        self.put(self.kept, self.read(self.all()))
+        self.put(self.all(), self.read(self.kept))
         return {"loss": loss}
 
 
@@ -196,6 +283,7 @@ def build(kind: Any, frozen: bool = False, **given: Any) -> tuple[Any, Any]:
         (PutsAllBack, 4, {}),
         (PutsAllBackTwice, 4, {}),
         (PutsSomeBack, 2, {}),
+        (KeepsInVariables, 4, {}),
         (PutsAllBack, 4, {"steps_per_execution": 2}),
         (PutsAllBack, 4, {"jit_compile": True}),
         (PutsAllBack, 4, {"run_eagerly": True}),
@@ -205,6 +293,7 @@ def test_nothing_stays(kind: Any, number: int, given: dict[str, Any], fitted: bo
     model, data = build(kind, **given)
     if fitted:
         model.fit(data, verbose=0)
+        randomize(model)
     report = introspect.inspect(model, data=data)
     (finding,) = [found for found in report.findings if found.severity != "info"]
     assert (finding.rule, finding.certainty, len(finding.variables)) == ("INT103", "proven", number)
@@ -215,7 +304,21 @@ def test_nothing_stays(kind: Any, number: int, given: dict[str, Any], fitted: bo
 
 
 @pytest.mark.parametrize("fitted", [False, True], ids=["before a fit", "after a fit"])
-@pytest.mark.parametrize("kind", [SavesAfterwards, ClimbsFirst, GoesHalfway, PutsBackTheSecond, PutsBackWhereWorse])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        SavesAfterwards,
+        ClimbsFirst,
+        GoesHalfway,
+        PutsBackTheSecond,
+        PutsBackWhereWorse,
+        SetsZerosFirst,
+        SetsZerosWhereWorse,
+        SetsOneRow,
+        CopiesOther,
+        KeepsTheNew,
+    ],
+)
 def test_something_stays(kind: Any, fitted: bool) -> None:
     model, data = build(kind)
     if fitted:
