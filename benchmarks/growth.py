@@ -122,7 +122,6 @@ def make_capture(nodes: int, kind: str, graph: bytes) -> Capture:
         graph=graph,
         bindings=tuple(Binding(name, index) for index, name in enumerate(names)),
         outputs=() if kind == "blocks" else ("loss:0",),
-        control_outputs=(),
         current=True,
         source="compiled",
     )

@@ -111,6 +111,7 @@ def assemble(reading: Reading) -> Capture:
     parts = [part for stand_in in reading.optimizers for part in (stand_in.real, stand_in.copy)]
     models = [part for part in (model, *reading.twins) if part is not None]
     rows = fill_rows(model, models, parts, [live.concrete.graph for live in reading.lives])
+    names = rows.table.name_rows()
     traces = freeze_traces(reading.lives, rows.table, reading.current)
     feeding = list_functions(reading.data, [live.concrete.graph for live in reading.lives], rows.table)
     fit_end, end_failure = ((), None) if not reading.fits else read_fit_end(reading, rows.table)
@@ -119,7 +120,7 @@ def assemble(reading: Reading) -> Capture:
         model=reading.summary,
         environment=describe_environment(keras, getattr(model, "distribute_strategy", None)),
         variables=tuple(rows.table.rows),
-        layers=describe_layers(rows.tree, keras, rows.table.name_rows()),
+        layers=describe_layers(rows.tree, names),
         optimizers=describe_optimizers(reading, rows),
         traces=traces,
         source=reading.source,
@@ -137,8 +138,8 @@ def assemble(reading: Reading) -> Capture:
         handles=find_handles(rows.tree),
         sets_flags=sets_flags(rows.tree.layers),
         odd_flags=find_odd_flags({rows.tree.paths[id(layer)]: layer for layer in rows.tree.layers}),
-        flag_writes=read_flag_writes(reading, rows, traces),
-        step_flags=name_events(reading.step_flags, model, rows.tree.paths, rows.table.name_rows(), {}),
+        flag_writes=read_flag_writes(reading, rows, names, traces),
+        step_flags=name_events(reading.step_flags, model, rows.tree.paths, names, {}),
         warnings=reading.warnings,
         followed=reading.followed,
         asked=read_asked(reading, rows.table),
@@ -168,10 +169,12 @@ def has_stepped(reading: Reading) -> bool:
     return bool(count_iterations([stand_in.real for stand_in in reading.optimizers]))
 
 
-def read_flag_writes(reading: Reading, rows: Rows, traces: tuple[CapturedTrace, ...]) -> tuple[FlagWrite, ...]:
+def read_flag_writes(
+    reading: Reading, rows: Rows, names: dict[int, str], traces: tuple[CapturedTrace, ...]
+) -> tuple[FlagWrite, ...]:
     """What `trace_flags` has recorded of this model and these traces."""
     ids = {id(live.concrete): trace.id for live, trace in zip(reading.lives, traces, strict=True)}
-    return recorded_writes(reading.model, rows.tree.paths, rows.table.name_rows(), ids)
+    return recorded_writes(reading.model, rows.tree.paths, names, ids)
 
 
 def read_asked(reading: Reading, table: VariableTable) -> Asked | None:

@@ -113,6 +113,7 @@ def keras_version(keras: KerasName) -> str | None:
     return None if module is None else str(module.__version__)
 
 
+@cache
 def introspect_version() -> str:
     from importlib.metadata import PackageNotFoundError, version
 

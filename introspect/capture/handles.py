@@ -9,6 +9,7 @@ from introspect.capture.frames import rank_module
 from introspect.capture.layers import LayerTree
 
 BOOKS = frozenset({"_layers", "_operations", "_nodes", "_metrics", "_tracker", "_functional", "_inbound_nodes"})
+PLAIN = (str, int, float, type(None))
 MOST_NESTED = 2
 """Lists in lists that are looked through."""
 
@@ -36,8 +37,9 @@ def list_held(parent: Any) -> Iterator[tuple[int, str]]:
     (`mha.value_dense`), then private attributes.
     """
     kind = type(parent)
-    named = [(name, value) for name, value in reversed(list(vars(parent).items())) if name.isidentifier()]
-    named = [(name, value) for name, value in named if not hasattr(kind, name) and not is_book(name)]
+    values = [(name, value) for name, value in reversed(vars(parent).items()) if not isinstance(value, PLAIN)]
+    named = [(name, value) for name, value in values if name.isidentifier() and not is_book(name)]
+    named = [(name, value) for name, value in named if not hasattr(kind, name)]
     private = [(name, value) for name, value in named if name.startswith("_")]
     for name, value in private:
         yield from list_items(value, f".{name}", MOST_NESTED)

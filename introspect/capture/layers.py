@@ -17,6 +17,8 @@ class LayerTree:
     layers: list[Any] = field(default_factory=list)
     paths: dict[int, str] = field(default_factory=dict)
     parents: dict[int, str | None] = field(default_factory=dict)
+    own: dict[int, list[Any]] = field(default_factory=dict)
+    """What `own_variables` gives for each layer, by its identity."""
     owners: dict[int, list[str]] = field(default_factory=dict)
     """Paths of the layers that own a variable, by the variable's identity."""
 
@@ -34,7 +36,8 @@ def walk_layers(model: Any, keras: KerasName) -> LayerTree:
         tree.layers.append(layer)
         tree.paths[id(layer)] = path
         tree.parents[id(layer)] = parent
-        for variable in own_variables(layer, keras):
+        tree.own[id(layer)] = own_variables(layer, keras)
+        for variable in tree.own[id(layer)]:
             tree.owners.setdefault(id(variable), []).append(path)
         stack.extend((child, path) for child in reversed(list(child_layers(layer, keras))))
     return tree
@@ -68,13 +71,13 @@ def list_seeds(layer: Any) -> list[Any]:
     return seeds if generator is None else [*seeds, generator._state_var]
 
 
-def describe_layers(tree: LayerTree, keras: KerasName, name_of: dict[int, str]) -> tuple[LayerReport, ...]:
+def describe_layers(tree: LayerTree, name_of: dict[int, str]) -> tuple[LayerReport, ...]:
     """Rows of the tree; `name_of` gives the path of each variable by its identity."""
-    return tuple(describe_layer(layer, tree, keras, name_of) for layer in tree.layers)
+    return tuple(describe_layer(layer, tree, name_of) for layer in tree.layers)
 
 
-def describe_layer(layer: Any, tree: LayerTree, keras: KerasName, name_of: dict[int, str]) -> LayerReport:
-    own = [name_of[id(variable)] for variable in own_variables(layer, keras) if id(variable) in name_of]
+def describe_layer(layer: Any, tree: LayerTree, name_of: dict[int, str]) -> LayerReport:
+    own = [name_of[id(variable)] for variable in tree.own[id(layer)] if id(variable) in name_of]
     return LayerReport(
         path=tree.paths[id(layer)],
         name=layer.name,

@@ -48,12 +48,14 @@ def find_odd_flags(layers: dict[str, Any]) -> tuple[tuple[str, str, bool], ...]:
 
     `layers` maps paths to layers of Keras 3 or tf_keras.
     """
-    found = []
-    for path, layer in layers.items():
-        for attribute, value in vars(layer).items():
-            if isinstance(value, bool) and attribute not in _KNOWN and _looks_like_flag(attribute):
-                found.append((path, attribute, value))
-    return tuple(found)
+    names = set[str]().union(*map(vars, layers.values()))  # layers have theirs in common
+    odd = {name for name in names - _KNOWN if _looks_like_flag(name)}
+    if not odd:
+        return ()
+    flags = (
+        (path, name, value) for path, layer in layers.items() for name, value in vars(layer).items() if name in odd
+    )
+    return tuple(flag for flag in flags if isinstance(flag[2], bool))
 
 
 @cache

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from introspect.capture.frames import list_owners
 from introspect.capture.framework import KerasName, descends, name_keras
 from introspect.capture.layers import LayerTree, list_seeds, walk_layers
-from introspect.capture.record import Role
 from introspect.capture.slots import list_variables
 from introspect.capture.untracked import Claims, claim_variables, find_unknown
 from introspect.capture.variables import Entry, VariableTable, find_face, is_variable, unwrap_variable
 
 COUNTERS = ("_train_counter", "_test_counter", "_predict_counter", "_steps_per_execution")
 """tf_keras' own step counters, which the train step writes and reads."""
+
+OF_OPTIMIZER, OF_METRIC = Entry("optimizer"), Entry("metric")
 
 
 @dataclass
@@ -40,35 +41,42 @@ def fill_rows(model: Any, models: Sequence[Any], optimizers: Iterable[Any], grap
     `model` may be None (a custom loop without one): then the variables of the graphs stand as the model's.
     `models` are the model and its twin, whose metrics count as the model's.
     """
-    table = VariableTable()
     tree = walk_layers(model, name_keras(model)) if model is not None else LayerTree()
-    if model is not None:
-        add_model(model, tree, table)
-    state = VariableTable()
+    own = list(enter_model(model, tree)) if model is not None else []
     owned = {id(part): list_variables(part) for part in {id(part): part for part in optimizers}.values()}
-    for held in owned.values():
-        for variable in held:
-            if table.find(variable) is None:
-                state.add(variable, Entry("optimizer"))
-    for variable in (variable for part in models for variable in list_metric_variables(part, name_keras(part))):
-        if table.find(variable) is None:
-            state.add(variable, Entry("metric"))
-    found = add_untracked(graphs, table, state, tree, model is None)
+    metrics = (variable for part in models for variable in list_metric_variables(part, name_keras(part)))
+    state = [(variable, OF_OPTIMIZER) for held in owned.values() for variable in held]
+    state += [(variable, OF_METRIC) for variable in metrics]
+    table = make_table([*own, *state])
+    unknown = find_unknown(graphs, table)
+    claims = claim_variables(unknown)
+    if unknown:
+        claimed = [enter_claimed(variable, claims, tree, model is None) for variable in unknown]
+        before = [(variable, entry) for variable, entry in claimed if entry.role in ("model", "untracked")]
+        behind = [(variable, entry) for variable, entry in claimed if entry.role in ("optimizer", "metric")]
+        table = make_table([*own, *before, *state, *behind])
     if model is not None:
         note_lists(model, table)
-    for variable, row in zip(state.objects, state.rows, strict=True):
-        table.add(variable, Entry(row.role), row)
-    return Rows(table, tree, found, owned)
+    return Rows(table, tree, list_claiming(unknown, claims), owned)
 
 
-def add_model(model: Any, tree: LayerTree, table: VariableTable) -> None:
+def make_table(entries: Iterable[tuple[Any, Entry]]) -> VariableTable:
+    """The table of these variables in their order; one that comes again keeps its first row."""
+    table = VariableTable()
+    for variable, entry in entries:
+        table.add(variable, entry)
+    return table
+
+
+def enter_model(model: Any, tree: LayerTree) -> Iterator[tuple[Any, Entry]]:
+    """The model's variables, with what it says of them."""
     trained = {id(variable) for variable in model.trainable_variables}
     compiled, asked = list_compiled(model), list_asked(model)
     seeds = {id(variable) for layer in tree.layers for variable in list_seeds(layer)}
     for variable in model.variables:
         owners = tuple(tree.owners.get(id(variable), ()))
         then, asks = (None if found is None else id(variable) in found for found in (compiled, asked))
-        table.add(variable, Entry("model", id(variable) in trained, owners, id(variable) in seeds, then, asks))
+        yield variable, Entry("model", id(variable) in trained, owners, id(variable) in seeds, then, asks)
 
 
 def note_lists(model: Any, table: VariableTable) -> None:
@@ -130,33 +138,21 @@ def is_metric(value: Any) -> bool:
     return descends(value, ("keras", "tf_keras"), ("Metric",))
 
 
-def add_untracked(
-    graphs: Sequence[Any], table: VariableTable, state: VariableTable, tree: LayerTree, alone: bool
-) -> list[Any]:
-    """Rows of what the graphs use and nobody named; gives back optimizers that own some of it."""
-    known = find_unknown(graphs, (table, state))
-    claims = claim_variables(known)
-    found: dict[int, Any] = {}
-    for variable in known:
-        optimizer = claims.optimizers.get(id(variable))
-        if optimizer is not None:
-            found.setdefault(id(optimizer), optimizer)
-        add_claimed(variable, claims, table, state, tree, alone)
-    return list(found.values())
+def list_claiming(unknown: Iterable[Any], claims: Claims) -> list[Any]:
+    """Optimizers that own some of what the graphs use and nobody named."""
+    found = (claims.optimizers.get(id(variable)) for variable in unknown)
+    return list({id(optimizer): optimizer for optimizer in found if optimizer is not None}.values())
 
 
-def add_claimed(
-    variable: Any, claims: Claims, table: VariableTable, state: VariableTable, tree: LayerTree, alone: bool
-) -> None:
+def enter_claimed(variable: Any, claims: Claims, tree: LayerTree, alone: bool) -> tuple[Any, Entry]:
+    """A variable that the graphs use and nobody named, with what its owner says of it."""
     key = id(variable)
     named = claims.wrappers.get(key, variable)
     if key in claims.optimizers:
-        state.add(named, Entry("optimizer"))
-    elif key in claims.metrics:
-        state.add(named, Entry("metric"))
-    else:
-        layer = claims.layers.get(key)
-        owners = (tree.paths.get(id(layer), str(layer.name)),) if layer is not None else ()
-        role: Role = "model" if alone else "untracked"
-        expected = bool(find_face(named).trainable) and (layer is None or bool(layer.trainable))
-        table.add(named, Entry(role, expected, owners, key in claims.seeds))
+        return named, OF_OPTIMIZER
+    if key in claims.metrics:
+        return named, OF_METRIC
+    layer = claims.layers.get(key)
+    owners = (tree.paths.get(id(layer), str(layer.name)),) if layer is not None else ()
+    expected = bool(find_face(named).trainable) and (layer is None or bool(layer.trainable))
+    return named, Entry("model" if alone else "untracked", expected, owners, key in claims.seeds)

@@ -12,8 +12,8 @@ from introspect.capture.slots import Books, copy_books, is_built, is_optimizer, 
 from introspect.capture.trace.detach import COPY_MARK
 from introspect.capture.variables import (
     VariableTable,
-    list_captures,
     list_copies,
+    list_strange,
     read_handle,
     unwrap_variable,
 )
@@ -42,8 +42,8 @@ class Claims:
     layers: dict[int, Any] = field(default_factory=dict)
 
 
-def find_unknown(graphs: Iterable[Any], tables: tuple[VariableTable, ...]) -> list[Any]:
-    """tf.Variables that the graphs capture and that no table has a row for, in the order of the graphs; each once.
+def find_unknown(graphs: Iterable[Any], table: VariableTable) -> list[Any]:
+    """tf.Variables that the graphs capture and that the table has no row for, in the order of the graphs; each once.
 
     A graph notes the variables that it reads. One that it only writes is searched for among all live objects; what is
     not found there is no variable but a table, an iterator, or a token by which TensorFlow orders collectives.
@@ -51,9 +51,10 @@ def find_unknown(graphs: Iterable[Any], tables: tuple[VariableTable, ...]) -> li
     missing: dict[int, Any] = {}
     found: dict[int, Any] = {}
     for graph in graphs:
-        touched = index_handles(graph)
-        for outside, _ in list_captures(graph):
-            if id(outside) not in missing and all(table.find_handle(outside) is None for table in tables):
+        unknown = [outside for outside, inside in list_strange(graph, table) if inside.dtype.name == "resource"]
+        touched = index_handles(graph) if unknown else {}
+        for outside in unknown:
+            if id(outside) not in missing:
                 missing[id(outside)] = outside
                 found[id(outside)] = touched.get(id(outside))
     lost = {key for key, variable in found.items() if variable is None and is_variable_handle(missing[key])}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, cast
 
@@ -85,27 +85,25 @@ class VariableTable:
     _taken: dict[str, int] = field(default_factory=dict)
     _alive: list[Any] = field(default_factory=list)
 
-    def add(self, variable: Any, entry: Entry, row: CapturedVariable | None = None) -> int:
-        """Index of the variable's row; an object that is already there keeps its first row.
-
-        `row` is its row in another table, where it has one: what that says beside its path holds here too.
-        """
-        known = self.find(variable)
+    def add(self, variable: Any, entry: Entry) -> int:
+        """Index of the variable's row; an object that is already there keeps its first row."""
+        known = self._by_variable.get(id(variable))
         if known is not None:
             return known
         raw = unwrap_variable(variable)
         copies = list_copies(raw)
+        handles = [read_handle(copy) for copy in copies]
+        known = self._look_up(raw, handles[0])
+        if known is not None:
+            return known
         index = len(self.rows)
-        path = self._name(variable)
-        self.rows.append(describe_variable(variable, copies, path, entry) if row is None else replace(row, path=path))
+        face = find_face(variable)
+        self.rows.append(describe_variable(face, copies, self._name(face), entry))
         self.objects.append(variable)
-        self._by_variable[id(variable)] = index
-        self._alive.append(raw)
-        self._by_variable.setdefault(id(raw), index)
-        for replica, copy in enumerate(copies):
-            handle = read_handle(copy)
-            self._alive.append((copy, handle))
-            self._by_variable.setdefault(id(copy), index)
+        self._alive.append((raw, copies, handles))
+        for one in (variable, raw, *copies):
+            self._by_variable.setdefault(id(one), index)
+        for replica, handle in enumerate(handles):
             if handle is not None:
                 self._by_handle.setdefault(id(handle), (index, replica))
         return index
@@ -116,11 +114,15 @@ class VariableTable:
         if index is not None:
             return index
         raw = unwrap_variable(variable)
+        return self._look_up(raw, read_handle(list_copies(raw)[0]))
+
+    def _look_up(self, raw: Any, handle: Any | None) -> int | None:
+        """The same of a tf.Variable and the handle of its first copy."""
         index = self._by_variable.get(id(raw))
-        if index is None and (handle := read_handle(list_copies(raw)[0])) is not None:
-            found = self._by_handle.get(id(handle))
-            index = None if found is None else found[0]
-        return index
+        if index is not None:
+            return index
+        found = self._by_handle.get(id(handle))
+        return None if found is None else found[0]
 
     def find_handle(self, handle: Any) -> tuple[int, int] | None:
         """(index, replica) of the variable that a resource tensor belongs to."""
@@ -130,8 +132,7 @@ class VariableTable:
         """Path of each variable by its identity, and by that of the tf.Variable behind it."""
         return {key: self.rows[index].path for key, index in self._by_variable.items()}
 
-    def _name(self, variable: Any) -> str:
-        face = find_face(variable)
+    def _name(self, face: Any) -> str:
         path = str(getattr(face, "path", None) or getattr(face, "name", None) or "variable")
         if path == "ShardedVariable":  # the name of the class, and of each
             path = str(list_copies(face)[0].name).replace("/part_0", "")
@@ -164,8 +165,8 @@ def find_face(variable: Any) -> Any:
     return list_copies(variable)[0] if distributed else variable
 
 
-def describe_variable(variable: Any, copies: tuple[Any, ...], path: str, entry: Entry) -> CapturedVariable:
-    face = find_face(variable)
+def describe_variable(face: Any, copies: tuple[Any, ...], path: str, entry: Entry) -> CapturedVariable:
+    """The row of a variable by its face, as `find_face` gives it, and its copies."""
     return CapturedVariable(
         path=path,
         shape=tuple(copies[0].shape),
@@ -197,16 +198,10 @@ def read_device(copy: Any) -> str | None:
 
 def bind_captures(graph: Any, table: VariableTable) -> tuple[Binding, ...]:
     """The trace's captured resources that belong to rows of the table, in the order of capture."""
-    bindings = []
-    for outside, inside in list_captures(graph):
-        found = table.find_handle(outside)
-        if found is not None:
-            bindings.append(Binding(inside.name.partition(":")[0], *found))
-    return tuple(bindings)
+    places = ((inside, table.find_handle(outside)) for outside, inside in graph.captures)
+    return tuple(Binding(inside.name.partition(":")[0], *place) for inside, place in places if place is not None)
 
 
-def list_captures(graph: Any) -> Iterator[tuple[Any, Any]]:
-    """(tensor outside, placeholder inside) of the captures that are resources."""
-    for outside, inside in graph.captures:
-        if inside.dtype.name == "resource":
-            yield outside, inside
+def list_strange(graph: Any, table: VariableTable) -> Iterator[tuple[Any, Any]]:
+    """(tensor outside, placeholder inside) of what the trace captured and that is no variable of the table."""
+    return ((outside, inside) for outside, inside in graph.captures if table.find_handle(outside) is None)

@@ -36,7 +36,7 @@ def example() -> Capture:
     table = OpTable(("x", "y"), (-1, 0), (0, 1), ((2,), (-1, 0)), frozenset({"y"}))
     probe = FrozenProbe((Location("train.py", 7, "call"),), {"": table})
     trace = CapturedTrace(
-        "fit/1", "fit", "(float32[?, 4])", b"\x00graph\xff" * 9, (Binding("p", 1, 2),), ("y:0",), ("x",), True, "traced"
+        "fit/1", "fit", "(float32[?, 4])", b"\x00graph\xff" * 9, (Binding("p", 1, 2),), ("y:0",), True, "traced"
     )
     optimizer = CapturedOptimizer(
         "adam", "Adam", 0.5, True, (0,), (1,), (CapturedSlot(0, 1, "m"),), True, (("a", "b"),)

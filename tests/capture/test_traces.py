@@ -323,15 +323,18 @@ def read_nodes(body: FunctionBody) -> dict[str, tuple[str, list[str]]]:
     return nodes
 
 
-def test_a_definition_that_renames_a_node_is_not_taken() -> None:
+@pytest.mark.parametrize("scope", ["a", "b2", "long" * 40])
+@pytest.mark.parametrize("end", ["", "/"], ids=["plain", "absolute"])
+def test_a_definition_that_renames_a_node_is_not_taken(scope: str, end: str) -> None:
+    """The name of an op may be given with a slash behind it: then TensorFlow's own books do not hold it."""
     weight = tf.Variable(1.0)
-    taken = "a_read_readvariableop_resource"
+    taken = f"{scope}_read_readvariableop_resource"
 
     @tf.function
     def step(x: Any) -> Any:
-        with tf.name_scope("a"):
+        with tf.name_scope(scope):
             value = weight.read_value()
-        return weight.assign_sub(tf.identity(x * value, name=taken))
+        return weight.assign_sub(tf.identity(x * value, name=taken + end))
 
     live = step.get_concrete_function(tf.TensorSpec((), tf.float32))
     assert taken not in {node.name for node in live.function_def.node_def}

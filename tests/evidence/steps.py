@@ -57,7 +57,6 @@ def make_capture(step: Step, graph: bytes | None = None, outputs: Sequence[str] 
         graph=parse_text(step.text) if graph is None else graph,
         bindings=bindings,
         outputs=tuple(step.outputs if outputs is None else outputs),
-        control_outputs=(),
         current=True,
         source="compiled",
         **trace,

@@ -9,7 +9,7 @@ from typing import Any
 from introspect.capture.record import CapturedTrace
 from introspect.capture.trace.inputs import is_dataset
 from introspect.capture.trace.traces import LiveTrace, freeze_trace
-from introspect.capture.variables import VariableTable, bind_captures
+from introspect.capture.variables import VariableTable, bind_captures, list_strange
 
 CALLER = "Dataset.map"
 
@@ -38,9 +38,8 @@ def _find_held(graphs: Iterable[Any], table: VariableTable) -> list[Any]:
 
     Only the tensor is in the graph. All objects are looked through for the set, where there is such a tensor.
     """
-    wanted = {
-        id(outside) for graph in graphs for outside, inside in graph.captures if _may_be_set(outside, inside, table)
-    }
+    captured = (pair for graph in graphs for pair in list_strange(graph, table))
+    wanted = {id(outside) for outside, inside in captured if inside.dtype.name in ("resource", "variant")}
     if not wanted:
         return []
     from tensorflow.python.data.ops import dataset_ops, iterator_ops
@@ -52,11 +51,6 @@ def _find_held(graphs: Iterable[Any], table: VariableTable) -> list[Any]:
         elif issubclass(type(one), iterator_ops.OwnedIterator) and id(vars(one).get("_iterator_resource")) in wanted:
             found.append(vars(one).get("_dataset"))
     return found
-
-
-def _may_be_set(outside: Any, inside: Any, table: VariableTable) -> bool:
-    kind = inside.dtype.name
-    return kind == "variant" or (kind == "resource" and table.find_handle(outside) is None)
 
 
 def _walk_functions(sets: Iterable[Any]) -> Iterator[Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 LIBRARY, FUNCTION = 2, 1
 """Fields `GraphDef.library` and `FunctionDefLibrary.function`."""
+NUMBERED = re.compile(rb"\n..??([a-z0-9_]+)_\d+\x12", re.DOTALL)
+"""A node's name without the number at its end, where it has no slash: between its length, of one byte or two, and the op."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +42,36 @@ def read_definitions(concrete: Any) -> ExportedStep:
         LookupError: a definition is gone, or has renamed a node.
     """
     graph, step = concrete.graph, as_text(concrete.name)
-    require_same_names(graph, [argument.name for argument in concrete.function_def.signature.input_arg])
+    own = [tensor.op.name for tensor in graph.inputs]
     functions = dict.fromkeys([step, *map(as_text, graph._functions)])
-    library = b"".join([wrap(LIBRARY, wrap(FUNCTION, read_definition(name))) for name in functions])
-    return ExportedStep(library, step, tuple(tensor.op.name for tensor in graph.inputs))
+    definitions = [read_definition(name) for name in functions]
+    arguments = [argument.name for argument in concrete.function_def.signature.input_arg]
+    if len(own) != len(arguments):
+        raise LookupError("the definition has other arguments than the graph")
+    require_same_names(graph, set(arguments).difference(own), definitions[0])
+    library = b"".join([wrap(LIBRARY, wrap(FUNCTION, definition)) for definition in definitions])
+    return ExportedStep(library, step, tuple(own))
 
 
-def require_same_names(graph: Any, arguments: list[str]) -> None:
+def require_same_names(graph: Any, arguments: set[str], definition: bytes) -> None:
     """Raise LookupError where a node of the definition is not called as in the graph.
 
     A definition writes its arguments' names in small letters and without slashes, and gives a node that has such a
-    name already another one.
+    name already another one, with a number behind it. Only where one looks so the graph is asked: for a name that it
+    does not have it raises, which takes longer than to read a node.
     """
-    own = [tensor.op.name for tensor in graph.inputs]
-    if len(own) != len(arguments):
-        raise LookupError("the definition has other arguments than the graph")
-    for name in set(arguments) - set(own):
-        try:
-            graph.get_operation_by_name(name)
-        except KeyError:
-            continue
-        raise LookupError(f"the definition has renamed node {name}")
+    for name in map(bytes.decode, NUMBERED.findall(definition)):
+        if name in arguments and has_op(graph, name):
+            raise LookupError(f"the definition has renamed node {name}")
+
+
+def has_op(graph: Any, name: str) -> bool:
+    """Whether the graph has an op of this name."""
+    try:
+        graph.get_operation_by_name(name)
+    except KeyError:
+        return False
+    return True
 
 
 def read_definition(name: str) -> bytes:

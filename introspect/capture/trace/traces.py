@@ -69,7 +69,6 @@ def freeze_trace(live: LiveTrace, trace_id: str, bindings: tuple[Binding, ...], 
         arguments=exported.arguments,
         bindings=bindings,
         outputs=tuple(tensor.name for tensor in graph.outputs),
-        control_outputs=tuple(op.name for op in graph.control_outputs),
         current=current,
         source=live.source,
         jit=live.jit or is_jit(live.concrete),
@@ -85,7 +84,8 @@ def find_kept(graph: Any, begun: int) -> frozenset[str]:
 
 def find_begin(function: Any, concrete: Any) -> int:
     """When the tf.function began to trace: its first trace, which made variables, counts. Seen on TensorFlow 2.19 to 2.21."""
-    same = [found for (_, kind), found in read_cache(function) if kind == concrete.function_type]
+    others = ((kind, found) for (_, kind), found in read_cache(function) if found is not concrete)
+    same = [found for kind, found in others if kind == concrete.function_type]  # compares all captures' types
     return number_first([concrete, *same])
 
 
