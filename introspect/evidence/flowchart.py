@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ Source = tuple[int, bool]
 """(node of the drawing, whether the way from it is differentiable so far)"""
 
 INPUT, LOSS = 0, 1
+FROM_DATA: frozenset[Source] = frozenset({(INPUT, True)})
 
 
 class _Drawing:
@@ -31,12 +33,17 @@ class _Drawing:
         self.cuts = cuts
         self.nodes = [FlowNode(INPUT, "data", "input"), FlowNode(LOSS, "loss", "loss")]
         self.by_layer: dict[str, int] = {}
+        self.smooth: dict[int, frozenset[Source]] = {}
+        """What goes on from a layer, by its node."""
+        self.inside = bytearray(evidence.flow.nodes)
+        """[nodes] whether an op that is drawn stands in a layer's scope."""
         self.edges: dict[tuple[int, int], bool] = {}
         self.sources: list[frozenset[Source]] = [frozenset()] * evidence.flow.ports
 
     def add_layer(self, path: str) -> int:
         if path not in self.by_layer:
             self.by_layer[path] = len(self.nodes)
+            self.smooth[len(self.nodes)] = frozenset({(len(self.nodes), True)})
             self.nodes.append(FlowNode(len(self.nodes), path, "layer", layer=path))
         return self.by_layer[path]
 
@@ -53,17 +60,25 @@ class _Drawing:
                 self.edges[source, target] = self.edges.get((source, target), False) or smooth
 
     def draw(self) -> None:
-        flow, outputs = self.evidence.flow, self.evidence.edges.outputs
-        data = flow.codes(INPUTS)
+        evidence, flow, sources = self.evidence, self.evidence.flow, self.sources
+        data, passes = flow.codes(INPUTS), self.finder.passes
+        inputs, read, made = evidence.edges.inputs.start, evidence.edges.inputs.flat, evidence.edges.outputs.start
         nodes = self._list_nodes()
-        layers = self.scopes.layers_of(flow, nodes)
-        for node, op, layer in zip(nodes.tolist(), flow.op[nodes].tolist(), layers, strict=True):
-            made = outputs[node]
+        numbers, ops = (array("i", column.tobytes()) for column in (nodes, flow.op[nodes]))
+        for node, op, layer in zip(numbers, ops, self.scopes.layers_of(flow, nodes), strict=True):
+            self.inside[node] = layer is not None
+            before: frozenset[Source] = frozenset()
+            for port in read[inputs[node] : inputs[node + 1]]:
+                if port >= 0 and sources[port] is not before:
+                    before = before | sources[port] if before else sources[port]
             if op in data:
-                for port in made:
-                    self.sources[port] = frozenset({(INPUT, True)})
-                continue
-            self._pass(node, op, layer, made)
+                after = FROM_DATA
+            elif before or layer is not None or node in self.cuts:
+                after = self._go_on(node, before, layer, passes[op])
+            else:
+                continue  # it is made of neither data nor any layer's values
+            for port in range(made[node], made[node + 1]):
+                sources[port] = after
 
     def _list_nodes(self) -> Ints:
         """Ops of the forward pass whose values go into the backward pass."""
@@ -76,39 +91,23 @@ class _Drawing:
         forward &= np.frombuffer(evidence.marked, dtype=np.uint8) == 0
         return np.flatnonzero(forward).astype(np.int32)
 
-    def _pass(self, node: int, op: int, layer: str | None, made: Iterable[int]) -> None:
-        edges, passes = self.evidence.edges, self.finder.passes
-        before: frozenset[Source] = frozenset()
-        for port in edges.inputs[node]:
-            if port >= 0 and self.sources[port] is not before:
-                before = before | self.sources[port] if before else self.sources[port]
-        if not before and layer is None and node not in self.cuts:
-            return  # it is made of neither data nor any layer's values
+    def _go_on(self, node: int, before: frozenset[Source], layer: str | None, passes: bool) -> frozenset[Source]:
+        """What goes on from an op into which `before` goes."""
         if node in self.cuts:
             here = self.add_cut(node)
             self.add_edges(before, here)
-            after: frozenset[Source] = frozenset({(here, False)})
-        else:
-            if layer is not None:
-                here = self.add_layer(layer)
-                self.add_edges(before, here)
-                after = frozenset({(here, True)})
-            elif passes[op]:
-                after = before
-            else:
-                after = frozenset((source, False) for source, _ in before)
-        for port in made:
-            self.sources[port] = after
+            return frozenset({(here, False)})
+        if layer is not None:
+            here = self.add_layer(layer)
+            self.add_edges(before, here)
+            return self.smooth[here]
+        return before if passes else frozenset((source, False) for source, _ in before)
 
     def end(self) -> None:
         """What the backward pass touches outside of all layers, and leads to no further layer, is the loss."""
-        evidence, finder = self.evidence, self.finder
-        touched = np.asarray([port for port in finder.list_touched() if self.sources[port]], dtype=np.int32)
-        makers = evidence.flow.port_node[touched]
-        made = makers >= 0
-        layers = self.scopes.layers_of(evidence.flow, makers[made])
-        for port, layer in zip(touched[made].tolist(), layers, strict=True):
-            if layer is None:
+        producer = self.evidence.edges.producer
+        for port in self.finder.list_touched():
+            if self.sources[port] and not self.inside[producer[port]]:
                 self.add_edges(self.sources[port], LOSS)
         inner = {source for source, target in self.edges if target != LOSS}
         shown = {(s, t) for (s, t) in self.edges if t == LOSS and s in inner and s != INPUT}

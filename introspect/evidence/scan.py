@@ -8,7 +8,7 @@ every gradient (DESIGN.md).
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,14 +67,14 @@ def scan_back(flow: Dataflow, edges: Edges, marked: bytearray, ends: Iterable[in
     goes = bytearray(flow.ports)
     for port in ends:
         goes[port] |= TO_OUTPUT
-    own = bytearray(TO_BACKWARD if mark else 0 for mark in marked)
-    for node in select_nodes(flow, PYTHON_OPS).tolist():
-        own[node] |= TO_PYTHON
+    own = np.where(np.frombuffer(marked, dtype=np.uint8), TO_BACKWARD, 0).astype(np.uint8)
+    own[select_nodes(flow, PYTHON_OPS)] |= TO_PYTHON
+    readers = _list_readers(edges, own)
     tests = find_tests(flow)
     back = [*(port for _, port in flow.back_edges), *tests]
     for _ in range(MOST_PASSES):
         before = [goes[port] for port in back]
-        _pass_back(edges, own, goes)
+        _pass_back(readers, edges.inputs.flat, goes)
         for test, merges in tests.items():
             for node in merges:
                 goes[test] |= goes[edges.outputs[node][0]]
@@ -103,22 +103,27 @@ def find_tests(flow: Dataflow) -> dict[int, list[int]]:
     return found
 
 
-def _pass_back(edges: Edges, own: bytearray, goes: bytearray) -> None:
-    # The hot loops below work on flat arrays: a node's outputs are consecutive ports.
-    start, flat = edges.inputs.start, edges.inputs.flat
-    made = edges.outputs.start
-    end, last = made[len(own)], start[len(own)]
-    for node in range(len(own) - 1, -1, -1):
-        bits = own[node]
-        begin, first = made[node], start[node]
-        while end > begin:
-            end -= 1
-            bits |= goes[end]
+def _list_readers(edges: Edges, own: NDArray[np.uint8]) -> tuple[Sequence[int], ...]:
+    """The nodes that read anything, last first: their bits, where their inputs begin, begin and end of their outputs."""
+    start, made = (np.frombuffer(rows.start, dtype=np.int32) for rows in (edges.inputs, edges.outputs))
+    nodes = np.flatnonzero(np.diff(start))[::-1].astype(np.int32)
+    first, here, end = (array("i", column[nodes].tobytes()) for column in (start, made, made[1:]))
+    return own[nodes].tobytes(), first, here, end
+
+
+def _pass_back(readers: tuple[Sequence[int], ...], flat: array[int], goes: bytearray) -> None:
+    # The hot loop below works on flat arrays: a node's outputs are consecutive ports.
+    goes.append(0)  # port -1 is nothing: the last item, by Python's way to count
+    last = len(flat)
+    for bits, first, here, end in zip(*readers, strict=True):
+        while here < end:
+            bits |= goes[here]
+            here += 1
         if bits:
             for port in flat[first:last]:
-                if port >= 0:
-                    goes[port] |= bits
+                goes[port] |= bits
         last = first
+    del goes[-1]
 
 
 class ForwardScan:
@@ -175,13 +180,10 @@ class ForwardScan:
             if name not in ELEMENTWISE and name not in INPUTS and name != "Const":
                 tag |= SHAPED
             by_type.append(tag)
-        base = bytearray(by_type[code] for code in flow.op.tolist())
-        for node in self.resources.handles:
-            base[node] = 0
-        for node, is_marked in enumerate(marked):
-            if is_marked:
-                base[node] |= GRADIENT
-        return base
+        base = np.asarray(by_type, dtype=np.uint8)[flow.op]
+        base[list(self.resources.handles)] = 0
+        base[np.frombuffer(marked, dtype=np.uint8) != 0] |= GRADIENT
+        return bytearray(base)
 
     def run(self) -> None:
         """Scan once from begin to end, then again what loops and memory carry on."""

@@ -30,21 +30,27 @@ class LayerScopes:
         return flow.scopes(nodes, self._layer_at) if self._by_name else [None] * len(nodes)
 
     def _layer_at(self, scope: str) -> str | None:
-        if not self._by_name:
-            return None
-        if scope not in self._cache:
-            self._cache[scope] = self._find(scope.split("/"))
-        return self._cache[scope]
+        """That of a scope; where no layer has its name, that of the scope around it."""
+        inner: list[str] = []
+        while scope not in self._cache:
+            outer, _, part = scope.rpartition("/")
+            candidates = self._named(part)
+            if candidates or not outer:
+                self._cache[scope] = self._choose(candidates, outer)
+            else:
+                inner.append(scope)
+                scope = outer
+        found = self._cache[scope]
+        self._cache.update(dict.fromkeys(inner, found))
+        return found
 
-    def _find(self, parts: list[str]) -> str | None:
-        for depth in range(len(parts) - 1, -1, -1):
-            candidates = self._named(parts[depth])
-            if len(candidates) == 1:
-                return candidates[0].path
-            if candidates:
-                outer = set(parts[:depth]) | {_SUFFIX.sub("", part) for part in parts[:depth]}
-                return max(candidates, key=lambda layer: self._overlap(layer, outer)).path
-        return None
+    def _choose(self, candidates: list[LayerReport], outer: str) -> str | None:
+        """Of layers of one name the one whose path has the most of the scopes around."""
+        if len(candidates) < 2:
+            return candidates[0].path if candidates else None
+        parts = outer.split("/")
+        around = {*parts, *(_SUFFIX.sub("", part) for part in parts)}
+        return max(candidates, key=lambda layer: self._overlap(layer, around)).path
 
     def _named(self, part: str) -> list[LayerReport]:
         return self._by_name.get(part) or self._by_name.get(_SUFFIX.sub("", part), [])

@@ -14,6 +14,7 @@ import numpy as np
 from introspect.capture.record import CapturedTrace, Probe
 from introspect.graph.dataflow import Dataflow
 from introspect.graph.ops import CALLS
+from introspect.graph.parse import begin_with
 from introspect.graph.walk import Edges
 
 _SEEDS = frozenset({"Const", "Fill", "OnesLike", "BroadcastTo", "Identity", *CALLS})
@@ -69,8 +70,7 @@ class TapeMarks:
         """[nodes] 1 where a tape made the op, or the call that it stands in."""
         scopes, known = self.scopes, self.known
         tables = []
-        for body in flow.bodies:
-            flags = body.names.begin_with(scopes)
+        for body, flags in zip(flow.bodies, begin_with([body.names for body in flow.bodies], scopes), strict=True):
             if known:
                 flags |= np.asarray([(body.name, name) in known for name in body.names], dtype=bool)
             tables.append(flags[body.source])

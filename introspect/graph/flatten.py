@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class _Flattener:
         self.op_codes = {op: code for code, op in enumerate(graph.main.op_types)}
         self.calling = np.asarray([op in CALLS or graph.has_function(op) for op in self.op_codes], dtype=bool)
         self.parts: list[tuple[Ints, ...]] = []
-        self.yields: list[tuple[Ints, Ints, Ints]] = []
+        self.yields: list[tuple[Ints, Ints]] = []
         self.nodes = 0
         self.ports = 0
         self.back: list[tuple[int, int]] = []
@@ -95,7 +95,7 @@ class _Flattener:
             raise GraphError(f"function {body.name!r}: calls nest deeper than {MAX_DEPTH}, or the step is too large")
         template = self.template(body)
         number = len(self.frames)
-        self.frames.append(replace(frame, body=template.number))
+        self.frames.append(frame._replace(body=template.number))
         ports = np.full(body.port_node.shape[0], -1, dtype=np.int32)
         width = min(len(body.arguments), arguments.shape[0])
         ports[:width] = arguments[:width]
@@ -127,10 +127,11 @@ class _Flattener:
         if end <= start:
             return
         body = template.body
-        low, high = np.searchsorted(template.producer, (start, end))
+        whole = end - start == body.nodes
+        low, high = (0, len(template.produced)) if whole else np.searchsorted(template.producer, (start, end))
         made = template.produced[low:high]
         ports[made] = np.arange(self.ports, self.ports + made.shape[0], dtype=np.int32)
-        self.yields.append((ports[made], template.producer[low:high] - start + self.nodes, body.port_index[made]))
+        self.yields.append((template.producer[low:high] - start + self.nodes, body.port_index[made]))
         self.ports += int(made.shape[0])
         read = body.input_port[body.input_start[start] : body.input_start[end]]
         local = np.arange(start, end, dtype=np.int32)
@@ -194,9 +195,10 @@ class _Flattener:
 
     def inline_branches(self, site: _Site, names: list[str], arguments: Ints, depth: int) -> None:
         results: list[list[int]] = []
+        frame = self.frame_for(site, "branch")
         for name in names:
             body = self.graph.body(name)
-            inner = self.inline(body, arguments, self.frame_for(site, "branch"), depth)
+            inner = self.inline(body, arguments, frame, depth)
             results.append([int(inner[port]) for port in body.returns])
         returned = [self.merge(site, [row[i] for row in results]) for i in range(min(map(len, results)))]
         self.hand_back(site, returned)
@@ -219,7 +221,7 @@ class _Flattener:
         """A loop's condition; its frame alone has what decides, for the functions below it decide nothing."""
         number, body = len(self.frames), self.graph.body(name)
         inner = self.inline(body, state, self.frame_for(site, "while-cond"), depth)
-        self.frames[number] = replace(self.frames[number], predicate=int(inner[body.returns[0]]))
+        self.frames[number] = self.frames[number]._replace(predicate=int(inner[body.returns[0]]))
 
     def inline_dataset(self, site: _Site, name: str, arguments: Ints, depth: int) -> None:
         """A loop over a data set, as AutoGraph makes it of `for batch in dataset`.
@@ -270,24 +272,18 @@ class _Flattener:
                 np.asarray(ports, dtype=np.int32),
             )
         )
-        made = np.asarray([self.ports], dtype=np.int32)
-        self.yields.append((made, np.asarray([self.nodes], dtype=np.int32), np.zeros(1, dtype=np.int32)))
+        self.yields.append((np.asarray([self.nodes], dtype=np.int32), np.zeros(1, dtype=np.int32)))
         self.nodes += 1
         self.ports += 1
         return self.ports - 1
 
     def finish(self, outputs: tuple[int, ...]) -> Dataflow:
-        columns = [np.concatenate(column) for column in zip(*self.parts, strict=True)] if self.parts else _EMPTY
-        op, frame, local, lengths, input_port = columns
+        op, frame, local, lengths, input_port = _join(self.parts, 5)
+        port_node, port_index = _join(self.yields, 2)
         used = np.flatnonzero(np.bincount(op, minlength=len(self.op_codes)))
         names = [*self.op_codes]
         input_start = np.zeros(op.shape[0] + 1, dtype=np.int32)
         np.cumsum(lengths, out=input_start[1:])
-        port_node = np.full(self.ports, -1, dtype=np.int32)
-        port_index = np.zeros(self.ports, dtype=np.int32)
-        for ports, nodes, index in self.yields:
-            port_node[ports] = nodes
-            port_index[ports] = index
         for node, port in self.back:
             input_port[input_start[node] + 1] = port
         return Dataflow(
@@ -307,4 +303,8 @@ class _Flattener:
         )
 
 
-_EMPTY = [np.zeros(0, dtype=np.int32) for _ in range(5)]
+def _join(parts: Sequence[tuple[Ints, ...]], columns: int) -> list[Ints]:
+    """Each column of the parts, one after another."""
+    if not parts:
+        return [np.zeros(0, dtype=np.int32) for _ in range(columns)]
+    return [np.concatenate(column, dtype=np.int32) for column in zip(*parts, strict=True)]

@@ -15,18 +15,15 @@ from typing import Any
 from introspect.errors import GraphError
 
 _FIELDS: dict[str, tuple[tuple[str, int, str], ...]] = {
-    "Graph": (("node", 1, "bytes"), ("library", 2, "Library")),
-    "Library": (("function", 1, "Function"),),
-    "Function": (("signature", 1, "Signature"), ("node_def", 3, "bytes"), ("ret", 4, "Entry")),
-    "Signature": (("name", 1, "string"), ("input_arg", 2, "Argument"), ("output_arg", 3, "Argument")),
+    "Graph": (("node", 1, "bytes[]"), ("library", 2, "Library")),
+    "Library": (("function", 1, "Function[]"),),
+    "Function": (("signature", 1, "Signature"), ("node_def", 3, "bytes[]"), ("ret", 4, "Entry[]")),
+    "Signature": (("name", 1, "string"), ("input_arg", 2, "Argument[]"), ("output_arg", 3, "Argument[]")),
     "Argument": (("name", 1, "string"),),
     "Entry": (("key", 1, "string"), ("value", 2, "string")),
-    "Head": (("name", 1, "string"), ("op", 2, "string"), ("input", 3, "string")),
+    "Head": (("name", 1, "string"), ("op", 2, "string"), ("input", 3, "string[]")),
 }
-"""(name, number, type) of the fields of each message, all repeated; the number is TensorFlow's.
-
-What TensorFlow has once may stand in a file several times: the last counts, and of messages the fields add up.
-"""
+"""(name, number, type) of the fields of each message; the number is TensorFlow's."""
 
 
 @cache
@@ -40,9 +37,10 @@ def _schema() -> dict[str, Any]:
     )
     for name, fields in _FIELDS.items():
         message = file.message_type.add(name=name)
-        for called, number, kind in fields:
+        for called, number, written in fields:
+            kind = written.removesuffix("[]")
             made = message.field.add(name=called, number=number)
-            made.label = field.LABEL_REPEATED
+            made.label = field.LABEL_OPTIONAL if kind == written else field.LABEL_REPEATED
             made.type = {"bytes": field.TYPE_BYTES, "string": field.TYPE_STRING}.get(kind, field.TYPE_MESSAGE)
             if kind in _FIELDS:
                 made.type_name = f".introspect.parts.{kind}"
@@ -85,24 +83,20 @@ def split_graph(graph: bytes) -> tuple[list[bytes], list[FunctionMessage]]:
         GraphError: it is no GraphDef.
     """
     whole = _parse(_schema()["Graph"], graph)
-    return list(whole.node), [_read_function(one) for library in whole.library for one in library.function]
+    return list(whole.node), [_read_function(one) for one in whole.library.function]
 
 
 def _read_function(function: Any) -> FunctionMessage:
-    signatures = function.signature
-    returned = {_last(entry.key): _last(entry.value) for entry in function.ret}
-    names = tuple(_last(argument.name) for one in signatures for argument in one.output_arg)
+    signature = function.signature
+    returned = {entry.key: entry.value for entry in function.ret}
+    names = tuple([argument.name for argument in signature.output_arg])
     return FunctionMessage(
-        name=_last([name for one in signatures for name in one.name]),
-        arguments=tuple(_last(argument.name) for one in signatures for argument in one.input_arg),
+        name=signature.name,
+        arguments=tuple([argument.name for argument in signature.input_arg]),
         nodes=list(function.node_def),
-        returns=tuple(returned[name] for name in names),
+        returns=tuple([returned[name] for name in names]),
         return_names=names,
     )
-
-
-def _last(texts: Sequence[str]) -> str:
-    return texts[-1] if texts else ""
 
 
 def parse_node(encoded: bytes) -> Any:
@@ -129,5 +123,4 @@ def rewrite_node(encoded: bytes) -> bytes:
 
 def write_head(name: str = "", op: str = "", inputs: Sequence[str] = ()) -> bytes:
     """A NodeDef that has no more than these; without a name and an op, a list of texts."""
-    named, typed = [name] if name else [], [op] if op else []
-    return bytes(_schema()["Head"](name=named, op=typed, input=inputs).SerializeToString())
+    return bytes(_schema()["Head"](name=name, op=op, input=inputs).SerializeToString())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,27 +22,30 @@ def sort_nodes(start: Ints, before: Ints) -> Ints | None:
     late = np.flatnonzero(waits)
     if not late.size:
         return None
-    return np.asarray(_pull_forward(start.tolist(), before.tolist(), late.tolist()), dtype=np.int32)
+    moved, ahead = _pull_forward(
+        array("i", start.tobytes()), array("i", before.astype(np.int32).tobytes()), late.tolist()
+    )
+    stay = np.delete(np.arange(start.shape[0] - 1, dtype=np.int32), moved)
+    return np.insert(stay, np.searchsorted(stay, ahead), np.asarray(moved, dtype=np.int32))
 
 
-def _pull_forward(start: list[int], before: list[int], late: list[int]) -> list[int]:
-    order: list[int] = []
+def _pull_forward(start: array[int], before: array[int], late: list[int]) -> tuple[list[int], list[int]]:
+    """(the nodes that do not keep their place, in their order; the one of `late` in whose place each stands)"""
+    moved: list[int] = []
+    ahead: list[int] = []
     early: set[int] = set()
-    done = 0
     for node in late:
-        order += [other for other in range(done, node) if other not in early]
-        done = node
         stack, opened = [node], set[int]()
         while stack:
             here = stack[-1]
             if here not in opened and here not in early:
                 opened.add(here)
                 needs = before[start[here] : start[here + 1]]
-                stack += [other for other in needs if other >= done and other not in opened]
+                stack += [other for other in needs if other >= node and other not in opened]
                 continue
             stack.pop()
             if here not in early:
                 early.add(here)
-                order.append(here)
-    order += [other for other in range(done, len(start) - 1) if other not in early]
-    return order
+                moved.append(here)
+                ahead.append(node)
+    return moved, ahead

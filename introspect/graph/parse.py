@@ -18,7 +18,7 @@ from introspect.graph.check import refuse_damage
 from introspect.graph.messages import FunctionMessage, parse_node, split_graph, write_head
 from introspect.graph.order import sort_nodes
 from introspect.graph.table import NodeTable, sum_up
-from introspect.graph.texts import Bools, Ints, Texts
+from introspect.graph.texts import Bools, Ints, Texts, join_texts
 
 
 class NodeNames:
@@ -60,9 +60,16 @@ class NodeNames:
 
     def begin_with(self, prefixes: tuple[str, ...]) -> Bools:
         """bool [nodes], whether each begins with one of these."""
-        found = self._texts.begin_with(prefixes)
-        found[: len(self._first)] = [name.startswith(prefixes) for name in self._first]
-        return found
+        return begin_with([self], prefixes)[0]
+
+
+def begin_with(functions: Sequence[NodeNames], prefixes: tuple[str, ...]) -> list[Bools]:
+    """The same of several functions of one graph, asked at once: for a small one alone it takes as long as for a thousand."""
+    found = join_texts([names._texts for names in functions]).begin_with(prefixes)
+    parts = np.split(found, np.cumsum([len(names) for names in functions])[:-1])
+    for names, part in zip(functions, parts, strict=True):
+        part[: len(names._first)] = [name.startswith(prefixes) for name in names._first]
+    return parts
 
 
 class FunctionBody:

@@ -6,7 +6,7 @@ what may be equal, and the bytes decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -95,12 +95,19 @@ class Texts:
 
     def hashes(self) -> Words:
         """[texts], alike for equal texts, and hardly ever for others."""
-        found = self.length.astype(np.uint64) * _ODD
-        left = np.arange(len(self))
+        order = np.argsort(-self.length)  # the longest first: those that go on are what stands in front
+        start, length = self.start[order].astype(np.int64), self.length[order]
+        mixed, shortness = length.astype(np.uint64) * _ODD, -length
         for begin in range(0, int(self.length.max(initial=0)), WORD):
-            left = left[self.length[left] > begin]
-            mixed = (found[left] ^ self._read_words(begin, left)) * _ODD
-            found[left] = mixed ^ (mixed >> _HALF)
+            on, whole = np.searchsorted(shortness, (-begin, -begin - WORD + 1))
+            word = self.buffer.words[start[:on] + begin]
+            word[whole:] &= _KEPT[length[whole:on] - begin]
+            here = mixed[:on]
+            here ^= word
+            here *= _ODD
+            here ^= here >> _HALF
+        found = np.empty_like(mixed)
+        found[order] = mixed
         return found
 
     def equal(self, others: Texts) -> Bools:
@@ -135,3 +142,10 @@ class Texts:
     def _read_words(self, begin: int, left: NDArray[np.int64]) -> Words:
         kept = np.minimum(self.length[left] - begin, WORD)
         return self.buffer.words[self.start[left] + begin] & _KEPT[kept]
+
+
+def join_texts(parts: Sequence[Texts]) -> Texts:
+    """Texts of one buffer behind one another."""
+    return Texts(
+        parts[0].buffer, np.concatenate([part.start for part in parts]), np.concatenate([part.length for part in parts])
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,16 +109,19 @@ class _Rounds:
             self.odd += rows[~good].tolist()
             rows, tag, begin, length, behind = (part[good] for part in (rows, tag, begin, length, behind))
         field = tag >> 3
-        for number, texts in ((NAME, self.names), (OP, self.ops)):
-            here = field == number
-            texts[:, rows[here]] = begin[here], length[here]
-        self._add_inputs(*(part[field == INPUT] for part in (rows, begin, length)))
+        if (field <= INPUT).any():  # most rounds read attributes alone
+            self._keep(field, rows, begin, length)
         more = behind < self.end[rows]
         return rows[more], behind[more]
 
-    def _add_inputs(self, rows: Long, begin: Long, length: Long) -> None:
-        if rows.size:
-            self._inputs.append((rows, self.counts[rows], begin, length))
+    def _keep(self, field: NDArray[Any], rows: Long, begin: Long, length: Long) -> None:
+        for number, texts in ((NAME, self.names), (OP, self.ops)):
+            here = field == number
+            texts[:, rows[here]] = begin[here], length[here]
+        here = field == INPUT
+        if here.any():
+            rows = rows[here]
+            self._inputs.append((rows, self.counts[rows], begin[here], length[here]))
             self.counts[rows] += 1
 
     def _read_lengths(self, at: Long) -> tuple[Long, Long]:
@@ -140,8 +144,9 @@ class _Rounds:
         inputs: list[tuple[int, int]] = []
         content, end = self.buffer.content, int(self.end[row])
         while here < end:
-            field, kind = divmod(content[here], 8)
-            length, begin = _read_length(content, here + 1)
+            field, kind, length, begin = content[here] >> 3, content[here] & 7, content[here + 1], here + 2
+            if length > 127:
+                length, begin = _read_length(content, here + 1)
             here = begin + length
             if kind != 2 or not 0 < field <= _FIELDS or length < 0 or here > end:
                 self.odd.append(row)
