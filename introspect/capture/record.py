@@ -136,7 +136,6 @@ class CapturedTrace:
     bindings: tuple[Binding, ...]
     outputs: tuple[str, ...]
     """Names of the tensors that the function returns."""
-    """Names of the ops that run though no output needs them."""
     current: bool
     source: Source
     jit: bool = False

@@ -247,7 +247,7 @@ def _scan(
     def write(zeros: frozenset[int]) -> Writes:
         scan = ForwardScan(flow, edges, resources, marked, set(forward), hyper, reached, rank_of, zeros)
         scan.run()
-        return Writes(capture, scan, forward, branches)
+        return Writes(capture, scan, reads, forward, branches)
 
     branches = sort_branches(flow, edges)
     writer = write(frozenset())

@@ -337,7 +337,8 @@ class ForwardScan:
         made = self.edges.outputs[node]
         ports = [port for port in self.edges.inputs[node] if port >= 0]
         held = any(port in self.twofold or self.tags[port] & GRADIENT for port in ports)
-        if kept == RAW and held and not any(self._is_plain(port) for port in ports) and self._is_by_value(node):
+        by_value = self.flow.op_type(node) in VALUE_WISE
+        if kept == RAW and held and by_value and not any(self._is_plain(port) for port in ports):
             self.twofold.update(made)
         else:
             self.twofold.difference_update(made)
@@ -345,9 +346,6 @@ class ForwardScan:
     def _is_plain(self, port: int) -> bool:
         """Whether it is made of values of variables, and of no gradient."""
         return not self.tags[port] & (GRADIENT | NORM | RAW | INNER) and self.origin[port] != NOBODY
-
-    def _is_by_value(self, node: int) -> bool:
-        return self.flow.op_type(node) in VALUE_WISE
 
     def _weigh(self, node: int) -> int:
         """What the op makes of gradients that go on into a forward pass: INNER, RAW, or 0 where they become data."""

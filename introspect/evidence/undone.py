@@ -41,7 +41,9 @@ def find_undone(
     and takes with it what was written before it in the same turn.
     """
     undone, fixed = set[tuple[int, Place]](), set[tuple[int, Place]]()
-    written, stored = find_written(resources), list_writes(resources)
+    everything, unclear = list_writes(resources), resources.opaque.keys() | resources.ambiguous.keys()
+    written = frozenset(place[0] for place in everything)
+    stored = {place: writes for place, writes in everything.items() if place[0] not in unclear}
     for place in (place for place, writes in stored.items() if len(writes) > 1 and place[0] in variables):
         left = list(stored[place])
         while left:
@@ -63,13 +65,12 @@ def find_undone(
 
 
 def list_writes(resources: Resources) -> dict[Place, list[Access]]:
-    """By place, its writes in the order of the program, where all uses are known."""
+    """By place, its writes in the order of the program."""
     found: dict[Place, list[Access]] = {}
     for access in resources.accesses.values():
         for place in access.places if access.effect not in ("read", "touch") else ():
             found.setdefault(place, []).append(access)
-    unclear = resources.opaque.keys() | resources.ambiguous.keys()
-    return {place: writes for place, writes in found.items() if place[0] not in unclear}
+    return found
 
 
 def find_saved(
@@ -77,7 +78,7 @@ def find_saved(
 ) -> int:
     """The read of the place whose very value is assigned to it here; -1 where it is another value.
 
-    It may have been kept in another variable meanwhile: `stored` has all writes.
+    It may have been kept in another variable meanwhile: `stored` has the writes of all whose uses are known.
     """
     if write.effect != "assign" or write.places != (place,) or len(write.values) != 1:
         return -1
@@ -102,12 +103,6 @@ def walk_same(flow: Dataflow, edges: Edges, port: int) -> Iterator[int]:
         yield node
         inputs = edges.inputs[node]
         node = edges.producer[inputs[0]] if flow.op_type(node) in SAME and inputs and inputs[0] >= 0 else -1
-
-
-def find_written(resources: Resources) -> frozenset[int]:
-    """The variables that the step writes."""
-    writing = (access for access in resources.accesses.values() if access.effect not in ("read", "touch"))
-    return frozenset(place[0] for access in writing for place in access.places)
 
 
 def is_fixed(flow: Dataflow, edges: Edges, resources: Resources, write: Access, written: frozenset[int]) -> bool:

@@ -5,6 +5,8 @@ The derivative of a product by one factor is made of the other one, and where no
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from introspect.evidence.scan import TO_BACKWARD, ForwardScan
 
 PRODUCTS = {
@@ -21,10 +23,9 @@ UNCHANGED = frozenset({"Identity", "EnsureShape", "Cast", "Reshape", "ExpandDims
 """Ops between a variable and its product."""
 
 
-def may_be_watched(scan: ForwardScan, variable: int) -> bool:
-    """False where every use of the variable is a product, and nobody uses its derivative by this factor."""
-    edges, accesses = scan.edges, scan.resources.accesses.values()
-    reads = (access.node for access in accesses if access.effect == "read" and access.places[0][0] == variable)
+def may_be_watched(scan: ForwardScan, reads: Iterable[int]) -> bool:
+    """False where every use of the variable that is read here is a product, and nobody uses its derivative by this factor."""
+    edges = scan.edges
     queue = [port for node in reads if not scan.marked[node] for port in edges.outputs[node]]
     seen = set(queue)
     while queue:

@@ -17,9 +17,18 @@ from introspect.records import WriteKind
 class Writes:
     """Answers for one trace, whose scan has run."""
 
-    def __init__(self, capture: Capture, scan: ForwardScan, forward: frozenset[int], branches: Branches) -> None:
+    def __init__(
+        self,
+        capture: Capture,
+        scan: ForwardScan,
+        reads: dict[int, list[int]],
+        forward: frozenset[int],
+        branches: Branches,
+    ) -> None:
+        """`reads`: nodes that read a variable, by variable index."""
         self.variables = capture.variables
         self.scan = scan
+        self.reads = reads
         self.forward = forward
         self.branches = branches
         self.known = {index for optimizer in capture.optimizers for index in optimizer.tracks}
@@ -84,7 +93,8 @@ class Writes:
         own = carries and access.places[0] == place and index in self.forward
         added = access.effect != "assign" or index in self.known
         owner = self._owners.find(access, origin) if own else origin
-        if owner == index and own and not (added or self.variables[index].watched or may_be_watched(scan, index)):
+        unwatched = not (added or self.variables[index].watched)
+        if owner == index and own and unwatched and not may_be_watched(scan, self.reads.get(index, ())):
             owner = NOBODY  # its gradients are those of others
         return Dependence(
             tags=tags,

@@ -117,10 +117,13 @@ def place_value(value: Any, concrete: Any, homes: dict[int, Any]) -> Place | Non
     op = getattr(tensor, "op", None) if value is not None else None
     if op is None:
         return None
-    home = None if op.graph is concrete.graph else homes.get(id(op.graph))
-    if home is None and op.graph is not concrete.graph:
+    if op.graph is concrete.graph:
+        function = ""
+    elif id(op.graph) in homes:
+        function = as_text(homes[id(op.graph)].name)
+    else:
         return None
-    return ("" if home is None else as_text(home.name), str(op.name), *name_output(op, int(tensor.value_index)))
+    return (function, str(op.name), *name_output(op, int(tensor.value_index)))
 
 
 def is_used(graph: Any, concrete: Any, homes: dict[int, Any]) -> bool | None:
