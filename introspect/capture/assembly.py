@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from introspect.capture.fitend import find_fit_end
-from introspect.capture.framework import KerasName, descends, describe_environment
+from introspect.capture.framework import KerasName, describe_environment
 from introspect.capture.handles import find_handles
-from introspect.capture.layers import describe_layers
+from introspect.capture.layers import describe_layers, refuse_layers
 from introspect.capture.live.flags import Event, name_events, recorded_writes
 from introspect.capture.measurement.known import place_traces
 from introspect.capture.oddities import find_odd_flags, sets_flags
@@ -143,7 +143,7 @@ def assemble(reading: Reading) -> Capture:
         warnings=reading.warnings,
         followed=reading.followed,
         asked=read_asked(reading, rows.table),
-        takes_layers=not descends(model, ("keras", "tf_keras"), ("Sequential",)),
+        takes_no_layers=refuse_layers(model) if model is not None else "",
         own_lists=find_own_lists(model),
         code=reading.code,
         placements=tuple(place_traces(zip((live.concrete for live in reading.lives), traces, strict=True))),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from introspect.capture.framework import KerasName
+from introspect.capture.framework import KerasName, descends, keras_version
 from introspect.records import LayerReport
 
 
@@ -62,6 +62,19 @@ def own_variables(layer: Any, keras: KerasName) -> list[Any]:
     if keras == "tf_keras":
         return [*getattr(layer, "_trainable_weights", ()), *getattr(layer, "_non_trainable_weights", ())]
     return [*layer._trainable_variables, *layer._non_trainable_variables, *list_seeds(layer)]
+
+
+def refuse_layers(model: Any) -> str:
+    """What kind of model it is, where it does not hold a layer that is assigned to an attribute of it; "" of others.
+
+    Seen on Keras 3.13 to 3.15, tf_keras 2.19 to 2.21.
+    """
+    if descends(model, ("keras", "tf_keras"), ("Sequential",)):
+        return "a Sequential"
+    major, minor = (int(part) for part in str(keras_version("keras") or "0.0").split(".")[:2])
+    if descends(model, ("keras",), ("Functional",)) and (major, minor) < (3, 15):
+        return "a functional model of Keras before 3.15"
+    return ""
 
 
 def list_seeds(layer: Any) -> list[Any]:

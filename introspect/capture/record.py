@@ -462,8 +462,8 @@ class Capture:
     """What could not be done though it was asked for, one line each."""
     followed: Followed | None = None
     """Of the current trace, where the step runs eagerly and could not be traced for all batches."""
-    takes_layers: bool = True
-    """Whether the model holds a layer that is assigned to an attribute of it: a Sequential does not."""
+    takes_no_layers: str = ""
+    """What kind of model it is, where it does not hold a layer that is assigned to an attribute of it."""
     own_lists: tuple[str, ...] = ()
     """`trainable_variables`, `trainable_weights`: those that the model's class overrides."""
     anew: Anew | None = None

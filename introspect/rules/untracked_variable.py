@@ -190,7 +190,8 @@ def _explain_net(facts: Facts, layers: Sequence[str], used: str) -> tuple[str, s
         "model's layers alone."
     )
     stay = "# where it is to stay as it is, say so of the layer, or net, that the loss holds:\nnet.trainable = False\n"
-    if facts.capture.takes_layers:
+    refused = facts.capture.takes_no_layers
+    if not refused:
         root = facts.tree.root
         functional = root is not None and root.class_name == "Functional"
         where = (
@@ -200,7 +201,7 @@ def _explain_net(facts: Facts, layers: Sequence[str], used: str) -> tuple[str, s
         )
         return told, f"{stay}{OR}where it is to train: {where} = net"
     return (
-        f"{told} A Sequential takes no layer from an attribute either.",
+        f"{told} {refused[0].upper()}{refused[1:]} takes no layer from an attribute either.",
         f"{stay}{OR}where it is to train: let a layer of the model hold it, and add the loss where that is called:\n"
         "self.net = net  # in __init__()\n"
         "self.add_loss(loss(targets, outputs))  # in call(), with the targets as a further input",

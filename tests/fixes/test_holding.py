@@ -53,8 +53,8 @@ def in_a_bag(library: str, held: bool) -> Any:
     return Net()
 
 
-def in_a_lambda(library: str, held: bool) -> Any:
-    """A functional model with a layer inside a function's closure."""
+def make_around(library: str, held: bool) -> Any:
+    """A layer with another one in a helper object."""
     keras: Any = importlib.import_module(library)
     inner = keras.layers.Dense(3, name="inner")
     inner.build((None, 4))
@@ -69,8 +69,22 @@ def in_a_lambda(library: str, held: bool) -> Any:
         def call(self, h: Any) -> Any:
             return self.bag.content(h)
 
+    return Around(Bag(inner))
+
+
+def in_a_lambda(library: str, held: bool) -> Any:
+    """A functional model with a layer inside a function's closure."""
+    keras: Any = importlib.import_module(library)
     x = keras.Input((4,))
-    return keras.Model(x, keras.layers.Dense(2, name="head")(Around(Bag(inner))(x)), name="net")
+    return keras.Model(x, keras.layers.Dense(2, name="head")(make_around(library, held)(x)), name="net")
+
+
+def in_a_sequential(library: str, held: bool) -> Any:
+    """The same in a Sequential, which takes no layer from an attribute of its own."""
+    keras: Any = importlib.import_module(library)
+    return keras.Sequential(
+        [keras.Input((4,)), make_around(library, held), keras.layers.Dense(2, name="head")], name="net"
+    )
 
 
 def chain(library: str, held: bool, layers: list[Any]) -> Any:
@@ -135,7 +149,7 @@ def test_many_are_held_in_a_list() -> None:
     assert len(trial.trains) == 30
 
 
-MENDED = (in_a_bag, in_a_lambda, frozen_beside, loose_variable)
+MENDED = (in_a_bag, in_a_lambda, in_a_sequential, frozen_beside, loose_variable)
 
 
 def start(make: Callable[[str, bool], Any], library: str, held: bool, fitted: bool = False) -> Any:

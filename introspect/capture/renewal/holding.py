@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from introspect.capture.framework import KerasName, name_keras
-from introspect.capture.layers import walk_layers
+from introspect.capture.layers import refuse_layers, walk_layers
 from introspect.capture.rows import fill_rows
 from introspect.capture.slots import find_optimizers
 from introspect.capture.trace.step import find_functions, list_traces
@@ -56,13 +56,30 @@ def require_holdable(variable: Any, layer: Any, inside: bool, keras: KerasName) 
         )
 
 
+def find_holder(twin: Twin) -> Any:
+    """The twin, or where its own attributes do not count the first of its layers whose do, and which is not frozen.
+
+    Raises:
+        StepError: it has no such layer.
+    """
+    refused = refuse_layers(twin.model)
+    if not refused:
+        return twin.model
+    layers = walk_layers(twin.model, twin.keras).layers
+    found = next((layer for layer in layers if layer.trainable and not refuse_layers(layer)), None)
+    if found is None:
+        raise StepError(f"{refused} takes no layer from an attribute, and no layer in it that trains does")
+    return found
+
+
 def hold_parts(twin: Twin, parts: Sequence[Any]) -> None:
-    """Make layers and variables attributes of the twin, as its `__init__` would."""
-    tracker: Any = vars(twin.model).get("_tracker") if twin.keras == "keras" else None
+    """Make layers and variables attributes of the twin, or of a layer in it, as its `__init__` would."""
+    holder = find_holder(twin)
+    tracker: Any = vars(holder).get("_tracker") if twin.keras == "keras" else None
     locked = tracker is not None and tracker.locked
     if locked:
         tracker.unlock()
     for number, part in enumerate(parts):
-        setattr(twin.model, f"introspect_held_{number}", part)
+        setattr(holder, f"introspect_held_{number}", part)
     if locked:
         tracker.lock()
