@@ -34,7 +34,7 @@ from introspect.capture.trace.quantized import find_eager_clashes
 from introspect.capture.trace.tapes import Question, read_questions
 from introspect.capture.trace.traces import LiveTrace, freeze_trace, number_first
 from introspect.capture.trace.unknown import Unknown
-from introspect.capture.variables import VariableTable, bind_captures
+from introspect.capture.variables import VariableTable
 from introspect.records import ModelSummary, Source
 
 
@@ -239,8 +239,7 @@ def freeze_traces(lives: list[LiveTrace], table: VariableTable, current: Any) ->
     frozen = []
     for live in lives:
         counts[live.caller] = counts.get(live.caller, 0) + 1
-        bindings = bind_captures(live.concrete.graph, table)
-        frozen.append(freeze_trace(live, f"{live.caller}/{counts[live.caller]}", bindings, live.concrete is current))
+        frozen.append(freeze_trace(live, f"{live.caller}/{counts[live.caller]}", table, live.concrete is current))
     return tuple(frozen)
 
 

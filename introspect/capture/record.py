@@ -151,6 +151,8 @@ class CapturedTrace:
     """Placeholders of that function's arguments, by the names they have in the FuncGraph."""
     kept: frozenset[str] = frozenset()
     """Functions below it that are older than the trace itself: a tf.function of the user's had traced them before."""
+    fixed: frozenset[str] = frozenset()
+    """Placeholders of captured tensors: the same value at each call, but where Python runs the step."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,10 @@ from introspect.graph.parse import ParsedGraph
 from introspect.graph.walk import Edges
 from introspect.records import GradientKind, Updated
 
+LEFT_TO_PYTHON = (
+    "the step assigns it a value that Python holds after each update; only Python knows whether that ever changes"
+)
+
 
 @dataclass(frozen=True)
 class TraceEvidence:
@@ -107,7 +111,18 @@ class TraceEvidence:
     def _updated(self) -> dict[int, bool | None]:
         """`updates` of all that have a gradient, or may have one."""
         kinds = ((variable, kind) for variable, (kind, _) in self.gradients.items() if kind != "none")
-        return {variable: None if kind == "unknown" else not self.puts_back(variable) for variable, kind in kinds}
+        return {
+            i: None if kind == "unknown" or self.is_left_to_python(i) else not self.puts_back(i) for i, kind in kinds
+        }
+
+    def is_left_to_python(self, variable: int) -> bool:
+        """Whether an eager step assigns the variable, after its update, what Python holds: the same each time, or not."""
+        return self.trace.source == "eager" and self.puts_back(variable) and bool(self.writes.get(variable))
+
+    def why_unknown(self, variable: int) -> str | None:
+        """The reason where `updates` tells None."""
+        reason = self.gradient(variable)[1]
+        return LEFT_TO_PYTHON if reason is None and self.is_left_to_python(variable) else reason
 
     def puts_back(self, variable: int) -> bool:
         """Whether a gradient is written to the variable, and nothing of it stays."""
@@ -253,7 +268,7 @@ def _scan(
     writer = write(frozenset())
     if writer.spread.zeros:
         writer = write(writer.spread.zeros)
-    writes, undone = _part_undone(writer.find(), *find_undone(flow, edges, resources, forward))
+    writes, undone = _part_undone(writer.find(), *find_undone(flow, edges, resources, forward, trace.fixed))
     python = not PYTHON_OPS.isdisjoint(flow.op_types)
     evidence = TraceEvidence(
         trace,

@@ -13,6 +13,9 @@ from introspect.graph.walk import Edges, select_nodes
 Place = tuple[int, int]
 """(variable, replica): one piece of memory."""
 
+ARGUMENTS = frozenset({"Placeholder", "VarHandleOp", "Arg", "_Arg"})
+"""Ops that bring in what a program is given."""
+
 
 class Access(NamedTuple):
     """One op that uses variables.
@@ -71,7 +74,7 @@ def resolve_resources(flow: Dataflow, edges: Edges, bindings: tuple[Binding, ...
 def _bind_ports(flow: Dataflow, edges: Edges, bindings: tuple[Binding, ...]) -> dict[int, Place]:
     by_name = {binding.placeholder: (binding.variable, binding.replica) for binding in bindings}
     bound: dict[int, Place] = {}
-    nodes = select_nodes(flow, {"Placeholder", "VarHandleOp", "Arg", "_Arg"})
+    nodes = select_nodes(flow, ARGUMENTS)
     nodes = nodes[flow.frame[nodes] == 0]
     made = edges.outputs.start
     for node, name in zip(nodes.tolist(), flow.names(nodes), strict=True):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from introspect.evidence.resources import Access, Place, Resources
+import numpy as np
+
+from introspect.evidence.resources import ARGUMENTS, Access, Place, Resources
 from introspect.graph.dataflow import Dataflow
 from introspect.graph.differentiable import NO_VALUE
 from introspect.graph.ops import ELEMENTWISE, MERGE
-from introspect.graph.walk import Edges
+from introspect.graph.walk import Edges, select_nodes
 
 SAME = frozenset({"Identity", "StopGradient", "PreventGradient", "EnsureShape", "Snapshot"})
 """Ops that hand their first input on, to the bit."""
@@ -31,20 +33,21 @@ ONCE = ("main", "call")
 
 
 def find_undone(
-    flow: Dataflow, edges: Edges, resources: Resources, variables: Collection[int]
+    flow: Dataflow, edges: Edges, resources: Resources, variables: Collection[int], constants: frozenset[str]
 ) -> tuple[frozenset[tuple[int, Place]], frozenset[tuple[int, Place]]]:
     """(node, place) of writes to these variables of which nothing is left, the one that puts the value back included; and
     of those that assign a fixed value to what was written before.
 
     A read and the write that puts its value back stand in the same branch and the same turn of the same loop: then
     whatever was written between them is gone. What was written before that read stays. A write of a fixed value lasts,
-    and takes with it what was written before it in the same turn.
+    and takes with it what was written before it in the same turn; `constants` are placeholders of fixed values.
     """
     undone, fixed = set[tuple[int, Place]](), set[tuple[int, Place]]()
     everything, unclear = list_writes(resources), resources.opaque.keys() | resources.ambiguous.keys()
-    written = frozenset(place[0] for place in everything)
     stored = {place: writes for place, writes in everything.items() if place[0] not in unclear}
-    for place in (place for place, writes in stored.items() if len(writes) > 1 and place[0] in variables):
+    asked = [place for place, writes in stored.items() if len(writes) > 1 and place[0] in variables]
+    same = find_same(flow, resources, {place[0] for place in everything}, constants) if asked else frozenset()
+    for place in asked:
         left = list(stored[place])
         while left:
             write = left.pop()
@@ -53,7 +56,7 @@ def find_undone(
                 gone = [write]
                 while left and left[-1].node > read:
                     gone.append(left.pop())
-            elif left and is_fixed(flow, edges, resources, write, written):
+            elif left and is_fixed(flow, edges, resources, write, same):
                 fixed.add((write.node, place))
                 turn = find_turn(flow, write.node)
                 gone = [one for one in left if is_within(flow, one.node, turn)]
@@ -105,8 +108,21 @@ def walk_same(flow: Dataflow, edges: Edges, port: int) -> Iterator[int]:
         node = edges.producer[inputs[0]] if flow.op_type(node) in SAME and inputs and inputs[0] >= 0 else -1
 
 
-def is_fixed(flow: Dataflow, edges: Edges, resources: Resources, write: Access, written: frozenset[int]) -> bool:
-    """Whether what is assigned is the same at each step: made of constants, of sizes, and of variables that no step writes."""
+def find_same(
+    flow: Dataflow, resources: Resources, written: Collection[int], constants: frozenset[str]
+) -> frozenset[int]:
+    """Nodes with the same value at each step: reads of variables that no step writes, and placeholders of these names."""
+    kept = (access for access in resources.accesses.values() if access.effect == "read")
+    reads = {access.node for access in kept if access.places[0][0] not in written}
+    nodes = select_nodes(flow, ARGUMENTS) if constants else np.empty(0, np.int32)
+    nodes = nodes[flow.frame[nodes] == 0]
+    return frozenset(
+        reads.union(n for n, name in zip(nodes.tolist(), flow.names(nodes), strict=True) if name in constants)
+    )
+
+
+def is_fixed(flow: Dataflow, edges: Edges, resources: Resources, write: Access, same: frozenset[int]) -> bool:
+    """Whether what is assigned is the same at each step: made of constants, of sizes, and of what these nodes yield."""
     if write.effect != "assign" or len(write.places) != 1:
         return False
     queue = [edges.producer[port] for port in write.values]
@@ -114,7 +130,7 @@ def is_fixed(flow: Dataflow, edges: Edges, resources: Resources, write: Access, 
     while queue:
         node = queue.pop()
         access = resources.accesses.get(node)
-        if access is not None and access.effect == "read" and access.places[0][0] not in written:
+        if node in same:
             continue
         if node < 0 or (access is not None and access.effect != "touch"):
             return False

@@ -109,7 +109,7 @@ class _RowBuilder:
         states = [one.updates(index) for one in self.evidence]
         if states and None not in states:
             return summarize_updates(states), None
-        reasons = [reason for one in self.evidence if (reason := one.gradient(index)[1])]
+        reasons = [reason for one in self.evidence if (reason := one.why_unknown(index))]
         updated = summarize_updates(states)
         if updated == "unknown" and not reasons:
             reasons = ["no trace of the step could be read"]

@@ -17,6 +17,9 @@ pytestmark = pytest.mark.tf
 
 layers = keras.layers
 
+SHAPES = ((12, (3, 4)), (4, (4,)))
+"""Sizes and shapes of layer a's weights."""
+
 
 class Net(keras.Model):
     """Layers a and b, and averages of their weights."""
@@ -111,6 +114,51 @@ class CopiesPretrained(Net):
         loss = self.descend(data)
         self.put(self.a.weights, self.read(self.kept[:2]))
         return {"loss": loss}
+
+
+class CopiesTensors(Net):
+    """The same from tensors that the step captures: TensorFlow hands it the same values at each call."""
+
+    def __init__(self, frozen: bool = False) -> None:
+        super().__init__(frozen)
+        self.tensors = tuple(
+            tf.constant(np.linspace(0.1, 1.0, size).reshape(shape), tf.float32) for size, shape in SHAPES
+        )
+
+    def train_step(self, data: Any) -> Any:
+        loss = self.descend(data)
+        self.put(self.a.weights, list(self.tensors))
+        return {"loss": loss}
+
+
+class MasksByTensors(CopiesTensors):
+    """What is assigned is made of what was trained, and of captured tensors."""
+
+    def train_step(self, data: Any) -> Any:
+        loss = self.descend(data)
+        self.put(self.a.weights, [v * mask for v, mask in zip(self.read(self.a.weights), self.tensors, strict=True)])
+        return {"loss": loss}
+
+
+class CopiesArrays(Net):
+    """In Python, eagerly: values that another step may find changed, and does here."""
+
+    convert = staticmethod(np.asarray)
+
+    def __init__(self, frozen: bool = False) -> None:
+        super().__init__(frozen)
+        self.arrays = [self.convert(np.zeros(shape, "float32")) for _, shape in SHAPES]
+
+    def train_step(self, data: Any) -> Any:
+        loss = self.descend(data)
+        new = [self.convert(v.numpy()) for v in self.a.weights]
+        self.put(self.a.weights, self.arrays)
+        self.arrays = new
+        return {"loss": loss}
+
+
+class KeepsTensors(CopiesArrays):
+    convert = staticmethod(tf.constant)
 
 
 class Constrained(Net):
@@ -304,10 +352,42 @@ def test_nothing_stays(kind: Any, number: int, given: dict[str, Any], fitted: bo
 
 
 @pytest.mark.parametrize("fitted", [False, True], ids=["before a fit", "after a fit"])
+@pytest.mark.parametrize("kind", [SetsZeros, CopiesPretrained, CopiesTensors, Constrained])
+def test_a_fixed_value_is_put_over_it(kind: Any, fitted: bool) -> None:
+    model, data = build(kind)
+    if fitted:
+        model.fit(data, verbose=0)
+    report = introspect.inspect(model, data=data)
+    (finding,) = [found for found in report.findings if found.severity != "info"]
+    assert (finding.rule, finding.certainty) == ("INT103", "proven")
+    assert set(finding.variables) == {"net/a/kernel", "net/a/bias"}
+    assert "a value that is the same at each step" in finding.cause
+    model.fit(data, steps_per_epoch=1, verbose=0)  # from here on it holds that value
+    assert ask(model, data, Asked(rules=("INT103",))).faults == []
+
+
+@pytest.mark.parametrize("kind", [CopiesArrays, KeepsTensors])
+def test_what_python_holds_may_change(kind: Any) -> None:
+    """Eager: the value of this step tells nothing of the next; it is said that this is not known."""
+    model, data = build(kind, run_eagerly=True)
+    model.fit(data, verbose=0)
+    before = model.a.kernel.numpy()
+    report = introspect.inspect(model, data=data)
+    row = report.variable("net/a/kernel")
+    assert (row.updated, row.gradient) == ("unknown", "dense")
+    assert "only Python knows" in (row.reason or "")
+    assert "INT103" not in {finding.rule for finding in report.findings}
+    assert report.variable("net/b/kernel").updated == "yes"
+    model.fit(data, verbose=0)
+    assert (model.a.kernel.numpy() != before).any()
+
+
+@pytest.mark.parametrize("fitted", [False, True], ids=["before a fit", "after a fit"])
 @pytest.mark.parametrize(
     "kind",
     [
         SavesAfterwards,
+        MasksByTensors,
         ClimbsFirst,
         GoesHalfway,
         PutsBackTheSecond,

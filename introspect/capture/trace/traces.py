@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from introspect.capture.probe import locate_call
-from introspect.capture.record import Binding, CapturedTrace
+from introspect.capture.record import CapturedTrace
 from introspect.capture.trace.export import export_step
+from introspect.capture.variables import VariableTable, bind_captures, find_fixed
 from introspect.errors import VersionError
 from introspect.records import Source
 
@@ -56,7 +57,7 @@ def read_cache(function: Any) -> list[tuple[tuple[Any, Any], Any]]:
         ) from None
 
 
-def freeze_trace(live: LiveTrace, trace_id: str, bindings: tuple[Binding, ...], current: bool) -> CapturedTrace:
+def freeze_trace(live: LiveTrace, trace_id: str, table: VariableTable, current: bool) -> CapturedTrace:
     """The saved form of one concrete function."""
     graph = live.concrete.graph
     exported = export_step(live.concrete)
@@ -67,13 +68,14 @@ def freeze_trace(live: LiveTrace, trace_id: str, bindings: tuple[Binding, ...], 
         graph=exported.graph,
         step=exported.step,
         arguments=exported.arguments,
-        bindings=bindings,
+        bindings=bind_captures(graph, table),
         outputs=tuple(tensor.name for tensor in graph.outputs),
         current=current,
         source=live.source,
         jit=live.jit or is_jit(live.concrete),
         location=locate_call(graph) if live.source == "compiled" else None,
         kept=find_kept(graph, live.begun),
+        fixed=find_fixed(graph, table),
     )
 
 
