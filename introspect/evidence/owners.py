@@ -43,14 +43,16 @@ class Owners:
             if node not in scan.resources.accesses:
                 queue += [edges.producer[port] for port in edges.inputs[node] if self._holds(port)]
         for node in sorted(cone):
-            self._known[node] = NOBODY if node in scan.resources.accesses else self._weigh(edges.inputs[node])
+            self._known[node] = NOBODY if node in scan.resources.accesses else self._weigh(node)
 
-    def _weigh(self, ports: Iterable[int]) -> int:
-        """The owner of what an op makes of these values."""
-        tags, origin = self.scan.tags, self.scan.origin
+    def _weigh(self, node: int) -> int:
+        """The owner of what an op makes of its values; a variable that a gradient is multiplied or divided by is none."""
+        tags, origin, ports = self.scan.tags, self.scan.origin, self.scan.edges.inputs[node]
         held = {self._owner(port) for port in ports if self._holds(port)} - {NOBODY}
         if held:
             return self._join(held)
+        if node not in self.scan.sums:
+            return NOBODY
         plain = (port for port in ports if port >= 0 and not tags[port] & (GRADIENT | NORM | DATA | PYTHON))
         touched = {origin[port] for port in plain} - {NOBODY}
         only = self._join(touched)

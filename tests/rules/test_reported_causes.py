@@ -192,6 +192,21 @@ def shrink(asks: bool) -> Callable[..., Any]:
     return step
 
 
+def rescale(asks: bool) -> Callable[..., Any]:
+    """A loss scale of one's own in a variable: the loss is multiplied by it, the gradients are divided by it."""
+    scale = tf.Variable(8.0, trainable=False, name="scale")
+
+    def step(model: Any, inputs: Any, target: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2) * scale
+        trained = [v for v in model.actor.weights + model.critic.weights if v.trainable or not asks]
+        gradients = [gradient / scale for gradient in tape.gradient(loss, trained)]
+        model.optimizer.apply_gradients(zip(gradients, trained, strict=True))
+        return loss
+
+    return step
+
+
 class Distance(keras.metrics.Metric):
     """Compares features of a net of its own, as the kernel inception distance does."""
 
@@ -309,6 +324,12 @@ FAULTS: dict[str, Case] = {
         (f"The step itself assigns to it at {HERE}", "leave out what is frozen"),
         ("to the optimizer", "tape.gradient"),
     ),
+    "loss scale in a variable, and a list that holds what is frozen": Case(
+        lambda: own(rescale(False), frozen="actor"),
+        "INT101",
+        ("2 variables of layer actor are frozen, and the training step trains them all the same",),
+        ("average",),
+    ),
     "net of a metric in the loss": Case(
         lambda: measured(in_loss=True),
         "INT105",
@@ -360,6 +381,7 @@ HEALTHY: dict[str, Callable[[], Any]] = {
     "step with variables of its own, run eagerly": lambda: eager(look_ahead(False)),
     "step with variables of its own, fitted": lambda: own(look_ahead(False), fitted=True),
     "weights that train made smaller by the step": lambda: own(shrink(True), frozen="actor"),
+    "loss scale in a variable": lambda: own(rescale(True), frozen="actor"),
     "net of a metric": lambda: measured(),
     "net of a metric inside of the tape": lambda: measured(inside=True),
     "net of a metric inside of the tape, a tf.function": lambda: measured(inside=True, whole=True),
