@@ -6,10 +6,11 @@ gradient too, and it is that of the network: there it was added to another varia
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from introspect.evidence.resources import Access
-from introspect.evidence.scan import DATA, GRADIENT, NOBODY, NORM, PYTHON, ForwardScan
+from introspect.evidence.scan import DATA, GRADIENT, NOBODY, NORM, PYTHON, SEVERAL, ForwardScan
 
 
 class Owners:
@@ -21,12 +22,15 @@ class Owners:
         self.forward = forward
         self.spread = spread
         self._known: dict[int, int] = {}
+        self._written = Counter(place for _, place in scan.writes)
 
     def find(self, access: Access, origin: int) -> int:
         """The variable whose value the gradient in a written value was added to first; NOBODY where that is none or unclear."""
-        index = access.places[0][0]
-        if origin in (NOBODY, index):
+        place = access.places[0]
+        if origin in (NOBODY, place[0]):
             return origin
+        if origin != SEVERAL and access.effect != "assign" and self._written[place] == 1:
+            return NOBODY  # added to the variable, whose own value stays: no average, whatever else goes into it
         self._settle(access.values)
         return self._join(self._owner(port) for port in access.values if self._holds(port))
 

@@ -8,6 +8,18 @@ from introspect.facts import Facts
 from introspect.rules._code import is_own_loop
 
 
+def is_assigned_by_step(facts: Facts, current: TraceEvidence, index: int) -> bool:
+    """Whether the user's own step writes it past all optimizers, of which none was built with it."""
+    own = facts.capture.model.custom_train_step or is_own_loop(current)
+    return own and not any(index in optimizer.tracks for optimizer in facts.capture.optimizers)
+
+
+def is_averaged_in_two(facts: Facts, current: TraceEvidence, index: int) -> bool:
+    """Whether the step makes the variable smaller, and adds a part of another one: an average by two writes."""
+    kinds = {write.kind for write in current.writes.get(index, ()) if write.kind != "initial"}
+    return kinds == {"decay", "average"} and is_assigned_by_step(facts, current, index)
+
+
 def is_averaged_by_step(facts: Facts, current: TraceEvidence, index: int) -> bool:
     """Whether the step makes the variable of others, in no layer's call: a network's statistics as its weights."""
     if not (facts.capture.model.custom_train_step or is_own_loop(current)):

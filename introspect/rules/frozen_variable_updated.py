@@ -47,6 +47,7 @@ from introspect.rules._stale import (
     warn_of_retrace,
 )
 from introspect.rules._steps import write_steps
+from introspect.rules._targets import is_assigned_by_step, is_averaged_in_two
 from introspect.rules._wording import RECOMPILE, agree, count, name_some, place
 
 _HOW = {
@@ -83,16 +84,12 @@ def _find_kind(facts: Facts, current: TraceEvidence, index: int) -> str | None:
         return None
     if "decay" in kinds and facts.in_frozen_layer(index) and facts.name_assigner(current, index) is not None:
         return None  # INT102 names the layer
+    if is_averaged_in_two(facts, current, index):
+        return None  # INT301 tells of it
     for kind in ("decay", "constraint"):
         if kind in kinds:
-            return "assign" if _is_assigned(facts, current, index) else kind
+            return "assign" if is_assigned_by_step(facts, current, index) else kind
     return "average" if "average" in kinds and facts.optimizer_averages(current, index) else None
-
-
-def _is_assigned(facts: Facts, current: TraceEvidence, index: int) -> bool:
-    """Whether the user's own step writes it past all optimizers, of which none was built with it."""
-    own = facts.capture.model.custom_train_step or is_own_loop(current)
-    return own and not any(index in optimizer.tracks for optimizer in facts.capture.optimizers)
 
 
 def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -> Finding:

@@ -207,6 +207,36 @@ def rescale(asks: bool) -> Callable[..., Any]:
     return step
 
 
+def pull(adds: bool) -> Callable[..., Any]:
+    """The actor is made smaller, and a part of the critic is added where it is to follow that."""
+
+    def step(model: Any, inputs: Any, target: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2)
+        apply(model, tape, loss)
+        model.actor.kernel.assign(0.9 * model.actor.kernel)
+        if adds:
+            model.actor.kernel.assign_add(0.1 * model.critic.kernel)
+        return loss
+
+    return step
+
+
+def disturb(asks: bool) -> Callable[..., Any]:
+    """Noise, as wide as a weight says that the forward pass uses, is added to the gradients."""
+
+    def step(model: Any, inputs: Any, target: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2)
+        trained = [v for v in model.actor.weights + model.critic.weights if v.trainable or not asks]
+        width = tf.reduce_mean(model.critic.kernel)
+        gradients = [one + width * tf.random.normal(one.shape) for one in tape.gradient(loss, trained)]
+        model.optimizer.apply_gradients(zip(gradients, trained, strict=True))
+        return loss
+
+    return step
+
+
 class Distance(keras.metrics.Metric):
     """Compares features of a net of its own, as the kernel inception distance does."""
 
@@ -324,8 +354,26 @@ FAULTS: dict[str, Case] = {
         (f"The step itself assigns to it at {HERE}", "leave out what is frozen"),
         ("to the optimizer", "tape.gradient"),
     ),
+    "average by two assigns": Case(
+        lambda: own(pull(True), frozen="actor"),
+        "INT301",
+        ("1 frozen variable of layer actor changes without a gradient, by an average",),
+        asked=Asked(averaged=("*actor/kernel",)),
+    ),
+    "weights made smaller by one assign": Case(
+        lambda: own(pull(False), frozen="actor"),
+        "INT101",
+        (f"The step itself assigns to it at {HERE}", "leave out what is frozen"),
+        ("to the optimizer", "tape.gradient"),
+    ),
     "loss scale in a variable, and a list that holds what is frozen": Case(
         lambda: own(rescale(False), frozen="actor"),
+        "INT101",
+        ("2 variables of layer actor are frozen, and the training step trains them all the same",),
+        ("average",),
+    ),
+    "noise beside the gradients, and a list that holds what is frozen": Case(
+        lambda: own(disturb(False), frozen="actor"),
         "INT101",
         ("2 variables of layer actor are frozen, and the training step trains them all the same",),
         ("average",),
@@ -382,6 +430,7 @@ HEALTHY: dict[str, Callable[[], Any]] = {
     "step with variables of its own, fitted": lambda: own(look_ahead(False), fitted=True),
     "weights that train made smaller by the step": lambda: own(shrink(True), frozen="actor"),
     "loss scale in a variable": lambda: own(rescale(True), frozen="actor"),
+    "noise beside the gradients": lambda: own(disturb(True), frozen="actor"),
     "net of a metric": lambda: measured(),
     "net of a metric inside of the tape": lambda: measured(inside=True),
     "net of a metric inside of the tape, a tf.function": lambda: measured(inside=True, whole=True),
