@@ -150,7 +150,7 @@ class WayFinder:
             if slope.cost[best] < FAR:
                 way = self._describe(best, slope, touched)
                 return self._find_summed(reads, len(way.cuts)) or way
-        return self._find_cut(reads) or self._find_unused(reads)
+        return self._find_cut(reads) or self._find_cut_behind(reads) or self._find_unused(reads)
 
     def _find_unused(self, reads: list[int]) -> Way:
         nodes = self.terrain.walk(reads)
@@ -162,6 +162,14 @@ class WayFinder:
             return None
         best = min(reads, key=self._to_targets.cost.__getitem__)
         return self._describe(best, self._to_targets, True) if 0 < self._to_targets.cost[best] < FAR else None
+
+    def _find_cut_behind(self, reads: list[int]) -> Way | None:
+        """A way, with cuts, to the sum that the loss may be, through what no tape differentiated for being cut off."""
+        best = min(reads, key=self._to_sum.cost.__getitem__)
+        if not 0 < self._to_sum.cost[best] < FAR:
+            return None
+        way = self._describe(best, self._to_sum, False)
+        return way if self.is_summed_before(way) else None
 
     def _find_summed(self, reads: list[int], most: int) -> Way | None:
         """A way with fewer than `most` cuts to a sum that the loss may be, beside those that the tape met."""
@@ -269,6 +277,12 @@ class WayFinder:
         outputs = self.evidence.edges.outputs
         ends = (port for node in self._trained_to_the_end for port in outputs[node])
         return self.terrain.descend(ends, self._bystanders)
+
+    @cached_property
+    def _to_sum(self) -> Slope:
+        """Ways to what a trained variable's value joins on its way out, through bystanders too."""
+        outputs = self.evidence.edges.outputs
+        return self.terrain.descend(port for node in self._trained_to_the_end for port in outputs[node])
 
     @cached_property
     def _trained_to_the_end(self) -> frozenset[int]:

@@ -222,6 +222,21 @@ def pull(adds: bool) -> Callable[..., Any]:
     return step
 
 
+def penalise(cut: bool) -> Callable[..., Any]:
+    """What the nets yield is compared behind a cut, or without one; the penalty on a kernel trains."""
+
+    def step(model: Any, inputs: Any, target: Any) -> Any:
+        with tf.GradientTape() as tape:
+            made = model.actor(inputs) * model.critic(inputs)
+            made = tf.stop_gradient(made) if cut else made
+            loss = tf.reduce_mean((made - target) ** 2) + tf.reduce_sum(model.critic.kernel**2)
+        gradients = zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables, strict=True)
+        model.optimizer.apply_gradients([pair for pair in gradients if pair[0] is not None])
+        return loss
+
+    return step
+
+
 def disturb(asks: bool) -> Callable[..., Any]:
     """Noise, as wide as a weight says that the forward pass uses, is added to the gradients."""
 
@@ -354,6 +369,12 @@ FAULTS: dict[str, Case] = {
         (f"The step itself assigns to it at {HERE}", "leave out what is frozen"),
         ("to the optimizer", "tape.gradient"),
     ),
+    "cut before the loss, of which a penalty trains, fitted": Case(
+        lambda: own(penalise(True), fitted=True),
+        "INT104",
+        (f"Every way from them to the loss is cut: by StopGradient ({HERE}",),
+        ("only returned",),
+    ),
     "average by two assigns": Case(
         lambda: own(pull(True), frozen="actor"),
         "INT301",
@@ -431,6 +452,7 @@ HEALTHY: dict[str, Callable[[], Any]] = {
     "weights that train made smaller by the step": lambda: own(shrink(True), frozen="actor"),
     "loss scale in a variable": lambda: own(rescale(True), frozen="actor"),
     "noise beside the gradients": lambda: own(disturb(True), frozen="actor"),
+    "penalty beside the loss, fitted": lambda: own(penalise(False), fitted=True),
     "net of a metric": lambda: measured(),
     "net of a metric inside of the tape": lambda: measured(inside=True),
     "net of a metric inside of the tape, a tf.function": lambda: measured(inside=True, whole=True),
