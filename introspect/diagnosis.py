@@ -52,7 +52,7 @@ def diagnose_surely(capture: Capture, rules: Sequence[Rule], renew: Callable[[],
         second = _diagnose(later, ())[0]
         anew = _compare(capture, second) if compared else None
         timings = (*capture.timings, ("second step", time.perf_counter() - started))
-        asked = None if facts.flags_of_compile else _place_asked(facts, second)
+        asked = _place_asked(facts, second)
         sure = replace(capture, anew=anew, asked=asked, step_flags=later.step_flags, timings=timings)
         return _diagnose(sure, rules)[1]
 
@@ -99,20 +99,28 @@ def _place_asked(facts: Facts, later: Facts) -> Asked | None:
         frozenset(places[index] for index in found if index in places)
         for found in (asked.variables, asked.given, asked.unsure)
     )
-    return Asked(variables, given, unsure, asked.places, targets=_place_targets(facts, later, asked.targets))
+    if facts.flags_of_compile:  # of those whose flag was set since, the second step tells nothing of the first
+        unsure |= {i for i, one in enumerate(facts.capture.variables) if one.compiled not in (None, one.expected)}
+    targets = _place_values(facts, later, asked.targets) or ()
+    silent = None if asked.silent is None else _place_values(facts, later, asked.silent)
+    return Asked(variables, given, unsure, asked.places, targets=targets, silent=silent)
 
 
-def _place_targets(facts: Facts, later: Facts, targets: tuple[TapeValue, ...]) -> tuple[TapeValue, ...]:
-    """These values in the first capture's current trace; none where one of their functions is not the same there."""
+def _place_values(facts: Facts, later: Facts, values: tuple[TapeValue, ...]) -> tuple[TapeValue, ...] | None:
+    """These values in the first capture's current trace; None where one of their functions is not the same there."""
     if facts.current is None or later.current is None:
-        return ()
+        return None
     found: list[TapeValue] = []
-    for target in targets:
-        home = next((body for body in later.current.flow.bodies if body.name == target.function), None)
-        alike = [body for body in facts.current.flow.bodies if home is not None and body.is_like(home)]
+    for value in values:
+        home = next((body for body in later.current.flow.bodies if body.name == value.function), None)
+        place = home.names.find(value.node) if home is not None else -1
+        if home is None or place < 0:
+            return None
+        built = [body for body in facts.current.flow.bodies if body.is_built_like(home)]
+        alike = built if len(built) == 1 else [body for body in built if body.is_like(home)]
         if len(alike) != 1:
-            return ()
-        found.append(replace(target, function=alike[0].name, variables=()))
+            return None
+        found.append(replace(value, function=alike[0].name, node=alike[0].names[place], variables=()))
     return tuple(found)
 
 

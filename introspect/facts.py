@@ -74,8 +74,12 @@ class Facts:
 
     @cached_property
     def _finder(self) -> WayFinder | None:
-        targets = self.capture.asked.targets if self.capture.asked is not None else ()
-        return WayFinder(self.current, self._losses, targets) if self.current is not None else None
+        asked = self.capture.asked
+        if self.current is None:
+            return None
+        if asked is None:
+            return WayFinder(self.current, self._losses)
+        return WayFinder(self.current, self._losses, asked.targets, asked.silent)
 
     @cached_property
     def _losses(self) -> frozenset[int]:
@@ -105,13 +109,24 @@ class Facts:
         if not way.open:
             return way
         handed_over = any(index in optimizer.tracks for optimizer in self.capture.optimizers)
-        if way.suspects and (handed_over or self.capture.model.keras == "tf_keras"):
+        if way.suspects and self._is_wanted(index, handed_over):
             return replace(way, kind="cut", cuts=way.suspects[-1:], touched=False)
         if not way.touched and handed_over and not self._losses and self._is_summed_before(way):
             return replace(way, kind="unrecorded")
         if not way.touched and handed_over:
             return replace(way, kind="unclear" if self._losses else "unused", ends=way.path[-1:])
         return way
+
+    def _is_wanted(self, index: int, handed_over: bool) -> bool:
+        """Whether the step wants a gradient of the variable, as far as is known: by the flags that it was made with."""
+        asked, anew = self.capture.asked, self.capture.anew
+        if asked is not None and index not in asked.unsure:
+            return index in asked.variables and index not in asked.given
+        if anew is not None:
+            return index not in anew.trains
+        if self.flags_of_compile:
+            return self.capture.variables[index].compiled is not False
+        return handed_over or self.capture.model.keras == "tf_keras"
 
     def may_reach_loss(self, index: int) -> bool:
         """Whether the loss is made of a variable, as far as is known; what is summed after the gradients is a metric's."""
@@ -236,6 +251,8 @@ class Facts:
         watched = (index for index in self.without_gradient if self.capture.variables[index].watched)
         anew = self.capture.anew
         watched = (index for index in watched if index not in self.put_back)
+        if self.flags_of_compile:
+            watched = (index for index in watched if not self.capture.variables[index].compiled)
         left = (i for i in watched if not self.asks_otherwise(i) and self.way_to_loss(i).open)
         return tuple(i for i in left if anew is None or i in anew.trains or self.step_flags([i], frozen=False))
 

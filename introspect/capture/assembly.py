@@ -31,6 +31,7 @@ from introspect.capture.trace.compiling import find_refusal
 from introspect.capture.trace.datafunctions import freeze_functions, list_fed, list_functions
 from introspect.capture.trace.overwritten import find_eager_error
 from introspect.capture.trace.quantized import find_eager_clashes
+from introspect.capture.trace.replies import Reply
 from introspect.capture.trace.tapes import Question, read_questions
 from introspect.capture.trace.traces import LiveTrace, freeze_trace, number_first
 from introspect.capture.trace.unknown import Unknown
@@ -87,6 +88,8 @@ class Reading:
     """What the step set while introspect traced it."""
     questions: list[Question] | None = None
     """What the current trace asked gradient tapes, where introspect made it."""
+    replies: list[Reply] | None = None
+    """What gradients of the user's own handed back in it."""
     code: StepCode | None = None
     observe: Observer | None = None
     """Adds to the capture what only the live step can tell."""
@@ -181,7 +184,7 @@ def read_asked(reading: Reading, table: VariableTable) -> Asked | None:
     made = any(live.concrete is reading.current and live.source != "compiled" for live in reading.lives)
     if reading.questions is None or not made:
         return None
-    return read_questions(reading.questions, reading.current, reading.kept, table)
+    return read_questions(reading.questions, reading.replies, reading.current, reading.kept, table)
 
 
 def read_fit_end(reading: Reading, table: VariableTable) -> tuple[Any, StepFailure | None]:

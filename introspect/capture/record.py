@@ -390,6 +390,8 @@ class Asked:
         unsure: those asked for in a function of which it is not known whether the step runs it.
         places: the user's lines that ask.
         answers, targets: of the current trace, where introspect made it; no targets where not all of them are known.
+        silent: of the current trace, ops of a `tf.custom_gradient` that was asked and handed no gradient back for an argument;
+            None where that is not known.
     """
 
     variables: frozenset[int]
@@ -398,6 +400,7 @@ class Asked:
     places: tuple[Location, ...] = ()
     answers: tuple[TapeValue, ...] = ()
     targets: tuple[TapeValue, ...] = ()
+    silent: tuple[TapeValue, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,18 +26,28 @@ def find_ends(evidence: TraceEvidence, values: Iterable[TapeValue]) -> list[int]
     return ends
 
 
+def find_ops(evidence: TraceEvidence, values: Iterable[TapeValue]) -> frozenset[int]:
+    """The nodes that yield these values, as often as the step runs them."""
+    return frozenset(node for value in values for node in _find_nodes(evidence, value))
+
+
 def _find_ports(evidence: TraceEvidence, value: TapeValue) -> list[int]:
     flow, edges, ports = evidence.flow, evidence.edges, list[int]()
+    for node in _find_nodes(evidence, value):
+        made = [port for port in edges.outputs[node] if flow.output_of(port) == (value.argument, value.output)]
+        ports += made or edges.inputs[node]
+    return ports
+
+
+def _find_nodes(evidence: TraceEvidence, value: TapeValue) -> Iterator[int]:
+    flow = evidence.flow
     for number, frame in enumerate(flow.frames):
         body = flow.bodies[frame.body]
         place = body.names.find(value.node) if body.name == value.function else -1
         if place < 0:
             continue
         local = np.flatnonzero(body.source == place)
-        for node in np.flatnonzero((flow.frame == number) & np.isin(flow.local, local)).tolist():
-            made = [port for port in edges.outputs[node] if flow.output_of(port) == (value.argument, value.output)]
-            ports += made or edges.inputs[node]
-    return ports
+        yield from np.flatnonzero((flow.frame == number) & np.isin(flow.local, local)).tolist()
 
 
 class Givers:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from introspect.evidence.bystanders import find_bystanders
 from introspect.evidence.scan import TO_BACKWARD, TO_OUTPUT
 from introspect.evidence.slopes import FAR, Slope, Terrain
-from introspect.evidence.taped import find_ends
+from introspect.evidence.taped import find_ends, find_ops
 
 if TYPE_CHECKING:
     from introspect.capture.record import TapeValue
@@ -41,7 +41,7 @@ class Way:
     path: tuple[int, ...] = ()
     """Nodes from the read to where the backward pass touches the value; all that an unused value comes by."""
     suspects: tuple[int, ...] = ()
-    """Nodes of an open way whose gradient the user wrote; each may hand nothing back."""
+    """Nodes of an open way whose gradient the user wrote; each may hand nothing back, as far as is known."""
     ends: tuple[int, ...] = ()
     """Where the value of an unused variable goes no further."""
     touched: bool = True
@@ -62,13 +62,21 @@ class WayFinder:
     """
 
     def __init__(
-        self, evidence: TraceEvidence, losses: frozenset[int] = frozenset(), targets: tuple[TapeValue, ...] = ()
+        self,
+        evidence: TraceEvidence,
+        losses: frozenset[int] = frozenset(),
+        targets: tuple[TapeValue, ...] = (),
+        silent: tuple[TapeValue, ...] | None = None,
     ) -> None:
-        """`losses`: variables in which the step notes its loss; `targets`: what its tapes differentiate, if that is known."""
+        """`losses`: variables in which the step notes its loss; `targets`: what its tapes differentiate, if that is known.
+
+        `silent`: ops whose gradient the user wrote, and that handed none back for an argument; None where that is not known.
+        """
         self.evidence = evidence
         self.targets = targets
         self.flow = evidence.flow
         self.losses = losses
+        self.silent = None if silent is None else find_ops(evidence, silent)
         self.terrain = Terrain(evidence)
 
     @property
@@ -260,8 +268,14 @@ class WayFinder:
         cuts = self.terrain.list_cuts(start, slope)
         if cuts:
             return Way("cut", cuts, tuple(trail), touched=touched)
-        own = [n for n in trail if self.terrain.obstacles.has_own_gradient(n) and n not in self._trained]
+        own = [node for node in trail if self._may_be_silent(node)]
         return Way("open", (), tuple(trail), tuple(own), touched=touched)
+
+    def _may_be_silent(self, node: int) -> bool:
+        """Whether a gradient that the user wrote may hand nothing back here."""
+        if self.silent is not None:
+            return node in self.silent
+        return node not in self._trained and self.terrain.obstacles.has_own_gradient(node)
 
     @cached_property
     def _to_touched(self) -> Slope:

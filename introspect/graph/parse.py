@@ -128,10 +128,14 @@ class FunctionBody:
 
     def is_like(self, other: FunctionBody) -> bool:
         """Whether both run the same ops, under the same names and on the same values; they may be of two graphs."""
+        return self.is_built_like(other) and list(self.names) == list(other.names)
+
+    def is_built_like(self, other: FunctionBody) -> bool:
+        """The same under whatever names: TensorFlow numbers a scope that it has met before."""
         if self.nodes != other.nodes or not np.array_equal(self.input_port, other.input_port):
             return False
         ops, others = ([body.op_types[op] for op in body.op.tolist()] for body in (self, other))
-        return ops == others and list(self.names) == list(other.names)
+        return ops == others
 
     def def_of(self, node: int) -> Any:
         """The NodeDef of a node."""

@@ -14,7 +14,7 @@ def is_doubtful(facts: Facts) -> bool:
     current = facts.current
     if current is None:
         return False
-    if facts.flags_of_compile and doubts_calls(facts):
+    if (facts.flags_of_compile and doubts_calls(facts)) or doubts_gradients(facts, current):
         return True
     own = facts.capture.model.custom_train_step or facts.capture.sets_flags
     if current.trace.source != "compiled" or (facts.flags_of_compile and not own):
@@ -36,6 +36,13 @@ def is_loss_unknown(facts: Facts, current: TraceEvidence) -> bool:
     if (asked is not None and asked.targets) or current.trains:
         return False
     return any(facts.way_to_loss(index).kind == "unused" for index in facts.without_gradient)
+
+
+def doubts_gradients(facts: Facts, current: TraceEvidence) -> bool:
+    """Whether the optimizer of a compiled step knows a variable that gets no gradient: from before, or for another cause."""
+    known = {index for optimizer in facts.capture.optimizers for index in optimizer.tracks}
+    ways = (facts.way_to_loss(index) for index in facts.without_gradient if index in known)
+    return current.trace.source == "compiled" and any(way.open or way.suspects for way in ways)
 
 
 def doubts_calls(facts: Facts) -> bool:

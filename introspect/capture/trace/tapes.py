@@ -15,6 +15,7 @@ from introspect.capture.record import Asked, TapeValue
 from introspect.capture.trace.eagerness import find_caller
 from introspect.capture.trace.export import as_text
 from introspect.capture.trace.guard import PATCHING
+from introspect.capture.trace.replies import Reply
 from introspect.capture.trace.traces import find_kept, number_first, parse_suffix
 from introspect.capture.variables import VariableTable, is_variable
 from introspect.records import Location
@@ -81,7 +82,11 @@ def note(found: list[Question], targets: Any, sources: Any, answers: Any) -> Non
 
 
 def read_questions(
-    questions: Iterable[Question], concrete: Any, kept: Sequence[Any], table: VariableTable
+    questions: Iterable[Question],
+    replies: Sequence[Reply] | None,
+    concrete: Any,
+    kept: Sequence[Any],
+    table: VariableTable,
 ) -> Asked | None:
     """What the step asked, by rows; `kept` are the concrete functions that were traced with it.
 
@@ -108,7 +113,18 @@ def read_questions(
             places[question.location] = None
     told = tuple(TapeValue(*place, tuple(rows)) for place, rows in answers.items())
     known = () if None in targets else tuple(TapeValue(*place) for place in targets if place is not None)
-    return Asked(frozenset(asked), frozenset(given), frozenset(unsure), tuple(places), told, known)
+    silent = None if replies is None else list_silent(replies, concrete, homes)
+    return Asked(frozenset(asked), frozenset(given), frozenset(unsure), tuple(places), told, known, silent)
+
+
+def list_silent(replies: Iterable[Reply], concrete: Any, homes: dict[int, Any]) -> tuple[TapeValue, ...]:
+    """Ops whose gradient, written by the user, never answered for all arguments, by their first value."""
+    found: dict[Place, bool] = {}
+    for reply in replies:
+        place = place_value(reply.values[0], concrete, homes)
+        if place is not None:
+            found[place] = found.get(place, False) or reply.is_full
+    return tuple(TapeValue(*place) for place, full in found.items() if not full)
 
 
 def place_value(value: Any, concrete: Any, homes: dict[int, Any]) -> Place | None:
