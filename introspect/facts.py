@@ -121,7 +121,7 @@ class Facts:
         """Whether the step wants a gradient of the variable, as far as is known: by the flags that it was made with."""
         asked, anew = self.capture.asked, self.capture.anew
         if asked is not None and index not in asked.unsure:
-            return index in asked.variables and index not in asked.given
+            return index in asked.variables and (index not in asked.given or asked.silent is not None)
         if anew is not None:
             return index not in anew.trains
         if self.flags_of_compile:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from introspect.capture.trace.guard import PATCHING
 from introspect.capture.trace.release import CUSTOM
+
+FILLED = frozenset({"Const", "ZerosLike", "Fill"})
+"""Ops that yield one number in all places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Reply:
 
     Attributes:
         values: what the op yields by which TensorFlow marks the forward pass; one for each of its inputs: results, then arguments.
-        given: for which of these a gradient came. For a result none ever comes: it goes to the arguments.
+        given: for which of these a gradient came that is no fixed number. For a result none ever comes: it goes to the arguments.
     """
 
     values: tuple[Any, ...]
@@ -32,61 +35,77 @@ class Reply:
         return len(self.given) > 1 and all(self.given[1:])
 
 
+@dataclass(slots=True)
+class Listener:
+    """Notes replies until it is told to stop; what TensorFlow keeps of it then holds no tensors."""
+
+    found: list[Reply] | None = field(default_factory=list)
+
+    def watch(self, backward: Callable[..., Any], find: Callable[[Any], Any]) -> Callable[..., Any]:
+        """The same gradient; `find` gives the op that it is of, from its arguments."""
+
+        def hand_back_and_note(*arguments: Any) -> Any:
+            answers = backward(*arguments)
+            if self.found is not None:
+                several = answers if isinstance(answers, (list, tuple)) else (answers,)
+                given = tuple(map(is_gradient, several))
+                self.found.append(Reply(tuple(find(arguments).outputs), given))
+            return answers
+
+        return hand_back_and_note
+
+
 @contextmanager
-def note_replies() -> Iterator[list[Reply]]:
-    """What is handed back meanwhile, by whichever thread; inside `guard.preserve` only.
+def note_replies() -> Iterator[list[Reply] | None]:
+    """What is handed back meanwhile, by whichever thread; inside `guard.preserve` only. None where that cannot be seen.
 
     A tape keeps the function itself, the gradient of a branch, a loop or a call looks it up in TensorFlow's registry.
-    Seen on TensorFlow 2.19 to 2.21; elsewhere none is noted where the registry is no such object.
+    Seen on TensorFlow 2.19 to 2.21.
     """
     from tensorflow.python.eager import record as tapes
     from tensorflow.python.framework import ops
 
-    found: list[Reply] = []
+    listener = Listener()
     with PATCHING:
-        record = tapes.record_operation
+        record: Any = getattr(tapes, "record_operation", None)
         kind: Any = type(getattr(ops, "gradient_registry", None))
         register = getattr(kind, "register", None)
-        tapes.record_operation = watch_record(record, found)
-        if register is not None:
-            kind.register = watch_register(register, found)
+        if record is None or register is None:
+            yield None
+            return
+        tapes.record_operation, kind.register = watch_record(record, listener), watch_register(register, listener)
         try:
-            yield found
+            yield listener.found
         finally:
-            tapes.record_operation = record
-            if register is not None:
-                kind.register = register
+            tapes.record_operation, kind.register = record, register
+            listener.found = None
 
 
-def watch_record(record: Callable[..., Any], found: list[Reply]) -> Callable[..., Any]:
+def watch_record(record: Callable[..., Any], listener: Listener) -> Callable[..., Any]:
     def record_watched(
         op_type: Any, output_tensors: Any, input_tensors: Any, backward_function: Any, *rest: Any, **more: Any
     ) -> Any:
         value = output_tensors[0] if isinstance(output_tensors, (list, tuple)) and output_tensors else None
         if value is not None and has_own_gradient(value):
-            backward_function = watch(backward_function, lambda gradients: value.op, found)
+            backward_function = listener.watch(backward_function, lambda gradients: value.op)
         return record(op_type, output_tensors, input_tensors, backward_function, *rest, **more)
 
     return record_watched
 
 
-def watch_register(register: Callable[..., Any], found: list[Reply]) -> Callable[..., Any]:
+def watch_register(register: Callable[..., Any], listener: Listener) -> Callable[..., Any]:
     def register_watched(self: Any, candidate: Any, name: Any = None) -> Any:
         if str(name).startswith(CUSTOM) and callable(candidate):
-            candidate = watch(candidate, lambda arguments: arguments[0], found)
+            candidate = listener.watch(candidate, lambda arguments: arguments[0])
         return register(self, candidate, name)
 
     return register_watched
 
 
-def watch(backward: Callable[..., Any], find: Callable[[Any], Any], found: list[Reply]) -> Callable[..., Any]:
-    def hand_back_and_note(*arguments: Any) -> Any:
-        answers = backward(*arguments)
-        several = answers if isinstance(answers, (list, tuple)) else (answers,)
-        found.append(Reply(tuple(find(arguments).outputs), tuple(answer is not None for answer in several)))
-        return answers
-
-    return hand_back_and_note
+def is_gradient(answer: Any) -> bool:
+    """Whether it may be more than a fixed number in all places, 0 for one."""
+    op = getattr(answer, "op", None)
+    return answer is not None and getattr(op, "type", None) not in FILLED
 
 
 def has_own_gradient(value: Any) -> bool:
