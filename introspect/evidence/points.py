@@ -8,7 +8,7 @@ which only the live graph knows, tell which of them is the gradient.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
 import numpy as np
@@ -64,6 +64,8 @@ def plan_step(capture: Capture, evidence: TraceEvidence) -> StepPlan:
 def plan_variable(evidence: TraceEvidence, taps: Taps, scales: LossScales, index: int) -> GradientPoint:
     """Where the gradient of one variable is taken, of its first replica."""
     ends = find_ends(evidence, index)
+    if len(ends.ports) > 1 and evidence.gradient(index)[0] == "dense":  # slices made dense to be added to the rest
+        ends = replace(ends, indices=(), joined_indices=())
     return GradientPoint(
         variable=index,
         ends=taps.at_ports(ends.ports),

@@ -46,6 +46,24 @@ def tied(keras: Any) -> Built:
     return keras.Model(words, keras.layers.Dense(1, name="out")(flat)), WORDS, TARGET
 
 
+def language(keras: Any) -> Built:
+    """An embedding that is the output's matrix too: its slices are made dense, and added to a product's gradient."""
+
+    class Language(keras.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(name="language")
+            self.words = keras.layers.Embedding(12, 4, name="words")
+            self.mix = keras.layers.Dense(4, name="mix")
+
+        def call(self, words: Any) -> Any:
+            import tensorflow as tf
+
+            hidden = self.mix(self.words(words))
+            return tf.matmul(hidden, tf.convert_to_tensor(self.words.embeddings), transpose_b=True)
+
+    return Language(), WORDS, np.eye(12, dtype="float32")[WORDS]
+
+
 def shared(keras: Any) -> Built:
     """A layer in two places, a regularizer; in Keras 3 dropout, whose seed is a variable."""
     start = keras.Input((4,))
@@ -76,5 +94,5 @@ def dead(keras: Any) -> Built:
 
 
 ZOO: dict[str, Callable[[Any], Built]] = {
-    build.__name__: build for build in (perceptron, recurrent, convolution, tied, shared, attention, dead)
+    build.__name__: build for build in (perceptron, recurrent, convolution, tied, language, shared, attention, dead)
 }
