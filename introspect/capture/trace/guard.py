@@ -2,8 +2,8 @@
 
 `preserve` is entered around every trace that introspect makes. What it puts back: attributes and containers of the
 objects below the model and of every optimizer that is alive, Keras' name counters and global state, the random state of
-Python, numpy and TensorFlow's op seeds, the caches of every tf.function that the trace came across, and the switch that
-runs functions eagerly.
+Python, numpy and TensorFlow's op seeds, the caches of every tf.function that the trace came across, what a checkpoint
+has yet to restore, and the switch that runs functions eagerly.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from introspect.capture.trace.caches import stand_in
 from introspect.capture.trace.keyed import lend_keys
 from introspect.capture.trace.release import bind_graph, forget_gradients
 from introspect.capture.trace.snapshot import restore_dict, take_snapshot
+from introspect.capture.trace.waiting import keep_waiting
 from introspect.capture.untracked import list_optimizers
 
 PATCHING = threading.RLock()
@@ -52,6 +53,7 @@ def preserve(*roots: Any, optimizers: Iterable[Any] | None = None) -> Iterator[l
         for restore in (*save_random(), *save_keras(), *save_tf_keras(), save_eager_switch()):
             undo.callback(restore)
         undo.enter_context(record_functions(kept))
+        undo.enter_context(keep_waiting())
         undo.enter_context(quiet())
         yield kept
 
