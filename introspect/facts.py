@@ -58,6 +58,11 @@ class Facts:
         return dict(self.capture.handles)
 
     @cached_property
+    def tracked(self) -> frozenset[int]:
+        """Variables that an optimizer knows."""
+        return frozenset(index for optimizer in self.capture.optimizers for index in optimizer.tracks)
+
+    @cached_property
     def without_gradient(self) -> tuple[int, ...]:
         """The model's variables that the flags let train and the current trace keeps still."""
         current = self.current
@@ -75,11 +80,8 @@ class Facts:
     @cached_property
     def _finder(self) -> WayFinder | None:
         asked = self.capture.asked
-        if self.current is None:
-            return None
-        if asked is None:
-            return WayFinder(self.current, self._losses)
-        return WayFinder(self.current, self._losses, asked.targets, asked.silent)
+        told = (asked.targets, asked.silent) if asked is not None else ()
+        return WayFinder(self.current, self._losses, *told) if self.current is not None else None
 
     @cached_property
     def _losses(self) -> frozenset[int]:
@@ -108,7 +110,7 @@ class Facts:
             return Way("whole", path=way.path)
         if not way.open:
             return way
-        handed_over = any(index in optimizer.tracks for optimizer in self.capture.optimizers)
+        handed_over = index in self.tracked
         if way.suspects and self._is_wanted(index, handed_over):
             return replace(way, kind="cut", cuts=way.suspects[-1:], touched=False)
         if not way.touched and handed_over and not self._losses and self._is_summed_before(way):
@@ -268,7 +270,7 @@ class Facts:
 
     def name_assigner(self, current: TraceEvidence, index: int) -> str | None:
         """The layer whose own ops make a variable smaller or larger, where no optimizer was built with it."""
-        if any(index in optimizer.tracks for optimizer in self.capture.optimizers):
+        if index in self.tracked:
             return None
         nodes = (write.node for write in current.writes.get(index, ()) if write.kind == "decay")
         return next((path for node in nodes if (path := self.layer_of_node(current, node)) is not None), None)

@@ -31,11 +31,10 @@ from introspect.capture.trace.compiling import find_refusal
 from introspect.capture.trace.datafunctions import freeze_functions, list_fed, list_functions
 from introspect.capture.trace.overwritten import find_eager_error
 from introspect.capture.trace.quantized import find_eager_clashes
-from introspect.capture.trace.replies import Reply
-from introspect.capture.trace.tapes import Question, read_questions
+from introspect.capture.trace.tapes import TapeNotes, read_notes
 from introspect.capture.trace.traces import LiveTrace, freeze_trace, number_first
 from introspect.capture.trace.unknown import Unknown
-from introspect.capture.variables import VariableTable
+from introspect.capture.variables import VariableTable, bind_captures
 from introspect.records import ModelSummary, Source
 
 
@@ -86,10 +85,8 @@ class Reading:
     followed: Followed | None = None
     step_flags: list[Event] = field(default_factory=list)
     """What the step set while introspect traced it."""
-    questions: list[Question] | None = None
+    notes: TapeNotes | None = None
     """What the current trace asked gradient tapes, where introspect made it."""
-    replies: list[Reply] | None = None
-    """What gradients of the user's own handed back in it."""
     code: StepCode | None = None
     observe: Observer | None = None
     """Adds to the capture what only the live step can tell."""
@@ -182,9 +179,9 @@ def read_flag_writes(
 
 def read_asked(reading: Reading, table: VariableTable) -> Asked | None:
     made = any(live.concrete is reading.current and live.source != "compiled" for live in reading.lives)
-    if reading.questions is None or not made:
+    if reading.notes is None or not made:
         return None
-    return read_questions(reading.questions, reading.replies, reading.current, reading.kept, table)
+    return read_notes(reading.notes, reading.current, reading.kept, table)
 
 
 def read_fit_end(reading: Reading, table: VariableTable) -> tuple[Any, StepFailure | None]:
@@ -242,7 +239,8 @@ def freeze_traces(lives: list[LiveTrace], table: VariableTable, current: Any) ->
     frozen = []
     for live in lives:
         counts[live.caller] = counts.get(live.caller, 0) + 1
-        frozen.append(freeze_trace(live, f"{live.caller}/{counts[live.caller]}", table, live.concrete is current))
+        bindings = bind_captures(live.concrete.graph, table)
+        frozen.append(freeze_trace(live, f"{live.caller}/{counts[live.caller]}", bindings, live.concrete is current))
     return tuple(frozen)
 
 

@@ -21,10 +21,9 @@ from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.followed import follow_function
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.isolation import list_built
-from introspect.capture.trace.replies import note_replies
 from introspect.capture.trace.snapshot import take_snapshot
 from introspect.capture.trace.step import is_function, trace_number
-from introspect.capture.trace.tapes import note_questions
+from introspect.capture.trace.tapes import note_tapes
 from introspect.capture.trace.traces import LiveTrace, list_live
 from introspect.capture.trace.tracing import is_distributed
 from introspect.capture.trace.twin import forget_built
@@ -83,9 +82,8 @@ def capture_function(
         reading.kept = kept
         started = time.perf_counter()
         kept_flags = keep_flags(model, keras) if model is not None else nullcontext()
-        with scope(), kept_flags, note_questions() as asked, note_replies() as replies, name_cutoff(asked):
+        with scope(), kept_flags, note_tapes() as reading.notes, name_cutoff(reading.notes.questions):
             trace_function(reading, step, args, given)
-        reading.questions, reading.replies = asked, replies
         reading.timings.append(("trace", time.perf_counter() - started))
         return assemble(reading)
 

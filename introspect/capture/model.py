@@ -18,9 +18,8 @@ from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.inputs import read_spec
 from introspect.capture.trace.isolation import Attempt, Feed, trace_isolated
-from introspect.capture.trace.replies import note_replies
 from introspect.capture.trace.step import StepFunctions, add_inner, find_functions, list_traces
-from introspect.capture.trace.tapes import note_questions
+from introspect.capture.trace.tapes import note_tapes
 from introspect.capture.trace.traces import LiveTrace
 from introspect.capture.trace.tracing import enter_strategy, has_custom_step, make_iterator
 from introspect.capture.trace.workers import retype_iterator, uses_coordinator
@@ -75,16 +74,14 @@ def capture_model(
         reading.books = read_books(optimizers)
         reading.kept = stack.enter_context(preserve(model, optimizers=optimizers))
         started = time.perf_counter()
-        noted, replying = note_questions(), note_replies()
         with (
             keep_flags(model, keras),
             record_apart() as reading.step_flags,
-            noted as asked,
-            replying as replies,
-            name_cutoff(asked),
+            note_tapes() as notes,
+            name_cutoff(notes.questions),
         ):
             attempt = trace_isolated(model, keras, spec, bool(reading.lives), batch_size, eager)
-        reading.questions, reading.replies = asked, replies
+        reading.notes = notes
         enter_attempt(reading, attempt)
         reading.timings.append(("trace", time.perf_counter() - started))
         return replace(assemble(reading), saved=saved)

@@ -205,14 +205,3 @@ def bind_captures(graph: Any, table: VariableTable) -> tuple[Binding, ...]:
 def list_strange(graph: Any, table: VariableTable) -> Iterator[tuple[Any, Any]]:
     """(tensor outside, placeholder inside) of what the trace captured and that is no variable of the table."""
     return ((outside, inside) for outside, inside in graph.captures if table.find_handle(outside) is None)
-
-
-def find_fixed(graph: Any, table: VariableTable) -> frozenset[str]:
-    """Placeholders of the tensors with a value that the trace captured: TensorFlow hands it the same at each call."""
-    import tensorflow as tf
-
-    return frozenset(
-        inside.name.partition(":")[0]
-        for outside, inside in list_strange(graph, table)
-        if inside.dtype.name not in ("resource", "variant") and not tf.is_symbolic_tensor(outside)
-    )

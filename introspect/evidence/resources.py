@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from introspect.graph.walk import Edges, select_nodes
 Place = tuple[int, int]
 """(variable, replica): one piece of memory."""
 
-ARGUMENTS = frozenset({"Placeholder", "VarHandleOp", "Arg", "_Arg"})
+_ARGUMENTS = frozenset({"Placeholder", "VarHandleOp", "Arg", "_Arg"})
 """Ops that bring in what a program is given."""
 
 
@@ -71,13 +72,18 @@ def resolve_resources(flow: Dataflow, edges: Edges, bindings: tuple[Binding, ...
     return Resources(accesses, opaque, ambiguous, handles)
 
 
+def list_arguments(flow: Dataflow) -> Iterator[tuple[int, str]]:
+    """(node, name) of the ops that bring in what the program is given."""
+    nodes = select_nodes(flow, _ARGUMENTS)
+    nodes = nodes[flow.frame[nodes] == 0]
+    return zip(nodes.tolist(), flow.names(nodes), strict=True)
+
+
 def _bind_ports(flow: Dataflow, edges: Edges, bindings: tuple[Binding, ...]) -> dict[int, Place]:
     by_name = {binding.placeholder: (binding.variable, binding.replica) for binding in bindings}
     bound: dict[int, Place] = {}
-    nodes = select_nodes(flow, ARGUMENTS)
-    nodes = nodes[flow.frame[nodes] == 0]
     made = edges.outputs.start
-    for node, name in zip(nodes.tolist(), flow.names(nodes), strict=True):
+    for node, name in list_arguments(flow):
         if name in by_name:
             for port in range(made[node], made[node + 1]):
                 bound[port] = by_name[name]

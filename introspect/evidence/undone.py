@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-import numpy as np
-
-from introspect.evidence.resources import ARGUMENTS, Access, Place, Resources
+from introspect.evidence.resources import Access, Place, Resources, list_arguments
 from introspect.graph.dataflow import Dataflow
 from introspect.graph.differentiable import NO_VALUE
 from introspect.graph.ops import ELEMENTWISE, MERGE
-from introspect.graph.walk import Edges, select_nodes
+from introspect.graph.walk import Edges
 
 SAME = frozenset({"Identity", "StopGradient", "PreventGradient", "EnsureShape", "Snapshot"})
 """Ops that hand their first input on, to the bit."""
@@ -114,11 +112,7 @@ def find_same(
     """Nodes with the same value at each step: reads of variables that no step writes, and placeholders of these names."""
     kept = (access for access in resources.accesses.values() if access.effect == "read")
     reads = {access.node for access in kept if access.places[0][0] not in written}
-    nodes = select_nodes(flow, ARGUMENTS) if constants else np.empty(0, np.int32)
-    nodes = nodes[flow.frame[nodes] == 0]
-    return frozenset(
-        reads.union(n for n, name in zip(nodes.tolist(), flow.names(nodes), strict=True) if name in constants)
-    )
+    return frozenset(reads.union(node for node, name in list_arguments(flow) if name in constants))
 
 
 def is_fixed(flow: Dataflow, edges: Edges, resources: Resources, write: Access, same: frozenset[int]) -> bool:
@@ -129,9 +123,9 @@ def is_fixed(flow: Dataflow, edges: Edges, resources: Resources, write: Access, 
     seen = set(queue)
     while queue:
         node = queue.pop()
-        access = resources.accesses.get(node)
         if node in same:
             continue
+        access = resources.accesses.get(node)
         if node < 0 or (access is not None and access.effect != "touch"):
             return False
         op = flow.op_type(node)

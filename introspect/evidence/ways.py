@@ -288,15 +288,16 @@ class WayFinder:
         noted = [a for a in accesses if a.effect != "read" and a.places and a.places[0][0] in self.losses]
         if noted:
             return self.terrain.descend(port for access in noted for port in access.values)
-        outputs = self.evidence.edges.outputs
-        ends = (port for node in self._trained_to_the_end for port in outputs[node])
-        return self.terrain.descend(ends, self._bystanders)
+        return self.terrain.descend(self._list_sums(), self._bystanders)
 
     @cached_property
     def _to_sum(self) -> Slope:
         """Ways to what a trained variable's value joins on its way out, through bystanders too."""
+        return self.terrain.descend(self._list_sums())
+
+    def _list_sums(self) -> Iterator[int]:
         outputs = self.evidence.edges.outputs
-        return self.terrain.descend(port for node in self._trained_to_the_end for port in outputs[node])
+        return (port for node in self._trained_to_the_end for port in outputs[node])
 
     @cached_property
     def _trained_to_the_end(self) -> frozenset[int]:

@@ -11,7 +11,7 @@ from introspect.rules._code import is_own_loop
 def is_assigned_by_step(facts: Facts, current: TraceEvidence, index: int) -> bool:
     """Whether the user's own step writes it past all optimizers, of which none was built with it."""
     own = facts.capture.model.custom_train_step or is_own_loop(current)
-    return own and not any(index in optimizer.tracks for optimizer in facts.capture.optimizers)
+    return own and index not in facts.tracked
 
 
 def is_averaged_in_two(facts: Facts, current: TraceEvidence, index: int) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
 import introspect
+from tests.matrix.models import make_data
 from tests.oracle import PLAIN, Asked, ask
 
 pytestmark = pytest.mark.tf
@@ -59,12 +59,6 @@ def build(keras: Any, answer: Answer = both, closure: bool = False, around: bool
     return keras.Model(inputs, layers.Dense(1, name="head")(layers.Activation("swish")(hidden)), name="m")
 
 
-def make_data() -> Any:
-    draw = np.random.default_rng(0).normal
-    arrays = draw(size=(8, 4)).astype("float32"), draw(size=(8, 1)).astype("float32")
-    return tf.data.Dataset.from_tensor_slices(arrays).batch(8)
-
-
 def loud(report: introspect.Report) -> dict[str, set[str]]:
     return {
         one.rule: {layer.removeprefix("m/") for layer in one.layers}
@@ -96,7 +90,7 @@ HEALTHY: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_hands_none_back_is_named(keras: Any, name: str, fitted: bool) -> None:
     given, starved = FAULTS[name]
-    model, data = build(keras, **given), make_data()
+    model, data = build(keras, **given), make_data(8, 4)
     model.compile("sgd", "mse")
     if fitted:
         model.fit(data, verbose=0)
@@ -112,7 +106,7 @@ def test_what_hands_none_back_is_named(keras: Any, name: str, fitted: bool) -> N
 @pytest.mark.parametrize("fitted", [False, True], ids=["before a fit", "after a fit"])
 @pytest.mark.parametrize("name", HEALTHY)
 def test_what_hands_one_back_is_not(keras: Any, name: str, fitted: bool) -> None:
-    model, data = build(keras, **HEALTHY[name]), make_data()
+    model, data = build(keras, **HEALTHY[name]), make_data(8, 4)
     model.compile("sgd", "mse")
     if fitted:
         model.fit(data, verbose=0)
@@ -123,7 +117,7 @@ def test_what_hands_one_back_is_not(keras: Any, name: str, fitted: bool) -> None
 @pytest.mark.parametrize("known", [False, True], ids=["optimizer of its own", "optimizer that knows all"])
 def test_a_stale_step_is_no_cut(keras: Any, known: bool) -> None:
     """silu hands its gradient back; what was frozen when the step was traced is told as that alone."""
-    model, data = build(keras), make_data()
+    model, data = build(keras), make_data(8, 4)
     optimizer = keras.optimizers.SGD(0.1)
     if known:
         model.compile(optimizer, "mse")
@@ -138,7 +132,7 @@ def test_a_stale_step_is_no_cut(keras: Any, known: bool) -> None:
 
 
 def test_a_stale_step_beside_a_cut(keras: Any) -> None:
-    model, data = build(keras, first_alone), make_data()
+    model, data = build(keras, first_alone), make_data(8, 4)
     model.get_layer("a").trainable = False
     model.compile("sgd", "mse")
     model.fit(data, verbose=0)

@@ -49,6 +49,11 @@ class Step(keras.Model):
         return {"loss": self.step(self, *data)}
 
 
+def compare(model: Any, inputs: Any, target: Any) -> Any:
+    """The loss of both nets."""
+    return tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2)
+
+
 def apply(model: Any, tape: Any, loss: Any, variables: Any = None) -> Any:
     variables = model.trainable_variables if variables is None else variables
     model.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))

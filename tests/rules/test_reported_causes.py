@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import introspect
 from tests.oracle import Asked
-from tests.rules.reported import OLD, Case, apply, aside, batches, own, require_silent, require_told, x, y
+from tests.rules.reported import OLD, Case, apply, aside, batches, compare, own, require_silent, require_told, x, y
 
 pytestmark = pytest.mark.tf
 
@@ -53,7 +53,7 @@ def watch(whole: bool) -> Callable[..., Any]:
     def step(model: Any, inputs: Any, target: Any) -> Any:
         with tf.GradientTape(watch_accessed_variables=whole) as tape:
             tape.watch([variable.value for variable in model.critic.trainable_variables])
-            loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2)
+            loss = compare(model, inputs, target)
         gradients = zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables, strict=True)
         model.optimizer.apply_gradients([pair for pair in gradients if pair[0] is not None])
         return loss
@@ -135,7 +135,7 @@ def frozen_late(cached: bool) -> Any:
 
     def differentiate(model: Any, inputs: Any, target: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2)
+            loss = compare(model, inputs, target)
         return loss, tape.gradient(loss, model.trainable_variables)
 
     kept: dict[str, Any] = {}
@@ -161,7 +161,7 @@ def look_ahead(forgets: bool) -> Callable[..., Any]:
         if "slow" not in model.__dict__:
             model.__dict__["slow"] = [tf.Variable(v.value, trainable=False, name="slow") for v in trained]
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2)
+            loss = compare(model, inputs, target)
         apply(model, tape, loss, trained)
         for variable, slow in zip(trained, model.__dict__["slow"], strict=True):
             slow.assign(slow + 0.5 * (variable - slow))
@@ -175,81 +175,6 @@ def eager(step: Callable[..., Any]) -> Any:
     model = own(step)
     model.compile("sgd", run_eagerly=True)
     return model
-
-
-def shrink(asks: bool) -> Callable[..., Any]:
-    """Weights made smaller by hand after the optimizer's step."""
-
-    def step(model: Any, inputs: Any, target: Any) -> Any:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2)
-        apply(model, tape, loss)
-        for variable in (model.actor.kernel, model.critic.kernel):
-            if variable.trainable or not asks:
-                variable.assign(variable * 0.99)
-        return loss
-
-    return step
-
-
-def rescale(asks: bool) -> Callable[..., Any]:
-    """A loss scale of one's own in a variable: the loss is multiplied by it, the gradients are divided by it."""
-    scale = tf.Variable(8.0, trainable=False, name="scale")
-
-    def step(model: Any, inputs: Any, target: Any) -> Any:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2) * scale
-        trained = [v for v in model.actor.weights + model.critic.weights if v.trainable or not asks]
-        gradients = [gradient / scale for gradient in tape.gradient(loss, trained)]
-        model.optimizer.apply_gradients(zip(gradients, trained, strict=True))
-        return loss
-
-    return step
-
-
-def pull(adds: bool) -> Callable[..., Any]:
-    """The actor is made smaller, and a part of the critic is added where it is to follow that."""
-
-    def step(model: Any, inputs: Any, target: Any) -> Any:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2)
-        apply(model, tape, loss)
-        model.actor.kernel.assign(0.9 * model.actor.kernel)
-        if adds:
-            model.actor.kernel.assign_add(0.1 * model.critic.kernel)
-        return loss
-
-    return step
-
-
-def penalise(cut: bool) -> Callable[..., Any]:
-    """What the nets yield is compared behind a cut, or without one; the penalty on a kernel trains."""
-
-    def step(model: Any, inputs: Any, target: Any) -> Any:
-        with tf.GradientTape() as tape:
-            made = model.actor(inputs) * model.critic(inputs)
-            made = tf.stop_gradient(made) if cut else made
-            loss = tf.reduce_mean((made - target) ** 2) + tf.reduce_sum(model.critic.kernel**2)
-        gradients = zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables, strict=True)
-        model.optimizer.apply_gradients([pair for pair in gradients if pair[0] is not None])
-        return loss
-
-    return step
-
-
-def disturb(asks: bool) -> Callable[..., Any]:
-    """Noise, as wide as a weight says that the forward pass uses, is added to the gradients."""
-
-    def step(model: Any, inputs: Any, target: Any) -> Any:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2)
-        trained = [v for v in model.actor.weights + model.critic.weights if v.trainable or not asks]
-        width = tf.reduce_mean(model.critic.kernel)
-        gradients = [one + width * tf.random.normal(one.shape) for one in tape.gradient(loss, trained)]
-        model.optimizer.apply_gradients(zip(gradients, trained, strict=True))
-        return loss
-
-    return step
 
 
 class Distance(keras.metrics.Metric):
@@ -363,42 +288,6 @@ FAULTS: dict[str, Case] = {
     "step with variables of its own that leaves some out": Case(
         lambda: own(look_ahead(True)), "INT104", ("2 trainable variables of layer critic",)
     ),
-    "weights made smaller by the step": Case(
-        lambda: own(shrink(False), frozen="actor"),
-        "INT101",
-        (f"The step itself assigns to it at {HERE}", "leave out what is frozen"),
-        ("to the optimizer", "tape.gradient"),
-    ),
-    "cut before the loss, of which a penalty trains, fitted": Case(
-        lambda: own(penalise(True), fitted=True),
-        "INT104",
-        (f"Every way from them to the loss is cut: by StopGradient ({HERE}",),
-        ("only returned",),
-    ),
-    "average by two assigns": Case(
-        lambda: own(pull(True), frozen="actor"),
-        "INT301",
-        ("1 frozen variable of layer actor changes without a gradient, by an average",),
-        asked=Asked(averaged=("*actor/kernel",)),
-    ),
-    "weights made smaller by one assign": Case(
-        lambda: own(pull(False), frozen="actor"),
-        "INT101",
-        (f"The step itself assigns to it at {HERE}", "leave out what is frozen"),
-        ("to the optimizer", "tape.gradient"),
-    ),
-    "loss scale in a variable, and a list that holds what is frozen": Case(
-        lambda: own(rescale(False), frozen="actor"),
-        "INT101",
-        ("2 variables of layer actor are frozen, and the training step trains them all the same",),
-        ("average",),
-    ),
-    "noise beside the gradients, and a list that holds what is frozen": Case(
-        lambda: own(disturb(False), frozen="actor"),
-        "INT101",
-        ("2 variables of layer actor are frozen, and the training step trains them all the same",),
-        ("average",),
-    ),
     "net of a metric in the loss": Case(
         lambda: measured(in_loss=True),
         "INT105",
@@ -449,10 +338,6 @@ HEALTHY: dict[str, Callable[[], Any]] = {
     "step with variables of its own": lambda: own(look_ahead(False)),
     "step with variables of its own, run eagerly": lambda: eager(look_ahead(False)),
     "step with variables of its own, fitted": lambda: own(look_ahead(False), fitted=True),
-    "weights that train made smaller by the step": lambda: own(shrink(True), frozen="actor"),
-    "loss scale in a variable": lambda: own(rescale(True), frozen="actor"),
-    "noise beside the gradients": lambda: own(disturb(True), frozen="actor"),
-    "penalty beside the loss, fitted": lambda: own(penalise(False), fitted=True),
     "net of a metric": lambda: measured(),
     "net of a metric inside of the tape": lambda: measured(inside=True),
     "net of a metric inside of the tape, a tf.function": lambda: measured(inside=True, whole=True),
@@ -535,7 +420,7 @@ def test_python_that_may_use_a_layer_is_a_doubt(hidden: bool) -> None:
 
 def descend_by_hand(model: Any, inputs: Any, target: Any) -> Any:
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean((model.actor(inputs) * model.critic(inputs) - target) ** 2)
+        loss = compare(model, inputs, target)
     gradients = tape.gradient(loss, model.trainable_variables)
     for gradient, variable in zip(gradients, model.trainable_variables, strict=True):
         variable.assign_sub(0.1 * gradient)

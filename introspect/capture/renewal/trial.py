@@ -19,9 +19,8 @@ from introspect.capture.slots import find_optimizers
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.inputs import read_spec
 from introspect.capture.trace.invented import invent_specs
-from introspect.capture.trace.replies import note_replies
 from introspect.capture.trace.step import find_functions, list_traces
-from introspect.capture.trace.tapes import note_questions
+from introspect.capture.trace.tapes import note_tapes
 from introspect.capture.trace.traces import LiveTrace
 from introspect.capture.trace.tracing import is_distributed, trace_twin
 from introspect.capture.trace.twin import Twin, twin_model
@@ -46,7 +45,7 @@ def capture_trial(model: Any, actions: Sequence[Action], data: Any = None, batch
     specs = iter(given) if given else chain(read_specs(model, keras), invent_specs(model, keras, batch_size))
     with preserve(model) as kept, stay_alone(model.distribute_strategy):
         set_flags(model, actions)
-        with record_apart() as step_flags, note_questions() as questions, note_replies() as replies:
+        with record_apart() as step_flags, note_tapes() as notes:
             warnings, twin, concrete = trace_changed(model, keras, specs, actions)
         reading = Reading(
             model=twin.model,
@@ -60,8 +59,7 @@ def capture_trial(model: Any, actions: Sequence[Action], data: Any = None, batch
             kept=kept,
             warnings=warnings,
             step_flags=step_flags,
-            questions=questions,
-            replies=replies,
+            notes=notes,
         )
         return assemble(reading)
 

@@ -28,7 +28,7 @@ def list_fed(functions: Iterable[Any], table: VariableTable) -> frozenset[int]:
 def freeze_functions(functions: Iterable[Any], table: VariableTable) -> tuple[CapturedTrace, ...]:
     """Saved forms, which are read as a step is."""
     return tuple(
-        freeze_trace(LiveTrace(function, CALLER), f"data/{number}", table, False)
+        freeze_trace(LiveTrace(function, CALLER), f"data/{number}", bind_captures(function.graph, table), False)
         for number, function in enumerate(functions, 1)
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,27 +26,53 @@ def bind_graph(function: Any) -> None:
 def forget_gradients() -> Iterator[None]:
     """Take back the custom gradients that graphs of this thread register meanwhile: each holds its graph's tensors.
 
-    Enter it around a trace from which no gradient is taken later. Seen on TensorFlow 2.19 to 2.21; elsewhere they stay.
+    Enter it around a trace from which no gradient is taken later.
+    """
+    thread, added = threading.get_ident(), list[str]()
+
+    def note(name: str, gradient: Any) -> Any:
+        if threading.get_ident() == thread:
+            added.append(name)
+        return gradient
+
+    try:
+        with watch_registry(note):
+            yield
+    finally:
+        names = find_registered() or {}
+        for name in added:
+            names.pop(name, None)
+
+
+@contextmanager
+def watch_registry(change: Callable[[str, Any], Any]) -> Iterator[bool]:
+    """Have custom gradients registered meanwhile as `change` returns them, of (name, gradient).
+
+    False where the registry is none of those seen: TensorFlow 2.19 to 2.21; nothing is watched then.
     """
     from tensorflow.python.framework import ops
 
-    registry: Any = getattr(ops, "gradient_registry", None)
-    names: dict[str, Any] | None = getattr(registry, "_registry", None)
-    if not isinstance(names, dict):
-        yield
+    if find_registered() is None:
+        yield False
         return
-    thread, kind, added = threading.get_ident(), type(registry), []
-    register = kind.register
+    registry: Any = ops.gradient_registry
+    kind, register = type(registry), type(registry).register
 
-    def register_and_record(self: Any, candidate: Any, name: Any = None) -> Any:
-        if self is registry and str(name).startswith(CUSTOM) and threading.get_ident() == thread:
-            added.append(name)
+    def register_changed(self: Any, candidate: Any, name: Any = None) -> Any:
+        if self is registry and str(name).startswith(CUSTOM) and callable(candidate):
+            candidate = change(str(name), candidate)
         return register(self, candidate, name)
 
-    kind.register = register_and_record
+    kind.register = register_changed
     try:
-        yield
+        yield True
     finally:
         kind.register = register
-        for name in added:
-            names.pop(name, None)
+
+
+def find_registered() -> dict[str, Any] | None:
+    """All gradients that are registered, by name; None where TensorFlow keeps them otherwise."""
+    from tensorflow.python.framework import ops
+
+    names = getattr(getattr(ops, "gradient_registry", None), "_registry", None)
+    return names if isinstance(names, dict) else None

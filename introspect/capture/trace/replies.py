@@ -5,13 +5,13 @@ Only watched, never answered otherwise: the call goes on as it came.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from introspect.capture.trace.guard import PATCHING
-from introspect.capture.trace.release import CUSTOM
+from introspect.capture.trace.release import CUSTOM, watch_registry
 
 FILLED = frozenset({"Const", "ZerosLike", "Fill"})
 """Ops that yield one number in all places."""
@@ -22,17 +22,12 @@ class Reply:
     """One call of such a gradient.
 
     Attributes:
-        values: what the op yields by which TensorFlow marks the forward pass; one for each of its inputs: results, then arguments.
-        given: for which of these a gradient came that is no fixed number. For a result none ever comes: it goes to the arguments.
+        value: the first that the op yields by which TensorFlow marks the forward pass.
+        full: whether a gradient that is no fixed number came for each argument; no where several results make it unsure.
     """
 
-    values: tuple[Any, ...]
-    given: tuple[bool, ...]
-
-    @property
-    def is_full(self) -> bool:
-        """Whether one came for each argument; unsure where there may be several results, then no."""
-        return len(self.given) > 1 and all(self.given[1:])
+    value: Any
+    full: bool
 
 
 @dataclass(slots=True)
@@ -48,8 +43,7 @@ class Listener:
             answers = backward(*arguments)
             if self.found is not None:
                 several = answers if isinstance(answers, (list, tuple)) else (answers,)
-                given = tuple(map(is_gradient, several))
-                self.found.append(Reply(tuple(find(arguments).outputs), given))
+                self.found.append(Reply(find(arguments).outputs[0], answers_fully(several)))
             return answers
 
         return hand_back_and_note
@@ -63,21 +57,21 @@ def note_replies() -> Iterator[list[Reply] | None]:
     Seen on TensorFlow 2.19 to 2.21.
     """
     from tensorflow.python.eager import record as tapes
-    from tensorflow.python.framework import ops
+
+    def watch_registered(name: str, gradient: Any) -> Any:
+        return listener.watch(gradient, lambda arguments: arguments[0])
 
     listener = Listener()
-    with PATCHING:
-        record: Any = getattr(tapes, "record_operation", None)
-        kind: Any = type(getattr(ops, "gradient_registry", None))
-        register = getattr(kind, "register", None)
-        if record is None or register is None:
+    record: Any = getattr(tapes, "record_operation", None)
+    with PATCHING, watch_registry(watch_registered) as watched:
+        if record is None or not watched:
             yield None
             return
-        tapes.record_operation, kind.register = watch_record(record, listener), watch_register(register, listener)
+        tapes.record_operation = watch_record(record, listener)
         try:
             yield listener.found
         finally:
-            tapes.record_operation, kind.register = record, register
+            tapes.record_operation = record
             listener.found = None
 
 
@@ -93,13 +87,9 @@ def watch_record(record: Callable[..., Any], listener: Listener) -> Callable[...
     return record_watched
 
 
-def watch_register(register: Callable[..., Any], listener: Listener) -> Callable[..., Any]:
-    def register_watched(self: Any, candidate: Any, name: Any = None) -> Any:
-        if str(name).startswith(CUSTOM) and callable(candidate):
-            candidate = listener.watch(candidate, lambda arguments: arguments[0])
-        return register(self, candidate, name)
-
-    return register_watched
+def answers_fully(answers: Sequence[Any]) -> bool:
+    """Whether there is one for each argument. For a result there is none ever, and the first is of a result."""
+    return len(answers) > 1 and all(map(is_gradient, answers[1:]))
 
 
 def is_gradient(answer: Any) -> bool:
@@ -112,6 +102,6 @@ def has_own_gradient(value: Any) -> bool:
     """Whether TensorFlow marks with this value, of a graph, where a function with a gradient of its own ends."""
     import tensorflow as tf
 
-    if not isinstance(value, tf.Tensor) or tf.is_symbolic_tensor(value) is False or value.op.type != "IdentityN":
+    if not isinstance(value, tf.Tensor) or not tf.is_symbolic_tensor(value) or value.op.type != "IdentityN":
         return False
     return bool(value.op.node_def.attr["_gradient_op_type"].s.startswith(CUSTOM.encode()))

@@ -15,7 +15,7 @@ from introspect.capture.record import Asked, TapeValue
 from introspect.capture.trace.eagerness import find_caller
 from introspect.capture.trace.export import as_text
 from introspect.capture.trace.guard import PATCHING
-from introspect.capture.trace.replies import Reply
+from introspect.capture.trace.replies import Reply, note_replies
 from introspect.capture.trace.traces import find_kept, number_first, parse_suffix
 from introspect.capture.variables import VariableTable, is_variable
 from introspect.records import Location
@@ -40,6 +40,21 @@ class Question:
     sources: tuple[Any, ...]
     given: tuple[Any, ...]
     location: Location | None
+
+
+@dataclass(frozen=True, slots=True)
+class TapeNotes:
+    """What a step asked, and what gradients of the user's own handed back: None where that cannot be seen."""
+
+    questions: list[Question]
+    replies: list[Reply] | None
+
+
+@contextmanager
+def note_tapes() -> Iterator[TapeNotes]:
+    """Both of what is traced meanwhile; inside `guard.preserve` only."""
+    with note_questions() as questions, note_replies() as replies:
+        yield TapeNotes(questions, replies)
 
 
 @contextmanager
@@ -81,13 +96,7 @@ def note(found: list[Question], targets: Any, sources: Any, answers: Any) -> Non
     found.append(Question(graph, differentiated, asked, tuple(answers), find_caller()))
 
 
-def read_questions(
-    questions: Iterable[Question],
-    replies: Sequence[Reply] | None,
-    concrete: Any,
-    kept: Sequence[Any],
-    table: VariableTable,
-) -> Asked | None:
+def read_notes(notes: TapeNotes, concrete: Any, kept: Sequence[Any], table: VariableTable) -> Asked | None:
     """What the step asked, by rows; `kept` are the concrete functions that were traced with it.
 
     None where it calls an older trace of a function of the user's, in which more may have been asked.
@@ -98,7 +107,7 @@ def read_questions(
     asked, given, unsure, places = set[int](), set[int](), set[int](), dict[Location, None]()
     answers: dict[Place, dict[int, None]] = {}
     targets: dict[Place | None, None] = {}
-    for question in questions:
+    for question in notes.questions:
         used = is_used(question.graph, concrete, homes)
         rows = [] if used is False else find_rows(question, table)
         (asked if used else unsure).update(row for row, _ in rows)
@@ -113,7 +122,7 @@ def read_questions(
             places[question.location] = None
     told = tuple(TapeValue(*place, tuple(rows)) for place, rows in answers.items())
     known = () if None in targets else tuple(TapeValue(*place) for place in targets if place is not None)
-    silent = None if replies is None else list_silent(replies, concrete, homes)
+    silent = None if notes.replies is None else list_silent(notes.replies, concrete, homes)
     return Asked(frozenset(asked), frozenset(given), frozenset(unsure), tuple(places), told, known, silent)
 
 
@@ -121,9 +130,9 @@ def list_silent(replies: Iterable[Reply], concrete: Any, homes: dict[int, Any]) 
     """Ops whose gradient, written by the user, never answered for all arguments, by their first value."""
     found: dict[Place, bool] = {}
     for reply in replies:
-        place = place_value(reply.values[0], concrete, homes)
+        place = place_value(reply.value, concrete, homes)
         if place is not None:
-            found[place] = found.get(place, False) or reply.is_full
+            found[place] = found.get(place, False) or reply.full
     return tuple(TapeValue(*place) for place, full in found.items() if not full)
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from introspect.capture.probe import locate_call
-from introspect.capture.record import CapturedTrace
+from introspect.capture.record import Binding, CapturedTrace
 from introspect.capture.trace.export import export_step
-from introspect.capture.variables import VariableTable, bind_captures, find_fixed
 from introspect.errors import VersionError
 from introspect.records import Source
 
@@ -57,7 +56,7 @@ def read_cache(function: Any) -> list[tuple[tuple[Any, Any], Any]]:
         ) from None
 
 
-def freeze_trace(live: LiveTrace, trace_id: str, table: VariableTable, current: bool) -> CapturedTrace:
+def freeze_trace(live: LiveTrace, trace_id: str, bindings: tuple[Binding, ...], current: bool) -> CapturedTrace:
     """The saved form of one concrete function."""
     graph = live.concrete.graph
     exported = export_step(live.concrete)
@@ -68,20 +67,31 @@ def freeze_trace(live: LiveTrace, trace_id: str, table: VariableTable, current: 
         graph=exported.graph,
         step=exported.step,
         arguments=exported.arguments,
-        bindings=bind_captures(graph, table),
+        bindings=bindings,
         outputs=tuple(tensor.name for tensor in graph.outputs),
         current=current,
         source=live.source,
         jit=live.jit or is_jit(live.concrete),
         location=locate_call(graph) if live.source == "compiled" else None,
         kept=find_kept(graph, live.begun),
-        fixed=find_fixed(graph, table),
+        fixed=find_fixed(graph),
     )
 
 
 def find_kept(graph: Any, begun: int) -> frozenset[str]:
     """Functions in the library that are older than the trace."""
     return frozenset(name for name in map(str, getattr(graph, "_functions", ())) if 0 < parse_suffix(name, "_") < begun)
+
+
+def find_fixed(graph: Any) -> frozenset[str]:
+    """Placeholders of the tensors with a value that the trace captured: TensorFlow hands it the same at each call."""
+    import tensorflow as tf
+
+    return frozenset(
+        inside.name.partition(":")[0]
+        for outside, inside in graph.captures
+        if inside.dtype.name not in ("resource", "variant") and not tf.is_symbolic_tensor(outside)
+    )
 
 
 def find_begin(function: Any, concrete: Any) -> int:
