@@ -15,7 +15,8 @@ def recompile(model: Any, keep_optimizer_state: bool = True) -> None:
     Args:
         model: a compiled Keras 3 or tf_keras model, its flags set.
         keep_optimizer_state: carry over the slots of the variables that go on training, iterations, learning rate
-            and schedule, loss scale, averages and accumulated gradients, so that these variables go on to the bit.
+            and schedule, loss scale, averages and accumulated gradients, so that these variables go on to the bit, and
+            what `tf.train.Checkpoint.restore` still keeps for an optimizer that has no slots yet.
             Variables that join begin with fresh slots at the iteration reached, where Adam's bias correction has
             faded: their first steps are up to three times as long as those of a new optimizer.
 

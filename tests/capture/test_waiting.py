@@ -56,3 +56,41 @@ def test_values_that_wait_reach_the_users_objects(name: str, optimizer: str, bui
     train(model, 2)
     status.assert_existing_objects_matched()
     assert read(model) == read(trained)
+
+
+@pytest.mark.parametrize("built", [True, False], ids=["built", "unbuilt"])
+@pytest.mark.parametrize(
+    ("name", "optimizer"), [("keras", "adam"), ("tf_keras", "adam"), ("tf_keras", "legacy")], ids=str
+)
+def test_values_that_wait_reach_the_optimizer_of_a_recompiled_model(
+    name: str, optimizer: str, built: bool, tmp_path: Path
+) -> None:
+    keras = pytest.importorskip(name)
+    keras.utils.set_random_seed(1)
+    trained = make(keras, optimizer, True)
+    train(trained, 3)
+    path = tf.train.Checkpoint(model=trained, optimizer=trained.optimizer).save(str(tmp_path / "c"))
+    train(trained, 2)
+
+    model = make(keras, optimizer, built)
+    tf.train.Checkpoint(model=model, optimizer=model.optimizer).restore(path)
+    introspect.recompile(model)
+    train(model, 2)
+    assert read(model) == read(trained)
+
+
+@pytest.mark.parametrize("name", ["keras", "tf_keras"])
+def test_values_that_wait_are_dropped_with_the_state(name: str, tmp_path: Path) -> None:
+    keras = pytest.importorskip(name)
+    trained = make(keras, "adam", True)
+    train(trained, 3)
+    path = tf.train.Checkpoint(model=trained, optimizer=trained.optimizer).save(str(tmp_path / "c"))
+
+    models = [make(keras, "adam", True) for _ in range(2)]
+    for model in models:
+        tf.train.Checkpoint(model=model, optimizer=model.optimizer).restore(path)
+    introspect.recompile(models[0], keep_optimizer_state=False)
+    models[1].compile(keras.optimizers.Adam(0.01), "mse")
+    for model in models:
+        train(model, 2)
+    assert read(models[0]) == read(models[1])

@@ -12,6 +12,7 @@ from introspect.capture.renewal.carry import assign_state, match_state, read_pla
 from introspect.capture.renewal.renew import Renewal
 from introspect.capture.slots import is_built, open_optimizer
 from introspect.capture.trace.tracing import has_custom_step
+from introspect.capture.trace.waiting import pass_on
 from introspect.capture.variables import unwrap_variable
 from introspect.errors import IntrospectError, VersionError
 
@@ -98,6 +99,8 @@ def carry_optimizers(model: Any, keras: KerasName, renewal: Renewal) -> None:
             build_optimizer(new, choose_tracked(model, old, renewal), keras)
     match = match_state(renewal.pairs)
     assign_state(match)
+    for old, new in renewal.pairs:
+        pass_on(old, new)
     if keras == "keras":
         start_averages(renewal.pairs)
 

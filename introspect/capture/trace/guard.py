@@ -1,9 +1,9 @@
 """Nothing that a trace does outside of its own graph stays behind.
 
 `preserve` is entered around every trace that introspect makes. What it puts back: attributes and containers of the
-objects below the model and of every optimizer that is alive, Keras' name counters and global state, the random state of
-Python, numpy and TensorFlow's op seeds, the caches of every tf.function that the trace came across, what a checkpoint
-has yet to restore, and the switch that runs functions eagerly.
+objects below the model, of their classes and of every optimizer that is alive, variables that are assigned eagerly,
+Keras' name counters and global state, the random state of Python, numpy and TensorFlow's op seeds, the caches of every
+tf.function that the trace came across, what a checkpoint has yet to restore, and the switch that runs functions eagerly.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from introspect.capture.trace.caches import stand_in
+from introspect.capture.trace.eagerwrites import keep_values
 from introspect.capture.trace.keyed import lend_keys
 from introspect.capture.trace.release import bind_graph, forget_gradients
 from introspect.capture.trace.snapshot import restore_dict, take_snapshot
@@ -54,6 +55,7 @@ def preserve(*roots: Any, optimizers: Iterable[Any] | None = None) -> Iterator[l
             undo.callback(restore)
         undo.enter_context(record_functions(kept))
         undo.enter_context(keep_waiting())
+        undo.enter_context(keep_values())
         undo.enter_context(quiet())
         yield kept
 
@@ -90,6 +92,7 @@ def save_random() -> list[Callable[[], None]]:
     if generator is not None:
         op_state = generator.getstate()
         restores.append(lambda: generator.setstate(op_state))
+        generator.seed(generator.random())  # seeds used twice go on in one kernel, whose state nothing gives back
     return restores
 
 

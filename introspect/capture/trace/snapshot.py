@@ -53,6 +53,8 @@ class ObjectSnapshot:
     dicts: list[tuple[dict[Any, Any], list[tuple[Any, Any]]]] = field(default_factory=list)
     sets: list[tuple[set[Any], set[Any]]] = field(default_factory=list)
     cells: list[tuple[types.CellType, Any]] = field(default_factory=list)
+    classes: dict[type, dict[str, Any]] = field(default_factory=dict)
+    """What the user's classes hold beside functions."""
     names: list[tuple[dict[str, Any], str, Any]] = field(default_factory=list)
     """Globals that functions of the user's name, and what they were bound to."""
     members: dict[tuple[type, str], Any] = field(default_factory=dict)
@@ -78,6 +80,8 @@ class ObjectSnapshot:
         self._restore_names()
 
     def _restore_names(self) -> None:
+        for kind, members in self.classes.items():
+            restore_members(kind, members)
         for cell, value in self.cells:
             if cell.cell_contents is not value:
                 cell.cell_contents = value
@@ -100,6 +104,16 @@ def restore_dict(mapping: dict[Any, Any], kept: dict[Any, Any]) -> None:
         return
     mapping.clear()
     mapping.update(kept)
+
+
+def restore_members(kind: type, members: dict[str, Any]) -> None:
+    """Make what a class holds beside functions what it was."""
+    now = list_members(kind)
+    for name in now.keys() - members.keys():
+        type.__delattr__(kind, name)
+    for name, value in members.items():
+        if now.get(name, MISSING) is not value:
+            type.__setattr__(kind, name, value)
 
 
 def take_snapshot(roots: Iterable[Any]) -> ObjectSnapshot:
@@ -130,6 +144,7 @@ def record(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
     if isinstance(value, types.FunctionType):
         yield from record_closure(value, snapshot)
         yield from record_globals(value, snapshot)
+        yield from record_function(value, snapshot)
         return
     if is_cache(value):
         yield value.__wrapped__
@@ -173,6 +188,7 @@ def record_closure(function: types.FunctionType, snapshot: ObjectSnapshot) -> It
             continue
         snapshot.cells.append((cell, content))
         yield content
+        yield from record_class(content, snapshot)
 
 
 def record_globals(function: types.FunctionType, snapshot: ObjectSnapshot) -> Iterator[Any]:
@@ -187,7 +203,31 @@ def record_globals(function: types.FunctionType, snapshot: ObjectSnapshot) -> It
             snapshot.names.append((names, name, names.get(name, MISSING)))
             if name in names:
                 yield names[name]
+                yield from record_class(names[name], snapshot)
                 yield from record_module(names[name], code, snapshot)
+
+
+def record_function(function: types.FunctionType, snapshot: ObjectSnapshot) -> Iterator[Any]:
+    """What a function of the user's holds itself: attributes, and defaults that it may write to."""
+    if rank_module(function.__module__ or ""):
+        snapshot.dicts.append((function.__dict__, list(function.__dict__.items())))
+        yield from function.__dict__.values()
+        yield from function.__defaults__ or ()
+        yield from (function.__kwdefaults__ or {}).values()
+
+
+def record_class(kind: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
+    """What a class of the user's, and those that it is made of, hold beside functions: a counter, a register."""
+    for owner in list_owners(kind) if isinstance(kind, type) else ():
+        if owner not in snapshot.classes:
+            members = snapshot.classes[owner] = list_members(owner)
+            yield from members.values()
+
+
+def list_members(kind: type) -> dict[str, Any]:
+    """A class's own attributes, but for Python's, its functions and properties, and classes in it."""
+    own = ((name, value) for name, value in vars(kind).items() if not name.startswith("__") and name != "_abc_impl")
+    return {name: value for name, value in own if not isinstance(value, type) and not hasattr(type(value), "__get__")}
 
 
 def record_module(value: Any, code: types.CodeType, snapshot: ObjectSnapshot) -> Iterator[Any]:
@@ -198,6 +238,7 @@ def record_module(value: Any, code: types.CodeType, snapshot: ObjectSnapshot) ->
             if name in members:
                 snapshot.names.append((members, name, members[name]))
                 yield members[name]
+                yield from record_class(members[name], snapshot)
 
 
 def record_attributes(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
@@ -215,6 +256,7 @@ def record_attributes(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
     snapshot.attributes.append((value, attributes))
     yield from attributes.values()
     kind: Any = type(value)
+    yield from record_class(kind, snapshot)
     for owner in list_owners(kind):
         for name, member in vars(owner).items():
             functions = list_callables(member)

@@ -76,3 +76,17 @@ def write_books(checkpoint: Any, kept: dict[str, Any]) -> None:
         known = {id(item) for item in items}  # variables, which compare their values
         for item in [item for item in book if id(item) not in known]:
             book.discard(item)
+
+
+def pass_on(old: Any, new: Any) -> None:
+    """Let what waits for parts of one object wait for the parts of the same names of another. Seen on TensorFlow 2.19 to 2.21."""
+    pairs, seen = [(old, new)], set[int]()
+    while pairs:
+        before, after = pairs.pop()
+        if before is after or id(before) in seen or not hasattr(before, "_deferred_dependencies"):
+            continue
+        seen.add(id(before))
+        for name, positions in before._deferred_dependencies.items():
+            after._deferred_dependencies.setdefault(name, []).extend(positions)
+        parts = after._trackable_children()
+        pairs.extend((part, parts[name]) for name, part in before._trackable_children().items() if name in parts)
