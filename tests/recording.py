@@ -6,31 +6,30 @@ real step runs is asked of TensorFlow at that step: the concrete functions that 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
 
 EAGER = "eager"
 
-_NOTES: dict[int, list[tuple[int, str]]] = {}
-"""id of a graph -> (id of a variable, dense or sparse)."""
-_EAGER_NOTES: list[tuple[int, str]] = []
-_KEPT: list[Any] = []
-_CALLED: list[Any] = []
+_NOTES: weakref.WeakKeyDictionary[Any, list[tuple[Any, str]]] = weakref.WeakKeyDictionary()
+"""graph -> (variable, dense or sparse)."""
 _INSTALLED: list[bool] = []
-_PAUSES: list[bool] = []
 
 
-@contextmanager
-def paused() -> Iterator[None]:
-    """Note nothing meanwhile: a note keeps its graph alive."""
-    _PAUSES.append(True)
-    try:
-        yield
-    finally:
-        _PAUSES.pop()
+@dataclass
+class Step:
+    """What real steps ran, while they are recorded: nothing is kept beyond, so that graphs of other tests can go."""
+
+    called: list[Any] = field(default_factory=list)
+    eager: list[tuple[Any, str]] = field(default_factory=list)
+
+
+_STEPS: list[Step] = []
 
 
 def raw_of(variable: Any) -> Any:
@@ -39,13 +38,16 @@ def raw_of(variable: Any) -> Any:
 
 
 def key_of(variable: Any) -> int:
-    """An identity that stays unique for the process."""
+    """An identity, for as long as the variable lives."""
+    return id(whole_of(variable))
+
+
+def whole_of(variable: Any) -> Any:
+    """The tf.Variable; of a replica's, the one that holds them all."""
     raw = raw_of(variable)
     container = getattr(raw, "_distributed_container", None)
     whole = container() if callable(container) else None
-    raw = raw if whole is None else whole
-    _KEPT.append(raw)
-    return id(raw)
+    return raw if whole is None else whole
 
 
 def is_eager() -> bool:
@@ -57,19 +59,16 @@ def is_eager() -> bool:
 
 def note_gradients(gradients: Any, variables: Any) -> None:
     """Note what an optimizer is handed, here and now."""
-    if _PAUSES:
-        return
     notes = [
-        (key_of(variable), "sparse" if isinstance(gradient, tf.IndexedSlices) else "dense")
+        (whole_of(variable), "sparse" if isinstance(gradient, tf.IndexedSlices) else "dense")
         for gradient, variable in zip(gradients, variables, strict=False)
         if gradient is not None
     ]
     if is_eager():
-        _EAGER_NOTES.extend(notes)
+        if _STEPS:
+            _STEPS[-1].eager.extend(notes)
         return
-    graph = tf.compat.v1.get_default_graph()
-    _KEPT.append(graph)
-    _NOTES.setdefault(id(graph), []).extend(notes)
+    _NOTES.setdefault(tf.compat.v1.get_default_graph(), []).extend(notes)
 
 
 def install() -> None:
@@ -91,8 +90,8 @@ def install() -> None:
     call = ConcreteFunction._call_flat
 
     def call_and_note(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_eager():
-            _CALLED.append(self)
+        if _STEPS and is_eager():
+            _STEPS[-1].called.append(self)
         return call(self, *args, **kwargs)
 
     ConcreteFunction._call_flat = call_and_note
@@ -142,15 +141,17 @@ def _wrap_apply_gradients(kind: Any) -> None:
 @contextmanager
 def record_step() -> Iterator[dict[int, str]]:
     """Run real steps inside; afterwards the dict holds `{key_of(variable): dense or sparse}` of what arrived."""
-    _EAGER_NOTES.clear()
-    _CALLED.clear()
-    arrived: dict[int, str] = {}
-    yield arrived
-    graphs = {id(graph): graph for called in _CALLED for graph in _reach(called.graph)}
-    notes = [note for graph in graphs for note in _NOTES.get(graph, ())]
-    for key, kind in (*notes, *_EAGER_NOTES):
-        if arrived.get(key) != "sparse":
-            arrived[key] = kind
+    step, arrived = Step(), dict[int, str]()
+    _STEPS.append(step)
+    try:
+        yield arrived
+    finally:
+        _STEPS.pop()
+    graphs = {id(graph): graph for called in step.called for graph in _reach(called.graph)}
+    notes = [note for graph in graphs.values() for note in _NOTES.get(graph, ())]
+    for variable, kind in (*notes, *step.eager):
+        if arrived.get(id(variable)) != "sparse":
+            arrived[id(variable)] = kind
 
 
 def _reach(graph: Any) -> Iterator[Any]:
