@@ -11,14 +11,35 @@ from introspect.errors import IntrospectError
 def write_file(path: str, content: str | bytes) -> None:
     """Write `content` (text as UTF-8, newlines as they are) beside `path`, then rename it into place.
 
+    A device, a pipe or an open stream (`/dev/stdout`) is written to as it is, and stays what it is.
+
     Raises:
         IntrospectError: the file cannot be written; `path` is then as it was.
     """
     data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
     try:
-        replace_file(os.path.realpath(path), data)
+        if is_stream(path):
+            append_to(path, data)
+        else:
+            replace_file(os.path.realpath(path), data)
     except OSError as error:
         raise IntrospectError(f"cannot write {path!r}: {error.strerror or error}") from error
+
+
+def is_stream(path: str) -> bool:
+    """Whether `path` is no ordinary file, or names one that a process holds open."""
+    folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
+    if folder == "/dev" or folder.startswith("/proc/"):
+        return True
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def append_to(path: str, data: bytes) -> None:
+    """Write `data` behind what is there."""
+    with open(os.open(path, os.O_WRONLY | os.O_APPEND), "wb", buffering=0) as file:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
 
 
 def replace_file(target: str, data: bytes) -> None:

@@ -52,6 +52,41 @@ def test_link_is_followed(tmp_path):
     assert target.read_text() == "new"
 
 
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe.txt"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        files.write_file(str(pipe), "new")
+        assert os.read(reader, 10) == b"new"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert os.listdir(tmp_path) == ["pipe.txt"]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /proc here")
+def test_an_open_stream_keeps_what_it_holds(tmp_path):
+    log = tmp_path / "log.txt"
+    log.write_text("before\n")
+    with log.open("a") as stream:
+        files.write_file(f"/proc/self/fd/{stream.fileno()}", "new\n")
+        stream.write("after\n")
+    assert log.read_text() == "before\nnew\nafter\n"
+
+
+def test_a_full_device_is_said_in_one_line_and_stays_a_device(tmp_path):
+    full = tmp_path / "full.txt"
+    try:
+        os.mknod(full, stat.S_IFCHR | 0o666, os.makedev(1, 7))
+        full.open("wb").close()
+    except (AttributeError, PermissionError):
+        pytest.skip("only root makes devices, and not everywhere")
+    with pytest.raises(IntrospectError, match="No space left"):
+        files.write_file(str(full), "new")
+    assert stat.S_ISCHR(full.stat().st_mode)
+
+
 @pytest.mark.parametrize("name", ["missing/a.txt", "."])
 def test_what_cannot_be_written_is_said_in_one_line(tmp_path, name):
     with pytest.raises(IntrospectError) as caught:
