@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from introspect.arguments import build_parser
 from introspect.errors import IntrospectError
 from introspect.nativelog import silence_native_log
+from introspect.streams import flush, is_watched, say, show, show_utf8
 
 if TYPE_CHECKING:
     from introspect.outlets import Options, Outlet
@@ -29,7 +31,10 @@ CLEAN, FOUND, FAILED, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    options = build_parser().parse_args(arguments)
+    try:
+        options = build_parser().parse_args(arguments)
+    finally:
+        flush()  # of --help
     try:
         return run(options)
     except IntrospectError as error:
@@ -40,12 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def complain(message: str, debug: bool = False) -> int:
     """One line on standard error, with `debug` after the traceback of the error at hand."""
-    sys.stdout.flush()
-    if debug:
-        traceback.print_exc()
+    flush()
+    if debug and sys.exc_info()[0] is not None:
+        say(traceback.format_exc().rstrip())
     from introspect.outlets.setting import make_inert
 
-    print(f"introspect: {make_inert(' '.join(message.split()))}", file=sys.stderr)
+    say(f"introspect: {make_inert(' '.join(message.split()))}")
     return FAILED
 
 
@@ -58,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     if options.version:
         from introspect import __version__
 
-        print(f"introspect {__version__}")
+        show(f"introspect {__version__}\n")
         return CLEAN
     if options.list_rules or options.explain is not None:
         return show_catalogue(options.explain)
@@ -195,7 +200,7 @@ def keep_quiet(debug: bool) -> Iterator[None]:
 @contextlib.contextmanager
 def show_progress(target: str) -> Iterator[None]:
     """A line that says what is going on, while it does, where a person looks on."""
-    if not sys.stderr.isatty():
+    if not is_watched():
         yield
         return
     from rich.console import Console
@@ -226,40 +231,37 @@ def write_reports(reports: Sequence[Report], outlet: Outlet, options: argparse.N
     from introspect.outlets import save_reports
 
     save_reports(reports, options.output, outlet)
-    if sys.stderr.isatty():
-        print(f"introspect: wrote {options.output}", file=sys.stderr)
+    if is_watched():
+        say(f"introspect: wrote {options.output}")
 
 
 def print_reports(reports: Sequence[Report], outlet: Outlet) -> None:
-    """The outlet's form on standard output; text in colour where that is a terminal."""
+    """The outlet's form on standard output; text in colour where that is a terminal.
+
+    Raises:
+        IntrospectError: standard output is closed or cannot be written to.
+    """
     from introspect.outlets import choose_options
 
     layout = choose_options()
-    if outlet.name == "text" and (sys.stdout.isatty() or os.environ.get("FORCE_COLOR")):
-        print_in_colour(reports, layout)
-        return
-    content = outlet.render(reports, layout)
-    show(content if isinstance(content, str) else content.decode("latin-1"))
+    if outlet.name != "text":
+        show_utf8(outlet.render(reports, layout))
+    elif sys.stdout is not None and (sys.stdout.isatty() or os.environ.get("FORCE_COLOR")):
+        show(render_in_colour(reports, layout))
+    else:
+        show(str(outlet.render(reports, layout)))
 
 
-def print_in_colour(reports: Sequence[Report], layout: Options) -> None:
+def render_in_colour(reports: Sequence[Report], layout: Options) -> str:
     """Text with the terminal's colours, as far as NO_COLOR and TERM allow."""
     from rich.console import Console
 
     from introspect.outlets.terminal import print_reports as print_text
 
-    print_text(reports, layout, Console(width=layout.width, highlight=False, markup=False, emoji=False))
-
-
-def show(text: str) -> None:
-    """Print `text` as it is; what the stream's encoding lacks becomes an escape."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has gone (`| head`); the interpreter flushes once more at exit and must find an open file.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    page = io.StringIO()
+    console = Console(file=page, force_terminal=True, width=layout.width, highlight=False, markup=False, emoji=False)
+    print_text(reports, layout, console)
+    return page.getvalue()
 
 
 def judge(reports: Sequence[Report], fail_on: str) -> int:

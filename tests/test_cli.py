@@ -18,7 +18,7 @@ import introspect
 from introspect import api, cli
 from introspect.arguments import FORMATS
 from introspect.errors import IntrospectError, LoadError
-from introspect.outlets import OUTLETS
+from introspect.outlets import OUTLETS, choose_options
 from introspect.rules import RETIRED_IDS, RULES
 from tests.outlets.reports import make_gan, make_healthy, make_hostile, make_stale
 
@@ -410,6 +410,44 @@ def test_a_reader_that_leaves_early_is_no_fault():
     command = f"{sys.executable} -m introspect --list-rules | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("colour", ["", "1"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("streams", "code", "out", "err"),
+    [
+        (">/dev/full", 2, "", "introspect: cannot write to standard output: No space left on device\n"),
+        (">&-", 2, "", "introspect: cannot write to standard output: it is closed; write to a file with -o\n"),
+        ("2>&-", 1, "model   vgg_finetune", ""),
+        ("2>/dev/full", 1, "model   vgg_finetune", ""),
+        ("--fail-on never | true; exit ${PIPESTATUS[0]}", 0, "", ""),
+        ("--bogus 2>&-", 2, "", ""),
+        ("--select INT999 2>&-", 2, "", ""),
+        ("--select INT999 2>/dev/full", 2, "", ""),
+        ("--help >/dev/full", 0, "", ""),
+        ("--help | true; exit ${PIPESTATUS[0]}", 0, "", ""),
+        ("--version >/dev/full", 2, "", "introspect: cannot write to standard output: No space left on device\n"),
+    ],
+)
+def test_streams_that_are_full_or_closed(tmp_path, streams, code, out, err, unbuffered, colour):
+    driver = tmp_path / "driver.py"
+    driver.write_text(DRIVER.format(root=str(ROOT)).replace('["stale.keras"]', '["stale.keras", *sys.argv[1:]]'))
+    command = f"{sys.executable} {driver} {streams}"
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered, "FORCE_COLOR": colour, "TERM": "dumb"}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (code, err)
+    assert done.stdout == "" if not out else out in re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+
+
+@pytest.mark.parametrize("form", ["json", "html", "sarif", "github"])
+def test_what_programs_read_is_utf8(calls, monkeypatch, form):
+    outlet = next(outlet for outlet in OUTLETS if outlet.name == form)
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="cp1252"))
+    assert cli.main(["evil.keras", "--format", form]) == 1
+    assert raw.getvalue().decode() == outlet.render([make_hostile()], choose_options())
 
 
 DRIVER = """
