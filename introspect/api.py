@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from introspect.arguments import split_words
 from introspect.capture.record import Capture, SavedFile
 from introspect.diagnosis import diagnose, diagnose_surely
 from introspect.errors import IntrospectError, NotBuiltError
@@ -31,8 +32,8 @@ def inspect(
     optimizer: Any = None,
     measure: bool = False,
     try_fixes: bool = False,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
+    select: str | Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
 ) -> Report:
     """What the next training step will really train, read from its compiled graph.
 
@@ -48,13 +49,14 @@ def inspect(
         batch_size: what `fit` is given with arrays; without it, as `fit` without it.
         measure: add numbers and placed devices of one real step, run on a copy; without `data`, on a made-up batch.
         try_fixes: build each proposed fix on a copy of the step and say what would train then.
-        select, ignore: rules by id, beginning of an id, or name.
+        select, ignore: rules by id, beginning of an id, or name: a sequence, or one text with commas.
 
     Raises:
         NotBuiltError: the model was never called, and there is no data to make its variables by.
         IntrospectError: the step could not be analysed; the message says what failed and what to do.
     """
     rules = choose_rules(select, ignore)
+    check_batch_size(batch_size)
     if args is None and any(given is not None for given in (kwargs, model, optimizer)):
         raise IntrospectError("kwargs, model and optimizer belong to a tf.function: give args= too, or leave them out")
     if isinstance(target, str) or hasattr(target, "__fspath__"):
@@ -68,6 +70,8 @@ def inspect(
             ignore=ignore,
         )
     if args is not None:
+        if not isinstance(args, (tuple, list)):
+            raise IntrospectError(f"args= is a {type(args).__name__}; pass a tuple of what the function is called with")
         loop = Loop(target, tuple(args), kwargs or {}, model, optimizer)
         return inspect_loop(loop, rules, measure, try_fixes)
     return look_at(target, rules, Wanted(measure, try_fixes, data, batch_size))
@@ -112,12 +116,23 @@ def observer(measure: bool, **feed: Any) -> Observer | None:
     return observe_step(**feed)
 
 
-def choose_rules(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> tuple[Rule, ...]:
+def check_batch_size(batch_size: Any) -> None:
+    """Refuse what is no number of rows.
+
+    Raises:
+        IntrospectError: it is no whole number above 0.
+    """
+    if batch_size is not None and not (hasattr(batch_size, "__index__") and batch_size > 0):
+        raise IntrospectError(f"batch_size={batch_size!r} is no number of rows; pass a whole number above 0")
+
+
+def choose_rules(select: str | Sequence[str] = (), ignore: str | Sequence[str] = ()) -> tuple[Rule, ...]:
     """The rules that `select` names (all, where it is empty) less those that `ignore` names.
 
     Raises:
         IntrospectError: a word names no rule.
     """
+    select, ignore = split_words(select), split_words(ignore)
     for word in (*select, *ignore):
         if not any(_names(word, rule) for rule in RULES):
             raise IntrospectError(f"rule {word!r} is not in the catalogue; --list-rules shows all")
@@ -143,8 +158,8 @@ def inspect_target(
     unsafe: bool = False,
     measure: bool = False,
     try_fixes: bool = False,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
+    select: str | Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
 ) -> Report:
     """As the command line does: a saved model, a saved capture, or `package.module:factory`.
 

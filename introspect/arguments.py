@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 FORMATS = ("text", "json", "html", "sarif", "github")
@@ -78,6 +79,12 @@ def add_rule_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--fail-on", choices=FAIL_ON, default="error", help="exit 1 from here (default: error)")
     group.add_argument("--explain", metavar="RULE", help="print what a rule means and exit")
     group.add_argument("--list-rules", action="store_true", help="print all rules and exit")
+
+
+def split_words(words: str | Sequence[str]) -> tuple[str, ...]:
+    """Each word by itself: of a sequence, of one text with commas, or of both."""
+    texts = (words,) if isinstance(words, str) else words
+    return tuple(word.strip() for text in texts for word in text.split(",") if word.strip())
 
 
 def parse_positive(text: str) -> int:

@@ -74,12 +74,15 @@ def match_all(report: Report, patterns: tuple[str, ...], caller: str) -> list[Va
     """The rows that any pattern matches, in the report's order.
 
     Raises:
-        TypeError: there is no pattern.
+        TypeError: there is no pattern, or one is no text.
         AssertionError: a pattern matches nothing.
     """
     __tracebackhide__ = True
     if not patterns:
         raise TypeError(f"{caller} needs at least one pattern, such as 'head/*'")
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise TypeError(f"{caller}: {pattern!r} is no pattern; pass texts, each by itself, such as 'head/*'")
     parents = {layer.path: layer.parent for layer in report.layers}
     names = {row.path: list(name_places(row, parents)) for row in report.variables}
     for pattern in patterns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -56,7 +57,7 @@ class IntrospectCallback:
 
     def __init__(
         self,
-        log_dir: str | None = None,
+        log_dir: str | os.PathLike[str] | None = None,
         on_mismatch: OnMismatch = "warn",
         every: Every = None,
         measure: bool = False,
@@ -65,7 +66,7 @@ class IntrospectCallback:
         self.every = check_every("epoch" if measure and every is None else every)
         self.prove_every = check_every(proof, "proof")
         self.params: dict[str, Any] | None = None
-        self._follower = Follower(log_dir, measure, Teller(on_mismatch), proof is not None)
+        self._follower = Follower(check_directory(log_dir), measure, Teller(on_mismatch), proof is not None)
         self._supports_tf_logs = True
         self._chief_worker_only = False
         self._failed = False
@@ -238,6 +239,13 @@ def check_every(every: Every, name: str = "every") -> Every:
     if every is None or every == "epoch" or (isinstance(every, int) and every > 0):
         return every
     raise IntrospectError(f"{name}={every!r} is no interval; pass 'epoch' or a number of batches")
+
+
+def check_directory(log_dir: object) -> str | None:
+    path = log_dir.__fspath__() if isinstance(log_dir, os.PathLike) else log_dir
+    if path is None or isinstance(path, str):
+        return path
+    raise IntrospectError(f"log_dir={log_dir!r} is no directory; pass a path, or None to write nothing")
 
 
 def make_empty(kind: type[IntrospectCallback]) -> IntrospectCallback:

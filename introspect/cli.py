@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from introspect.arguments import build_parser
+from introspect.arguments import build_parser, split_words
 from introspect.errors import IntrospectError
 from introspect.nativelog import silence_native_log
 from introspect.streams import flush, is_watched, say, show, show_utf8
@@ -124,11 +124,6 @@ def choose_outlet(options: argparse.Namespace) -> Outlet:
     if outlet.binary and len(options.targets) > 1:
         raise IntrospectError(f"{options.output!r} holds one report; give one target a call, or use .json or --logdir")
     return outlet
-
-
-def split_words(options: Sequence[str]) -> tuple[str, ...]:
-    """Rules from `--select A,B --select C`."""
-    return tuple(word.strip() for option in options for word in option.split(",") if word.strip())
 
 
 def check_words(select: Sequence[str], ignore: Sequence[str]) -> None:

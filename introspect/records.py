@@ -6,6 +6,7 @@ docs and CONTRACT names are the field names here; `Report.to_dict` and JSON carr
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass, field
 from typing import Any, Literal, NewType
 
@@ -327,7 +328,7 @@ class Report:
         plain = to_plain(self)
         return {"schema": SCHEMA, "ok": self.ok, **plain, "timings": dict(self.timings)}
 
-    def save(self, path: str) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report in the format that the file's ending names: .txt .json .html .sarif .pb.
 
         Raises:

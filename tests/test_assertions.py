@@ -219,3 +219,9 @@ def test_name_of_a_layer_further_in_may_not():
     layers = [make_layer("m", None), make_layer("m/base", "m"), make_layer("m/base/head", "m/base")]
     with pytest.raises(AssertionError, match="matches no variable"):
         assert_trains(make_report([make_variable("m/base/head/kernel", layer="m/base/head")], layers), "head/*")
+
+
+@pytest.mark.parametrize("pattern", [None, 5, ["fc1"]])
+def test_a_pattern_is_a_text(pattern):
+    with pytest.raises(TypeError, match="is no pattern"):
+        assert_trains(make_healthy(), pattern)

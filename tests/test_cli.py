@@ -487,3 +487,10 @@ def test_on_a_terminal(env, colours):
     assert (re.search(rb"\x1b\[[0-9;]*3[0-9]m", shown) is not None) is colours
     plain = re.sub(rb"\x1b\[[0-9;]*m", b"", shown).decode()
     assert "26 of 32 variables that you set trainable do not train" in plain
+
+
+def test_rules_may_be_one_text_or_several():
+    apart = api.choose_rules(("INT103", "INT104"))
+    assert [rule.id for rule in apart] == ["INT103", "INT104"]
+    assert api.choose_rules("INT103, INT104") == api.choose_rules(["INT103,INT104"]) == apart
+    assert api.choose_rules((), "INT1") == tuple(rule for rule in RULES if not rule.id.startswith("INT1"))

@@ -53,7 +53,7 @@ def capture_function(
         observe: as of `capture_model`.
 
     Raises:
-        IntrospectError: `step` cannot be called.
+        IntrospectError: `step` cannot be called, or `model` has no variables.
         BackendError: Keras runs on another backend than TensorFlow.
         DataError: the arguments do not fit the function's signature.
         StepError: there is no trace for the arguments, and none can be made.
@@ -61,6 +61,8 @@ def capture_function(
     started = time.perf_counter()
     if not callable(step):
         raise IntrospectError(f"{type(step).__name__} is no function; pass the tf.function that runs one step")
+    if model is not None and not hasattr(type(model), "variables"):
+        raise IntrospectError(f"model= is a {type(model).__name__}; pass the Keras model that the function trains")
     keras = name_keras(model) if model is not None else "none"
     if keras == "keras":
         require_backend()

@@ -89,11 +89,16 @@ class Stream:
 
     def _roll(self, names: list[str]) -> EventFile:
         if self.file is not None:
-            self.file.close()
+            self._abandon(self.file)
         self.base = max(events.read_last_step(self.files, self.directory), self.base, *self.last.values(), -1)
         self.last = {}
         self.name = events.name_event_file(names, self.serial)
         self.serial += 1
-        self.file = self.files.create(self.directory, self.name)
-        self.file.write(events.make_first_event())
-        return self.file
+        file = self.files.create(self.directory, self.name)
+        try:
+            file.write(events.make_first_event())
+        except BaseException:
+            self._abandon(file)
+            raise
+        self.file = file
+        return file

@@ -222,7 +222,9 @@ def test_every_so_many_batches_keeps_what_changed_alone() -> None:
     assert reasons(callback) == ["first trace", "train end"]
 
 
-@pytest.mark.parametrize("wrong", [{"on_mismatch": "shout"}, {"every": 0}, {"every": "day"}])
+@pytest.mark.parametrize(
+    "wrong", [{"on_mismatch": "shout"}, {"every": 0}, {"every": "day"}, {"log_dir": 5}, {"log_dir": b"logs"}]
+)
 def test_arguments(wrong: dict[str, Any]) -> None:
     with pytest.raises(IntrospectError, match="pass"):
         introspect.IntrospectCallback(**wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -300,6 +301,34 @@ def test_data_that_a_look_would_take_from(package: Any) -> None:
         capture_model(model, ("text", np.zeros((3, 1))))
     assert taken == []
     next(generator)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"batch_size": 0}, "batch_size=0 is no number"),
+        ({"batch_size": "8"}, "batch_size='8' is no number"),
+        ({"batch_size": 1.5}, "batch_size=1.5 is no number"),
+        ({"args": 5}, "args= is a int"),
+        ({"args": (), "model": 5}, "model= is a int"),
+        ({"args": (), "model": []}, "model= is a list"),
+        ({"select": "INT999"}, "rule 'INT999'"),
+    ],
+)
+def test_arguments_that_are_none(wrong: dict[str, Any], said: str) -> None:
+    target: Any = mlp(keras) if "args" not in wrong else lambda: None
+    with pytest.raises(IntrospectError, match=re.escape(said)):
+        introspect.inspect(target, **wrong)
+
+
+def test_data_that_keras_writes_out_is_cut() -> None:
+    rows = np.zeros((1000, 3)).tolist()
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(IntrospectError) as caught:
+        introspect.inspect(model, data=(rows, rows))
+    assert "Unrecognized data type" in str(caught.value)
+    assert len(str(caught.value)) < 500
 
 
 def test_what_is_no_model() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,3 +122,47 @@ def play(keras: Any, act: Callable[[Any], float], look: bool) -> list[bytes]:
 def test_a_look_leaves_nothing_of_a_call(act: str, name: str) -> None:
     keras = pytest.importorskip(name)
     assert play(keras, ACTS[act], look=True) == play(keras, ACTS[act], look=False)
+
+
+class Tally(tf.Module):
+    """A module of the user's that notes in dicts what it has seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = tf.Variable(tf.ones([4, 1]))
+        self.seen: dict[str, int] = {}
+        self.parts: dict[str, tf.Variable] = {"bias": tf.Variable(tf.zeros([1]))}
+
+    def step(self, x: tf.Tensor) -> tf.Tensor:
+        self.seen["calls"] = self.seen.get("calls", 0) + 1
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((x @ self.weight + self.parts["bias"]) ** 2)
+        self.weight.assign_sub(0.1 * tape.gradient(loss, self.weight))
+        return loss
+
+
+@pytest.mark.parametrize("package", ["keras", "tf_keras"])
+def test_what_a_step_traced_apart_wrote_into_can_still_be_saved(package: str, tmp_path: Path) -> None:
+    keras = pytest.importorskip(package)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    x, y = np.ones((4, 4), "float32"), np.ones((4, 1), "float32")
+
+    def step(x: tf.Tensor, y: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(x) - y) ** 2)
+        weights = model.trainable_variables
+        model.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+
+    introspect.inspect(tf.function(step), args=(x, y), model=model)
+    model.fit(x, y, verbose=0)
+    tf.train.Checkpoint(optimizer=model.optimizer).save(str(tmp_path / "model"))
+    introspect.recompile(model)
+
+
+def test_a_module_with_dicts_can_still_be_saved(tmp_path: Path) -> None:
+    tally = Tally()
+    introspect.inspect(tf.function(tally.step), args=(np.ones((4, 4), "float32"),))
+    assert tally.seen == {}
+    tally.step(tf.ones([4, 4]))
+    tf.train.Checkpoint(tally=tally).save(str(tmp_path / "tally"))

@@ -279,15 +279,16 @@ def test_a_measured_report_is_a_point_of_its_norms(tmp_path: Path) -> None:
 class _FullDisk(LocalFiles):
     """Half of a record is written, then the disk is full, once."""
 
-    def __init__(self) -> None:
+    def __init__(self, least: int) -> None:
         self.failures = 1
+        self.least = least
 
     def create(self, directory: str, name: str) -> events.EventFile:
         file: Any = super().create(directory, name)
         write = file.write
 
         def write_or_fail(record: bytes) -> None:
-            if len(record) > 100 and self.failures:
+            if len(record) > self.least and self.failures:
                 self.failures -= 1
                 file._writer.write(struct.pack("<QI", len(record), 0) + record[:10])
                 raise OSError(28, "No space left on device")
@@ -297,8 +298,9 @@ class _FullDisk(LocalFiles):
         return file  # type: ignore[no-any-return]
 
 
-def test_a_full_disk_is_said_and_the_next_report_begins_a_file(tmp_path: Path) -> None:
-    with ReportWriter(tmp_path, _FullDisk()) as writer:
+@pytest.mark.parametrize("least", [0, 100], ids=["the first record", "a report"])
+def test_a_full_disk_is_said_and_the_next_report_begins_a_file(tmp_path: Path, least: int) -> None:
+    with ReportWriter(tmp_path, _FullDisk(least)) as writer:
         with pytest.raises(RecordError, match="No space left") as caught:
             writer.append(_at(1))
         assert str(tmp_path) in str(caught.value)

@@ -178,7 +178,8 @@ def protect_state(read: Callable[[], Any], *roots: Any) -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Cut where Keras writes out all of the data."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def empty_dataset(spec: Any) -> Any:

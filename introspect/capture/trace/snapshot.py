@@ -140,6 +140,9 @@ def record(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
     """Enter one object into the snapshot; yields what hangs below it."""
     if type(value).__name__ in PROXIES:
         yield value.__wrapped__
+        if has_attributes(value):  # what a checkpoint compares the dict with; vars() of a tuple's proxy fails
+            snapshot.attributes.append((value, dict(vars(value))))
+            yield from vars(value).values()
         return
     if isinstance(value, types.FunctionType):
         yield from record_closure(value, snapshot)
