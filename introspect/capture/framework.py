@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 import sys
 from collections.abc import Hashable
@@ -79,9 +80,25 @@ def require_model(model: object) -> KerasName:
     return keras
 
 
+def require_tensorflow() -> None:
+    """Raise BackendError where TensorFlow is not installed; imports nothing, for a factory may have settings to make."""
+    try:
+        found = importlib.util.find_spec("tensorflow") is not None
+    except (ImportError, ValueError):  # a finder that refuses it, a stand-in without a spec
+        found = "tensorflow" in sys.modules
+    if not found:
+        raise BackendError("TensorFlow is not installed here; pip install tensorflow, or run where the model trains")
+
+
 def require_backend() -> None:
     """Raise BackendError unless Keras 3 runs on TensorFlow."""
-    import keras
+    try:
+        import keras
+    except ModuleNotFoundError as error:  # KERAS_BACKEND names another one, which is not installed
+        raise BackendError(
+            f"Keras cannot be imported, for module {error.name!r} is missing; "
+            "pip install keras, and set KERAS_BACKEND=tensorflow"
+        ) from error
 
     backend = keras.backend.backend()
     if backend != "tensorflow":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -17,7 +18,7 @@ tf_keras = pytest.importorskip("tf_keras")
 
 from introspect.capture import capture_model, load_batch, load_factory, load_model_file  # noqa: E402
 from introspect.capture.files.savedstate import match_shapes  # noqa: E402
-from introspect.errors import DataError, LoadError, NotCompiledError  # noqa: E402
+from introspect.errors import BackendError, DataError, LoadError, NotCompiledError  # noqa: E402
 from tests.capture import zoo  # noqa: E402
 from tests.capture.observing import keras_state, tf_keras_state  # noqa: E402
 
@@ -298,15 +299,47 @@ def test_factories(module: str) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_a_factory_whose_module_needs_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "needy.py").write_text("import nowhere_to_be_found\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(LoadError, match="module needy needs 'nowhere_to_be_found'"):
+        load_factory("needy:make")
+
+
+def test_without_tensorflow_or_with_a_backend_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "model.keras")
+    model = zoo.mlp(keras)
+    model.compile("sgd", "mse")
+    model.save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.util.find_spec", lambda name: None)
+        with pytest.raises(BackendError, match=re.escape(f"{path}: TensorFlow is not installed here")):
+            load_model_file(path)
+        with pytest.raises(LoadError, match="no such file"):
+            load_model_file(path + "x")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "keras", None)
+        with pytest.raises(BackendError, match="Keras cannot be imported"):
+            load_model_file(path)
+
+
 def test_batches(tmp_path: Path) -> None:
     x, y = zoo.arrays()
     np.savez(tmp_path / "named.npz", y=y, x=x)
     np.savez(tmp_path / "plain.npz", x, y, y[:, 0])
     np.savez(tmp_path / "odd.npz", images=x)
     (tmp_path / "text.npz").write_text("hello")
+    (tmp_path / "short.npz").write_bytes((tmp_path / "named.npz").read_bytes()[:300])
     assert [part.shape for part in load_batch(str(tmp_path / "named.npz"))] == [(8, 4), (8, 1)]
     assert [part.shape for part in load_batch(str(tmp_path / "plain.npz"))] == [(8, 4), (8, 1), (8,)]
-    for name, message in {"odd.npz": "holds images", "text.npz": "no .npz file", "absent.npz": "no .npz file"}.items():
+    for name, message in {
+        "odd.npz": "holds images",
+        "text.npz": "no .npz file",
+        "short.npz": "no .npz file",
+        "absent.npz": "no .npz file",
+    }.items():
         with pytest.raises(DataError, match=message):
             load_batch(str(tmp_path / name))
 

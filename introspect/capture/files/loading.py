@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +15,10 @@ from typing import Any
 from introspect.capture.files.modelfile import ModelFile, find_code, read_model_file
 from introspect.capture.files.savedstate import compare_saved
 from introspect.capture.frames import explain_error
-from introspect.capture.framework import name_keras, require_backend
+from introspect.capture.framework import name_keras, require_backend, require_tensorflow
 from introspect.capture.record import SavedFile
 from introspect.capture.trace.guard import preserve
-from introspect.errors import DataError, LoadError, NotCompiledError
+from introspect.errors import BackendError, DataError, LoadError, NotCompiledError
 
 LOSS_ALIASES = (
     ("mse", "mean_squared_error"),
@@ -58,7 +60,12 @@ def load_model_file(
         BackendError: Keras runs on another backend than TensorFlow.
         NotCompiledError: the file was saved without compile, and optimizer or loss are not given.
     """
-    file = read_model_file(path)
+    with naming(path):
+        if os.path.exists(path):
+            require_tensorflow()
+        file = read_model_file(path)
+        if file.major >= 3:
+            require_backend()
     names = read_custom_objects(custom_objects)
     code = None if unsafe else find_code(file, names)
     if code is not None:
@@ -107,8 +114,16 @@ def choose_keras(file: ModelFile) -> Any:
             return importlib.import_module("tf_keras")
         except ImportError:
             raise LoadError(f"{file.path}: saved by Keras {file.major}; pip install tf_keras to load it") from None
-    require_backend()
     return importlib.import_module("keras")
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Say in a BackendError which file is not loaded for it."""
+    try:
+        yield
+    except BackendError as error:
+        raise BackendError(f"{path}: {error}") from error
 
 
 def tell_load_error(error: Exception) -> str:
@@ -201,7 +216,10 @@ def import_module(module: str, purpose: str) -> Any:
         try:
             return importlib.import_module(module)
         except ModuleNotFoundError as error:
-            raise LoadError(f"{purpose}: no module {error.name!r}; run it from the folder that holds it") from error
+            if error.name and f"{module}.".startswith(f"{error.name}."):
+                raise LoadError(f"{purpose}: no module {error.name!r}; run it from the folder that holds it") from error
+            missing = f"{purpose}: module {module} needs {error.name!r}, which is not found"
+            raise LoadError(f"{missing}; install it, or run from the folder that holds it") from error
         except Exception as error:
             raise LoadError(f"{purpose}: importing {module} failed: {explain_error(error)}") from error
 
@@ -230,7 +248,7 @@ def load_batch(path: str) -> Any:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: no .npz file that can be read ({error}); write it with numpy.savez") from error
     if all(name.startswith("arr_") for name in arrays) and 1 <= len(arrays) <= 3:
         return tuple(arrays[name] for name in sorted(arrays))
