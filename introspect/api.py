@@ -197,9 +197,10 @@ def inspect_target(
 
 
 def is_factory(target: str) -> bool:
-    """Whether the target names a factory: `module:name` and no file of that name."""
+    """Whether the target names a factory: `module:name` or `module:Class.name`, and no file of that name."""
     module, colon, name = target.rpartition(":")
-    return bool(colon) and name.isidentifier() and not os.path.exists(target) and "/" not in module
+    named = all(part.isidentifier() for part in name.split("."))
+    return bool(colon) and named and not os.path.exists(target) and "/" not in module
 
 
 @dataclass(frozen=True, slots=True)

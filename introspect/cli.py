@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from introspect.arguments import build_parser, split_words
 from introspect.errors import IntrospectError
-from introspect.nativelog import silence_native_log
+from introspect.nativelog import divert_native_output, silence_native_log
 from introspect.streams import flush, is_watched, say, show, show_utf8
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(str(error), options.debug)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".rstrip(": ")
+        return complain(f"failed ({said}); --debug shows the traceback", options.debug)
 
 
 def complain(message: str, debug: bool = False) -> int:
@@ -178,8 +181,13 @@ def gather_options(options: argparse.Namespace) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def keep_quiet(debug: bool) -> Iterator[None]:
-    """Keep standard output for the report: what a model's code prints goes to standard error, warnings nowhere."""
+    """Keep standard output for the report: what a model's code prints goes to standard error, warnings nowhere.
+
+    The working directory that such code leaves is put back: other targets and the output are named from it.
+    """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.chdir(os.curdir))
+        stack.enter_context(divert_native_output())
         if not debug:
             stack.enter_context(silence_native_log())
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))

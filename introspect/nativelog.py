@@ -1,4 +1,4 @@
-"""Keep what C++ writes to file descriptor 2 off the terminal; Python's own standard error goes on."""
+"""Keep what C++ writes to file descriptor 2 off the terminal, and what it writes to 1 out of the report."""
 
 from __future__ import annotations
 
@@ -31,4 +31,24 @@ def silence_native_log() -> Iterator[None]:
         sys.stderr.close()
         sys.stderr = stream
         os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextlib.contextmanager
+def divert_native_output() -> Iterator[None]:
+    """Send descriptor 1 where standard error goes: what a library or another program prints is no part of the report.
+
+    Does nothing where a stream is closed or not the process's own, as under a test runner.
+    """
+    stream = sys.stdout
+    if stream is not sys.__stdout__ or stream is None or sys.stderr is not sys.__stderr__ or sys.stderr is None:
+        yield
+        return
+    stream.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
         os.close(kept)

@@ -152,6 +152,15 @@ def test_error_text_acts_on_no_terminal(calls, capsys, monkeypatch):
     assert run(capsys, "a.keras")[2] == "introspect: a.keras: a\\x1b[2Jb\n"
 
 
+def test_a_folder_that_is_gone_is_one_line(tmp_path):
+    command = f"mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir ../gone; {sys.executable} -m introspect a.keras"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"introspect: .*No such file or directory.*\n", done.stderr)
+
+
 def test_interrupt_is_quiet(calls, capsys, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -439,6 +448,48 @@ def test_streams_that_are_full_or_closed(tmp_path, streams, code, out, err, unbu
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (code, err)
     assert done.stdout == "" if not out else out in re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+
+
+MESSY = """
+import os, subprocess, sys
+sys.path.insert(0, {root!r})
+from introspect import api, cli
+from tests.outlets.reports import make_stale
+def inspect_target(target, **options):
+    print("from Python")
+    os.write(1, b"from C\\n")
+    subprocess.run(["echo", "from a program"])
+    os.chdir("/")
+    return make_stale()
+api.inspect_target = inspect_target
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs echo")
+def test_nothing_that_a_models_code_does_reaches_the_output(tmp_path):
+    command = [sys.executable, "-c", MESSY.format(root=str(ROOT)), "stale.keras", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == make_stale().to_dict()
+    assert set(done.stderr.splitlines()) == {"from Python", "from C", "from a program"}
+    assert subprocess.run([*command, "-o", "here.json"], cwd=tmp_path, capture_output=True).stdout == b""
+    assert json.loads((tmp_path / "here.json").read_text()) == make_stale().to_dict()
+
+
+@pytest.mark.parametrize(
+    ("target", "factory"),
+    [
+        ("package.module:make", True),
+        ("module:Shelf.make", True),
+        ("module:", False),
+        ("module:Shelf.", False),
+        ("a/b:make", False),
+        ("model.keras", False),
+    ],
+)
+def test_what_names_a_factory(target, factory):
+    assert api.is_factory(target) is factory
 
 
 @pytest.mark.parametrize("form", ["json", "html", "sarif", "github"])
