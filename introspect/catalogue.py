@@ -36,4 +36,5 @@ def explain_rule(word: str) -> str:
 
 def describe_rule(rule: Rule) -> str:
     """Heading and documentation."""
-    return f"{rule.id} {rule.name}  ({rule.severity}, {rule.certainty})\n\n{rule.doc.strip()}\n"
+    doc = rule.doc.strip() or "Python runs without docstrings here (-OO), and they hold the documentation."
+    return f"{rule.id} {rule.name}  ({rule.severity}, {rule.certainty})\n\n{doc}\n"

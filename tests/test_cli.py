@@ -406,6 +406,13 @@ def test_explain_of_an_unknown_rule_offers_near_ones(capsys):
     assert "--list-rules shows all" in capsys.readouterr().err
 
 
+def test_explain_without_docstrings_says_why():
+    command = [sys.executable, "-OO", "-m", "introspect", "--explain", "INT103"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "-OO" in done.stdout
+
+
 def test_explain_of_a_retired_rule(capsys, monkeypatch):
     monkeypatch.setattr("introspect.catalogue.RETIRED_IDS", RETIRED_IDS | {"INT042"})
     assert cli.main(["--explain", "int042"]) == 2
