@@ -195,6 +195,13 @@ class Facts:
                 changed.append((index, variable.compiled))
         return current is not None and bool(changed) and all(current.updates(i) == then for i, then in changed)
 
+    def may_differ_from_compile(self, indices: Sequence[int]) -> bool:
+        """Whether the flags of these variables' layers may have been set since the last compile: tf_keras keeps what trained then."""
+        owners = {path for index in indices for path in self.capture.variables[index].owners}
+        weights = [v for v in self.capture.variables if v.watched and v.compiled is not None]
+        beside = [v for v in weights if owners.intersection(self._list_holders(v))]
+        return not beside or any(variable.compiled != variable.expected for variable in beside)
+
     def own_optimizer(self, indices: Sequence[int]) -> str | None:
         """Class of the user's own optimizer that was built with all of these variables; None where there is none."""
         found = (one for one in self.capture.optimizers if one.own and set(indices) <= set(one.tracks))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from introspect.diagnosis import diagnose
 from introspect.errors import IntrospectError
-from introspect.judgement import Judgement, judge, say_done
+from introspect.judgement import Judgement, judge, list_wanted, say_done
 from introspect.records import Finding, FixResult, FixTrial, Report
 from introspect.remedies import Action, Recompile, Remedy, Retrace, SetFlag, read_remedies
 
@@ -46,7 +46,7 @@ class Trials:
         outcome = self._outcomes[actions]
         done = say_done(actions, outcome.warnings)
         if outcome.report is None:
-            return Judgement(done, False, (), finding.variables, "", failure=outcome.failure)
+            return Judgement(done, False, (), list_wanted(finding, self.report), "", failure=outcome.failure)
         return judge(finding, self.report, outcome.report, done)
 
     def _run(self, actions: tuple[Action, ...]) -> Outcome:

@@ -58,6 +58,12 @@ def judge(finding: Finding, before: Report, after: Report, done: str) -> Judgeme
     )
 
 
+def list_wanted(finding: Finding, report: Report) -> tuple[str, ...]:
+    """Those of a finding's variables that the flags let train, and that do not."""
+    idle = {row.path for row in report.variables if row.expected and row.updated != "yes"}
+    return tuple(path for path in finding.variables if path in idle)
+
+
 def find_left(finding: Finding, after: Report) -> list[Finding]:
     """What is still found wrong with the variables named; or the same once more, where none is named."""
     names = set(finding.variables)

@@ -145,7 +145,7 @@ def _explain(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) 
         return explain_kept(kept, "flags were set"), mend_kept(kept)
     anew = facts.written_anew(moved)
     old = compiled and (anew is False or (anew is None and (asks or _contradicts_elsewhere(facts, current))))
-    if old or (facts.flags_of_compile and (asks or not anew)):
+    if old or (facts.flags_of_compile and (asks or not anew) and facts.may_differ_from_compile(moved)):
         return stale, mend_stale(facts, current, moved)
     if asks:
         return (

@@ -48,9 +48,20 @@ def check(facts: Facts) -> Iterator[Finding]:
         layers=facts.layers_of(weights),
         message=f"The step trains nothing: {whole} of the model {agree(number, 'is', 'are')} frozen.",
         cause=facts.tell_flag_history(weights, frozen=True) or _tell_flags(facts, weights),
-        fix=f"model.trainable = True  # or the layers that are to train\n{write_anew(facts)}",
+        fix=f"{_write_unfreezing(facts)}{write_anew(facts)}",
         evidence=show_origin(facts, current, weights, frozen=True),
     )
+
+
+def _write_unfreezing(facts: Facts) -> str:
+    """Code that sets every flag: Keras 3 passes over an assignment of the value that a model's flag has."""
+    root = facts.tree.root
+    if facts.capture.model.keras == "keras" and root is not None and root.trainable:
+        return (
+            "# all layers; the model's own flag is True, and an assignment of the value that a flag has does nothing:\n"
+            "model.trainable = False\nmodel.trainable = True  # or the layers that are to train\n"
+        )
+    return "model.trainable = True  # or the layers that are to train\n"
 
 
 def _is_held(facts: Facts, index: int) -> bool:

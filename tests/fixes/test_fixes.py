@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -334,3 +335,82 @@ def record_state(model: Any) -> list[Any]:
         context.context()._rng.getstate() if context.context()._rng is not None else None,
         sorted(global_state.get_global_attribute("object_name_uids", {}).items()),
     ]
+
+
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_a_whole_model_that_is_frozen_late_is_tried(library: str) -> None:
+    """A step that trains nothing any more is a step; the twin, frozen before its compile, has nothing to mend."""
+    module = importlib.import_module(library)
+    model = module.Sequential([module.layers.Dense(3), module.layers.Dense(1)], name="net")
+    model.build((None, 4))
+    model.compile("adam", "mse")
+    train(model, 1)
+    model.trainable = False
+    (finding,) = introspect.inspect(model, try_fixes=True).findings
+    assert (finding.rule, finding.verified) == ("INT101", True)
+    assert finding.fix_result is not None
+    assert not finding.fix_result.still_not
+    introspect.recompile(model)
+    assert step_moves(model) == set()
+    assert introspect.inspect(model).ok
+
+
+class TwoSteps:
+    """Its train_step cannot be traced with its first layer frozen: there is nothing to hand over."""
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        import tensorflow as tf
+
+        x, y = data
+        with tf.GradientTape(persistent=True) as tape:
+            loss = tf.reduce_mean(tf.square(y - self(x, training=True)))  # type: ignore[operator]
+        for layer in self.layers:  # type: ignore[attr-defined]
+            gradients, variables = zip(*[(tape.gradient(loss, v), v) for v in layer.trainable_variables], strict=True)
+            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))  # type: ignore[attr-defined]
+        return {"loss": loss}
+
+
+def test_what_could_not_be_tried_says_of_frozen_variables_no_word_of_training() -> None:
+    import keras
+
+    class Net(TwoSteps, keras.Sequential):  # type: ignore[misc]
+        pass
+
+    model = Net([keras.layers.Dense(3, name="hid"), keras.layers.Dense(1, name="out")], name="net")
+    model.build((None, 4))
+    optimizer = keras.optimizers.SGD()
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer, "mse")
+    train(model, 1)
+    model.layers[0].trainable = False
+    (finding,) = introspect.inspect(model, try_fixes=True).findings
+    assert finding.rule == "INT101"
+    assert finding.fix_result is not None
+    assert "could not be tried" in finding.fix_result.note
+    assert finding.fix_result.still_not == ()
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_tf_keras_compiled_again_is_not_blamed_on_the_last_compile(late: bool) -> None:
+    """A layer that does not ask its flag, frozen after and before compile."""
+    import tensorflow as tf
+    import tf_keras
+
+    class Restless(tf_keras.layers.Dense):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            super().build(shape)
+            self.seen = self.add_weight(name="seen", shape=(), initializer="zeros", trainable=False)
+
+        def call(self, inputs: Any) -> Any:
+            self.seen.assign_add(0.1 * tf.reduce_mean(inputs))
+            return super().call(inputs)
+
+    model = tf_keras.Sequential([Restless(3, name="hid"), tf_keras.layers.Dense(1, name="out")], name="net")
+    model.build((None, 4))
+    model.layers[0].trainable = late
+    model.compile("sgd", "mse")
+    model.layers[0].trainable = False
+    (finding,) = (one for one in introspect.inspect(model, try_fixes=True).findings if one.rule == "INT102")
+    assert not finding.verified
+    assert finding.fix_result is not None
+    assert "last compile" not in finding.fix_result.note

@@ -115,3 +115,16 @@ def test_frozen_late_is_another_matter() -> None:
     model.fit(*DATA, verbose=0)
     model.trainable = False
     assert {finding.rule for finding in introspect.inspect(model).findings} == {"INT101"}
+
+
+@KINDS
+def test_the_fix_unfreezes_layers_below_a_flag_that_says_true(kind: Any) -> None:
+    """Frozen layer by layer, the model's own flag is True still: setting it to True again is nothing in Keras 3."""
+    model = make_net(kind)
+    model.build((None, 4))
+    freeze_layers(model)
+    (note,) = (one for one in introspect.inspect(model, try_fixes=True).findings if one.rule == "INT404")
+    assert note.verified
+    exec(note.fix, {"model": model, "introspect": introspect})
+    assert len(model.trainable_variables) == 4
+    assert find_note(model) is None

@@ -74,6 +74,8 @@ def find_holder(twin: Twin) -> Any:
 
 def hold_parts(twin: Twin, parts: Sequence[Any]) -> None:
     """Make layers and variables attributes of the twin, or of a layer in it, as its `__init__` would."""
+    if not parts:
+        return
     holder = find_holder(twin)
     tracker: Any = vars(holder).get("_tracker") if twin.keras == "keras" else None
     locked = tracker is not None and tracker.locked
