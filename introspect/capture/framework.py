@@ -56,9 +56,17 @@ def name_keras(model: object) -> KerasName:
 def list_variables(model: Any) -> list[Any]:
     """`model.variables`; none where a Sequential of tf_keras has not been built, which raises. Seen on 2.19 to 2.21."""
     try:
-        return list(model.variables)
+        return [variable for variable in model.variables if not is_weight_handler(variable)]
     except ValueError:
         return []
+
+
+def is_weight_handler(value: Any) -> bool:
+    """Whether it stands among a layer's weights for a vocabulary or table that is saved with them, and is no variable.
+
+    Seen on tf_keras 2.19 to 2.21.
+    """
+    return descends(value, ("tf_keras",), ("TrackableWeightHandler",))
 
 
 def require_model(model: object) -> KerasName:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from introspect.capture.framework import KerasName, descends, keras_version
+from introspect.capture.framework import KerasName, descends, is_weight_handler, keras_version
 from introspect.records import LayerReport
 
 
@@ -60,7 +60,8 @@ def child_layers(layer: Any, keras: KerasName) -> Iterator[Any]:
 def own_variables(layer: Any, keras: KerasName) -> list[Any]:
     """Variables that the layer itself made or was given, sublayers' left out; states of its random generators too."""
     if keras == "tf_keras":
-        return [*getattr(layer, "_trainable_weights", ()), *getattr(layer, "_non_trainable_weights", ())]
+        weights = (*getattr(layer, "_trainable_weights", ()), *getattr(layer, "_non_trainable_weights", ()))
+        return [weight for weight in weights if not is_weight_handler(weight)]
     return [*layer._trainable_variables, *layer._non_trainable_variables, *list_seeds(layer)]
 
 

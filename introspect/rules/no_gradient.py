@@ -221,12 +221,7 @@ def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> t
         return explain_lists(facts, indices, held=False), mend_lists(facts)
     it, their = agree(len(indices), "it", "them"), agree(len(indices), "Its value reaches", "Their values reach")
     if not all(facts.capture.variables[i].watched for i in indices):
-        return (
-            f"No tape watches {it}: the tf.Variable itself was made with trainable=False, or set so, whatever the flag of "
-            "its layer says now.",
-            "# make the weight trainable, and freeze it by the flag of its layer:\n"
-            "self.w = self.add_weight(shape=..., trainable=True)",
-        )
+        return _explain_unwatched(facts, it)
     own = facts.own_optimizer(indices)
     if own is not None and not facts.capture.model.custom_train_step:
         return (
@@ -237,6 +232,21 @@ def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> t
         )
     told, code = blame_step(facts, current, indices, own)
     return told, code + _freeze(facts, indices, "where the step is not to train them, freeze them")
+
+
+def _explain_unwatched(facts: Facts, it: str) -> tuple[str, str]:
+    told, layer = f"No tape watches {it}: the tf.Variable itself was made with trainable=False", "the flag of its layer"
+    code = "self.w = self.add_weight(shape=..., trainable=True)"
+    if facts.capture.model.keras != "keras":
+        return (
+            f"{told}, or set so, whatever {layer} says now.",
+            f"# make the weight trainable, and freeze it by {layer}:\n{code}",
+        )
+    return (
+        f"{told}, whatever {layer} says now. So add_weight(trainable=False) makes it; and Keras 3 does, where a layer is frozen "
+        "before the call() of another layer builds it.",
+        f"# freeze a layer once it is built, not before\n{OR}if it is a weight of your own, make it trainable, and freeze it by {layer}:\n{code}",
+    )
 
 
 def _freeze(facts: Facts, indices: list[int], why: str) -> str:

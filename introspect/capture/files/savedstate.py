@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from introspect.capture.files.modelfile import ModelFile
+from introspect.capture.framework import is_weight_handler
 from introspect.capture.record import SavedFile
 from introspect.capture.slots import list_tracked
 from introspect.capture.variables import Entry, VariableTable
@@ -32,7 +33,9 @@ def compare_saved(file: ModelFile, model: Any) -> SavedFile:
     if saved is None or optimizer is None:
         return SavedFile(file.path, None if saved is None else len(saved), None, None, True)
     table = VariableTable()
-    paths = [table.rows[table.add(weight, Entry("model"))].path for weight in model.weights]
+    paths = [
+        table.rows[table.add(weight, Entry("model"))].path for weight in model.weights if not is_weight_handler(weight)
+    ]
     expected = list_shapes(optimizer)
     layout = read_layout(optimizer, table)
     if layout is not None and len(saved) <= layout.own < len(expected):

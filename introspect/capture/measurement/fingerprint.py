@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from introspect.capture.framework import is_weight_handler
 from introspect.capture.slots import count_iterations, find_optimizers, list_variables
 from introspect.capture.variables import Entry, VariableTable, list_copies, unwrap_variable
 
@@ -101,6 +102,8 @@ def fingerprint_model(
     optimizers = find_optimizers(model) if optimizers is None else optimizers
     table = VariableTable()
     for variable in model.variables:
+        if is_weight_handler(variable):
+            continue
         table.add(variable, Entry("model"))
     for optimizer in optimizers:
         for variable in list_variables(optimizer):
