@@ -157,9 +157,9 @@ class Facts:
         """Whether the step takes the derivative of what an unused value ends in."""
         return self._finder is not None and self._finder.is_differentiated(way)
 
-    def is_used_for_shape(self, way: Way) -> bool:
-        """Whether the shape of an unused value is used all the same."""
-        return self._finder is not None and self._finder.is_used_for_shape(way)
+    def list_shape_readers(self, way: Way) -> list[int]:
+        """Ops that use the shape of a value of which nothing else is used."""
+        return [] if self._finder is None else self._finder.list_shape_readers(way)
 
     def list_carriers(self, way: Way) -> list[int]:
         """Nodes of the forward pass by which the value of a way comes, also beyond its end."""

@@ -223,11 +223,11 @@ class WayFinder:
             others += self.terrain.list_cuts(way.path[0], slope)
         return tuple(others)
 
-    def is_used_for_shape(self, way: Way) -> bool:
-        """Whether ops that ask for a value's shape alone read where the value ends."""
+    def list_shape_readers(self, way: Way) -> list[int]:
+        """The ops that read where a value ends; none unless all of them ask for its shape alone."""
         carries = self.terrain.obstacles.carries
         forward = [reader for reader in self._list_readers(way.ends) if not self.evidence.marked[reader]]
-        return bool(forward) and not any(carries[self.flow.op[reader]] for reader in forward)
+        return [] if any(carries[self.flow.op[reader]] for reader in forward) else forward
 
     def is_differentiated(self, way: Way) -> bool:
         """Whether an inner tape takes the derivative of what an unused value ends in.
@@ -237,7 +237,7 @@ class WayFinder:
         inner, carries = self._of_inner, self.terrain.obstacles.carries
         if not inner.any():
             return False
-        if self.is_used_for_shape(way) or any(inner[reader] for reader in self._list_readers(way.ends)):
+        if self.list_shape_readers(way) or any(inner[reader] for reader in self._list_readers(way.ends)):
             return True
         if any(inner[reader] and not carries[self.flow.op[reader]] for reader in self._list_readers(way.path)):
             return True

@@ -164,10 +164,14 @@ def _explain_unused(facts: Facts, current: TraceEvidence, way: Way, indices: lis
             f"{computed} does not reach the loss: it is {tell_uses(facts, current, uses)}.",
             f"# that trains nothing: use it on the way to the loss too, or give it a loss: compile(loss=...), add_loss{freeze}",
         )
-    if facts.is_used_for_shape(way):
-        told = f"Of what {what} computes from {it} only the shape is used; the values do not reach the loss."
-    else:
-        told = f"{computed} does not reach the loss: {_tell_unused(facts)}."
+    if shaped := facts.list_shape_readers(way):
+        reader = name_op(facts, current, shaped[0])
+        return (
+            f"Of what {what} computes from {it} only the shape is used, by {reader}; the values do not reach the loss.",
+            "# use the values and not their shape alone (zeros_like and a Dropout of rate 1 let none through), or give this "
+            f"output a loss: compile(loss=...), add_loss{freeze}",
+        )
+    told = f"{computed} does not reach the loss: {_tell_unused(facts)}."
     lost = next((at for node in reversed(way.ends) if (at := _place_of(facts, current, node))), "")
     use = f"# use what is computed at {lost} on the way to the loss, or " if lost else "# "
     return told, f"{use}give this output a loss: compile(loss=...), add_loss{freeze}"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -82,4 +83,21 @@ def test_twin_trains(measure: str) -> None:
 def test_what_the_loss_does_not_use_is_told_so() -> None:
     model = build(lambda h: tf.zeros_like(h), LOSSES["mean"], fitted=True)
     (finding,) = [one for one in introspect.inspect(model, data=batches()).findings if one.severity == "warning"]
-    assert "only the shape is used; the values do not reach the loss" in finding.cause
+    assert "only the shape is used, by " in finding.cause
+    assert "(test_nothing_to_train.py:" in finding.cause
+    assert finding.cause.endswith("; the values do not reach the loss.")
+    assert finding.fix.startswith("# use the values and not their shape alone")
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.5])
+def test_a_dropout_of_all_is_named(rate: float) -> None:
+    """Keras 3 takes a rate of 1, which puts zeros in the place of all values."""
+    dropout = keras.layers.Dropout(rate, name="drop")
+    inputs = keras.Input((4,))
+    outputs = keras.layers.Dense(1, name="out")(dropout(keras.layers.Dense(3, name="hid")(inputs)))
+    model = keras.Model(inputs, outputs, name="net")
+    model.compile("sgd", "mse")
+    data = (np.ones((8, 4), "float32"), np.ones((8, 1), "float32"))
+    found = [one for one in introspect.inspect(model, data=data).findings if one.severity == "warning"]
+    assert len(found) == (rate == 1.0)
+    assert all("in layer drop)" in one.cause and set(one.layers) == {"net/hid"} for one in found)
