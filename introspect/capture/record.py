@@ -218,6 +218,8 @@ class SavedFile:
     """Paths of the weights that the saved slots belong to, where they can be told."""
     fits: bool
     """Whether the saved optimizer state fits the optimizer built from the flags."""
+    named: bool = True
+    """Whether the file says which optimizer the state is of; Keras builds its default one where not."""
 
 
 @dataclass(frozen=True, slots=True)

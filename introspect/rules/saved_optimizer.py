@@ -9,7 +9,8 @@ Why it matters
     file of a step that was stale when the model was saved.
 
 Cause
-    Flags changed after the optimizer was built, and before `save`.
+    Flags changed after the optimizer was built, and before `save`. Or the file's settings name no optimizer, so that
+    Keras takes its default.
 
 Fix
     Compile with a new optimizer after loading, knowing that its state starts anew.
@@ -34,6 +35,9 @@ def check(facts: Facts) -> Iterator[Finding]:
     saved = facts.capture.saved
     if saved is None or saved.fits or saved.optimizer_variables is None:
         return
+    if not saved.named:
+        yield tell_unnamed(saved)
+        return
     wanted = [row.path for row in facts.rows if row.expected and row.tracked]
     trained = list(saved.trained or ())
     if trained and set(trained) == set(wanted):
@@ -45,11 +49,32 @@ def check(facts: Facts) -> Iterator[Finding]:
         layers=(),
         message=f"The optimizer state in {saved.path} does not fit its flags: {_compare(saved, wanted)}.",
         cause=(
-            "Flags were changed after the optimizer was built and before the model was saved"
-            + (f"; trained then: {name_some(trained)}." if trained else ".")
+            (
+                "Flags were changed after the optimizer was built and before the model was saved; "
+                f"trained then: {name_some(trained)}."
+                if trained
+                else "Flags, or the optimizer, were changed between the last step and save()."
+            )
             + " Keras drops such a state with a warning when it loads the file."
         ),
         fix="# after loading:\nintrospect.recompile(model)  # or model.compile(...) with a new optimizer",
+    )
+
+
+def tell_unnamed(saved: SavedFile) -> Finding:
+    """The state is there, and the settings that say whose it is are not."""
+    return RULE.finding(
+        variables=(),
+        layers=(),
+        message=(
+            f"{saved.path} holds the state of an optimizer ({count(saved.optimizer_variables or 0, 'array')}), and its "
+            "settings name no optimizer."
+        ),
+        cause=(
+            "The settings have lost it: Keras 3 takes it out of the model when save() writes an .h5 file, and later files "
+            "lack it. Keras compiles the loaded model with its default, RMSprop, and drops a state that does not fit."
+        ),
+        fix='# after loading, with the optimizer that it was:\nmodel.compile(optimizer="adam", loss=...)',
     )
 
 

@@ -39,6 +39,12 @@ class ModelFile:
     arrays: tuple[tuple[str, tuple[int, ...]], ...] | None
     """(name, shape) of the optimizer's saved variables in their order; None where the file holds no optimizer."""
 
+    def names_optimizer(self) -> bool:
+        """Whether the settings for `compile` say which optimizer it was; Keras 3 loses it to an .h5 file saved before (3.13 to 3.15)."""
+        key, name = ("compile_config", "optimizer") if self.kind == "keras" else ("training", "optimizer_config")
+        settings = self.config.get(key)
+        return isinstance(settings, dict) and settings.get(name) is not None
+
 
 def read_model_file(path: str) -> ModelFile:
     """Look into a `.keras` or `.h5` file without loading the model.

@@ -32,6 +32,8 @@ def compare_saved(file: ModelFile, model: Any) -> SavedFile:
     saved = file.arrays
     if saved is None or optimizer is None:
         return SavedFile(file.path, None if saved is None else len(saved), None, None, True)
+    if not file.names_optimizer():
+        return SavedFile(file.path, len(saved), len(list_shapes(optimizer)), None, False, named=False)
     table = VariableTable()
     paths = [
         table.rows[table.add(weight, Entry("model"))].path for weight in model.weights if not is_weight_handler(weight)
