@@ -53,7 +53,7 @@ def name_keras(model: object) -> KerasName:
     return "none"
 
 
-def list_variables(model: Any) -> list[Any]:
+def list_model_variables(model: Any) -> list[Any]:
     """`model.variables`; none where a Sequential of tf_keras has not been built, which raises. Seen on 2.19 to 2.21."""
     try:
         return [variable for variable in model.variables if not is_weight_handler(variable)]

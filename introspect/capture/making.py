@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from introspect.capture.framework import list_variables, require_model
+from introspect.capture.framework import list_model_variables, require_model
 from introspect.capture.model import runs_eagerly, runs_functions_eagerly
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.inputs import read_spec
@@ -28,13 +28,13 @@ def made_variables(model: Any, data: Any, batch_size: int | None = None) -> Iter
     eager = Feed(data, batch_size, runs_functions_eagerly()) if runs_eagerly(model) else None
     with preserve(model):
         change_op_seeds()
-        before = len(list_variables(model))
+        before = len(list_model_variables(model))
         spec = read_spec(model, data, keras, batch_size)
         with suppress(Exception):
             trace_call(model, spec)
         with suppress(NotBuiltError):
             trace_isolated(model, keras, spec, False, batch_size, eager)
-        if len(list_variables(model)) == before:
+        if len(list_model_variables(model)) == before:
             raise NotBuiltError(
                 f"model {model.name!r} makes no variables on a batch of data=; call it once, model(x), first"
             )

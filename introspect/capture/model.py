@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from introspect.capture.assembly import Observer, Reading, assemble, pair_optimizers
-from introspect.capture.framework import KerasName, list_variables, name_keras, require_model
+from introspect.capture.framework import KerasName, list_model_variables, name_keras, require_model
 from introspect.capture.live.flags import record_apart
 from introspect.capture.record import Capture, SavedFile
 from introspect.capture.slots import find_optimizers
@@ -138,7 +138,7 @@ def require_compiled(model: Any, keras: KerasName) -> None:
 
 
 def require_variables(model: Any) -> None:
-    if not model.built and not list_variables(model):
+    if not model.built and not list_model_variables(model):
         raise NotBuiltError(
             f"model {model.name!r} has no variables yet; pass data=, one batch as (x, y), or call it once on a batch, model(x)"
         )

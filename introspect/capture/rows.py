@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from introspect.capture.frames import list_owners
-from introspect.capture.framework import KerasName, descends, is_weight_handler, name_keras
+from introspect.capture.framework import KerasName, descends, list_model_variables, name_keras
 from introspect.capture.layers import LayerTree, list_seeds, walk_layers
 from introspect.capture.slots import list_variables
 from introspect.capture.untracked import Claims, claim_variables, find_unknown
@@ -73,9 +73,7 @@ def enter_model(model: Any, tree: LayerTree) -> Iterator[tuple[Any, Entry]]:
     trained = {id(variable) for variable in model.trainable_variables}
     compiled, asked = list_compiled(model), list_asked(model)
     seeds = {id(variable) for layer in tree.layers for variable in list_seeds(layer)}
-    for variable in model.variables:
-        if is_weight_handler(variable):
-            continue
+    for variable in list_model_variables(model):
         owners = tuple(tree.owners.get(id(variable), ()))
         then, asks = (None if found is None else id(variable) in found for found in (compiled, asked))
         yield variable, Entry("model", id(variable) in trained, owners, id(variable) in seeds, then, asks)

@@ -18,12 +18,17 @@ def write_file(path: str, content: str | bytes) -> None:
     """
     data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
     try:
-        if is_stream(path):
-            append_to(path, data)
-        else:
-            replace_file(os.path.realpath(path), data)
+        put_bytes(path, data)
     except OSError as error:
         raise IntrospectError(f"cannot write {path!r}: {error.strerror or error}") from error
+
+
+def put_bytes(path: str, data: bytes) -> None:
+    """As `write_file`, but for OSError where the file cannot be written."""
+    if is_stream(path):
+        append_to(path, data)
+    else:
+        replace_file(os.path.realpath(path), data)
 
 
 def is_stream(path: str) -> bool:

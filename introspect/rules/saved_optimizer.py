@@ -36,7 +36,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     if saved is None or saved.fits or saved.optimizer_variables is None:
         return
     if not saved.named:
-        yield tell_unnamed(saved)
+        yield _tell_unnamed(saved)
         return
     wanted = [row.path for row in facts.rows if row.expected and row.tracked]
     trained = list(saved.trained or ())
@@ -48,20 +48,19 @@ def check(facts: Facts) -> Iterator[Finding]:
         ),
         layers=(),
         message=f"The optimizer state in {saved.path} does not fit its flags: {_compare(saved, wanted)}.",
-        cause=(
-            (
-                "Flags were changed after the optimizer was built and before the model was saved; "
-                f"trained then: {name_some(trained)}."
-                if trained
-                else "Flags, or the optimizer, were changed between the last step and save()."
-            )
-            + " Keras drops such a state with a warning when it loads the file."
-        ),
+        cause=f"{_tell_change(trained)} Keras drops such a state with a warning when it loads the file.",
         fix="# after loading:\nintrospect.recompile(model)  # or model.compile(...) with a new optimizer",
     )
 
 
-def tell_unnamed(saved: SavedFile) -> Finding:
+def _tell_change(trained: list[str]) -> str:
+    if not trained:
+        return "Flags, or the optimizer, were changed between the last step and save()."
+    then = f"trained then: {name_some(trained)}"
+    return f"Flags were changed after the optimizer was built and before the model was saved; {then}."
+
+
+def _tell_unnamed(saved: SavedFile) -> Finding:
     """The state is there, and the settings that say whose it is are not."""
     return RULE.finding(
         variables=(),

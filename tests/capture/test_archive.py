@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -189,3 +190,16 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert os.listdir(tmp_path) == ["m.capture"]
     with pytest.raises(IntrospectError, match="cannot be written"):
         write_capture(example(), str(tmp_path / "no" / "m.capture"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs named pipes")
+def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
+    pipe, read = tmp_path / "pipe", list[bytes]()
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    write_capture(example(), str(pipe))
+    reader.join()
+    assert pipe.is_fifo()
+    (tmp_path / "m.capture").write_bytes(read[0])
+    assert read_capture(str(tmp_path / "m.capture")).model.name == "m"

@@ -36,18 +36,23 @@ def read(model: Any) -> list[bytes]:
     return sorted(np.asarray(variable).tobytes() for variable in (*model.variables, *state))
 
 
+def save(keras: Any, optimizer: str, folder: Path) -> tuple[Any, str]:
+    """(model, a checkpoint of it two epochs before its end)."""
+    keras.utils.set_random_seed(1)
+    trained = make(keras, optimizer, True)
+    train(trained, 3)
+    path = tf.train.Checkpoint(model=trained, optimizer=trained.optimizer).save(str(folder / "c"))
+    train(trained, 2)
+    return trained, path
+
+
 @pytest.mark.parametrize("built", [True, False], ids=["built", "unbuilt"])
 @pytest.mark.parametrize(
     ("name", "optimizer"), [("keras", "adam"), ("tf_keras", "adam"), ("tf_keras", "legacy")], ids=str
 )
 def test_values_that_wait_reach_the_users_objects(name: str, optimizer: str, built: bool, tmp_path: Path) -> None:
     keras = pytest.importorskip(name)
-    keras.utils.set_random_seed(1)
-    trained = make(keras, optimizer, True)
-    train(trained, 3)
-    path = tf.train.Checkpoint(model=trained, optimizer=trained.optimizer).save(str(tmp_path / "c"))
-    train(trained, 2)
-
+    trained, path = save(keras, optimizer, tmp_path)
     model = make(keras, optimizer, built)
     status = tf.train.Checkpoint(model=model, optimizer=model.optimizer).restore(path)
     report = introspect.inspect(model, data=(X, Y), batch_size=8, measure=True, try_fixes=True)
@@ -66,12 +71,7 @@ def test_values_that_wait_reach_the_optimizer_of_a_recompiled_model(
     name: str, optimizer: str, built: bool, tmp_path: Path
 ) -> None:
     keras = pytest.importorskip(name)
-    keras.utils.set_random_seed(1)
-    trained = make(keras, optimizer, True)
-    train(trained, 3)
-    path = tf.train.Checkpoint(model=trained, optimizer=trained.optimizer).save(str(tmp_path / "c"))
-    train(trained, 2)
-
+    trained, path = save(keras, optimizer, tmp_path)
     model = make(keras, optimizer, built)
     tf.train.Checkpoint(model=model, optimizer=model.optimizer).restore(path)
     introspect.recompile(model)
@@ -82,10 +82,7 @@ def test_values_that_wait_reach_the_optimizer_of_a_recompiled_model(
 @pytest.mark.parametrize("name", ["keras", "tf_keras"])
 def test_values_that_wait_are_dropped_with_the_state(name: str, tmp_path: Path) -> None:
     keras = pytest.importorskip(name)
-    trained = make(keras, "adam", True)
-    train(trained, 3)
-    path = tf.train.Checkpoint(model=trained, optimizer=trained.optimizer).save(str(tmp_path / "c"))
-
+    _, path = save(keras, "adam", tmp_path)
     models = [make(keras, "adam", True) for _ in range(2)]
     for model in models:
         tf.train.Checkpoint(model=model, optimizer=model.optimizer).restore(path)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from introspect.capture.damage import DAMAGE
 from introspect.capture.files.modelfile import ModelFile, find_code, read_model_file
 from introspect.capture.files.savedstate import compare_saved
 from introspect.capture.frames import explain_error
@@ -248,7 +247,7 @@ def load_batch(path: str) -> Any:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise DataError(f"{path}: no .npz file that can be read ({error}); write it with numpy.savez") from error
     if all(name.startswith("arr_") for name in arrays) and 1 <= len(arrays) <= 3:
         return tuple(arrays[name] for name in sorted(arrays))

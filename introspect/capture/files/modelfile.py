@@ -6,21 +6,16 @@ import io
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from introspect.capture.damage import DAMAGE
 from introspect.errors import LoadError
 
 ZIP_MAGIC = b"PK\x03\x04"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 WEIGHTS = "model.weights.h5"
-DAMAGE = (
-    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
-    *(ValueError, LookupError, TypeError, AttributeError),
-)
-"""What reading a damaged file may raise: zipfile's and h5py's errors, then those of JSON of another shape."""
 
 SAFE_PACKAGES = ("", "builtins", "keras", "tf_keras", "keras_hub", "keras_nlp", "keras_cv")
 """Packages whose names in a config make Keras import nothing of the file's choosing."""

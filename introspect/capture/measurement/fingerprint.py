@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from introspect.capture.framework import is_weight_handler
+from introspect.capture.framework import list_model_variables
 from introspect.capture.slots import count_iterations, find_optimizers, list_variables
 from introspect.capture.variables import Entry, VariableTable, list_copies, unwrap_variable
 
@@ -101,9 +101,7 @@ def fingerprint_model(
     """For a model's variables and those of its optimizers, all or these, under the paths that a report gives them."""
     optimizers = find_optimizers(model) if optimizers is None else optimizers
     table = VariableTable()
-    for variable in model.variables:
-        if is_weight_handler(variable):
-            continue
+    for variable in list_model_variables(model):
         table.add(variable, Entry("model"))
     for optimizer in optimizers:
         for variable in list_variables(optimizer):

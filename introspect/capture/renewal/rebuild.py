@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from introspect.capture.framework import KerasName, list_variables, require_model
+from introspect.capture.framework import KerasName, list_model_variables, require_model
 from introspect.capture.model import require_compiled
 from introspect.capture.oddities import sets_flags
 from introspect.capture.renewal.carry import assign_state, match_state, read_places, start_averages
@@ -119,7 +119,7 @@ def choose_tracked(model: Any, old: Any, renewal: Renewal) -> list[Any]:
     others = {key for other, _ in renewal.pairs for key in list_keys(other)} - mine
     wanted = [v for v in trained if key_of(v) in mine or key_of(v) not in others]
     kept = {key_of(v) for v in wanted}
-    return wanted + [v for v in list_variables(model) if key_of(v) in mine - kept]
+    return wanted + [v for v in list_model_variables(model) if key_of(v) in mine - kept]
 
 
 def list_keys(optimizer: Any) -> set[Any]:

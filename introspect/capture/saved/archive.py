@@ -5,14 +5,13 @@ A zip archive: `capture.json` (the record, its version on top), `graphs/N.pb` (G
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import tempfile
 import zipfile
-import zlib
 from dataclasses import replace
 from typing import Any
 
+from introspect.capture.damage import DAMAGE
 from introspect.capture.record import RECORD_VERSION, Capture, Probe
 from introspect.capture.saved.frozen import FrozenProbe, OpTable, freeze
 from introspect.capture.saved.plain import from_json, to_json
@@ -20,37 +19,29 @@ from introspect.errors import IntrospectError, RecordError
 from introspect.records import Location
 
 FORMAT = "introspect-capture"
-DAMAGE = (
-    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
-    *(ValueError, LookupError, TypeError, AttributeError),
-)
-"""What reading a damaged archive may raise: zipfile's errors, then those of JSON of another shape."""
 
 LARGEST = 4 << 30
 """Bytes that an archive may unpack to."""
 
 
 def write_capture(capture: Capture, path: str) -> None:
-    """Write a capture, to a temporary file beside the target first.
+    """Write a capture, to a temporary file beside the target first; a device or a pipe is written to as it is.
 
     Raises:
         IntrospectError: the file cannot be written.
     """
-    frozen = freeze(capture)
-    folder = os.path.dirname(os.path.abspath(path))
+    from introspect.outlets.files import put_bytes
+
+    frozen, content = freeze(capture), io.BytesIO()
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".capture-", dir=folder)
-    except OSError as error:
-        raise IntrospectError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
-    try:
-        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
             write_parts(frozen, archive)
-        os.replace(temporary, path)
-    except BaseException as error:
-        os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise IntrospectError(f"{path}: cannot be written ({error.strerror or error}); make room there") from error
-        raise
+        put_bytes(path, content.getvalue())
+    except OSError as error:
+        reason = error.strerror or error
+        raise IntrospectError(
+            f"{path}: cannot be written ({reason}); make room there, or choose another folder"
+        ) from error
 
 
 def write_parts(capture: Capture, archive: zipfile.ZipFile) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 SCATTERS = ("add", "sub", "mul", "div", "min", "max", "update")
 WRITERS = {
     "gen_resource_variable_ops": (
-        *(f"assign_{kind}" for kind in ("variable_op", "add_variable_op", "sub_variable_op")),
+        *("assign_variable_op", "assign_add_variable_op", "assign_sub_variable_op"),
         *(f"resource_scatter_{kind}" for kind in SCATTERS),
     ),
     "gen_stateful_random_ops": ("rng_read_and_skip", "rng_skip"),
@@ -26,8 +26,6 @@ def keep_values() -> Iterator[None]:
     A value is read before its first write, and shares the variable's buffer until then, so that it costs no copy. Seen
     on TensorFlow 2.19 to 2.21; elsewhere what has no such function is not watched.
     """
-    import tensorflow as tf
-
     thread, kept = threading.get_ident(), dict[int, tuple[Any, Any]]()
 
     def watch(write: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,8 +42,16 @@ def keep_values() -> Iterator[None]:
         for module, name, write in list_writers():
             undo.callback(setattr, module, name, write)
             setattr(module, name, watch(write))
-        undo.callback(lambda: [tf.raw_ops.AssignVariableOp(resource=one, value=was) for one, was in kept.values()])
+        undo.callback(write_back, kept)
         yield
+
+
+def write_back(kept: dict[int, tuple[Any, Any]]) -> None:
+    """Assign each variable, of (resource handle, value), its value."""
+    import tensorflow as tf
+
+    for resource, value in kept.values():
+        tf.raw_ops.AssignVariableOp(resource=resource, value=value)
 
 
 def list_writers() -> list[tuple[Any, str, Callable[..., Any]]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from introspect.capture.frames import explain_error, locate_error
-from introspect.capture.framework import KerasName, list_variables, name_keras, name_strategy
+from introspect.capture.framework import KerasName, list_model_variables, name_keras, name_strategy
 from introspect.capture.record import Followed, StepFailure
 from introspect.capture.slots import find_optimizers, is_built, is_optimizer
 from introspect.capture.trace.batch import invent_batch, take_batch
@@ -82,7 +82,7 @@ def trace_isolated(
         StepError: no trace exists (`traced_before` is False), and none can be made.
     """
     require_trainable(model, keras)
-    before = {id(variable) for variable in list_variables(model)}
+    before = {id(variable) for variable in list_model_variables(model)}
     specs = invent_specs(model, keras, batch_size) if spec is None else iter([spec])
     kept = list(specs) if eager else []
     attempt = try_specs(
@@ -93,7 +93,7 @@ def trace_isolated(
         lambda: follow(model, kept, eager),
         trace_eager if eager else trace_twin,
     )
-    if any(id(variable) not in before for variable in list_variables(attempt.twin.model)):
+    if any(id(variable) not in before for variable in list_model_variables(attempt.twin.model)):
         raise NotBuiltError(
             f"model {model.name!r} makes variables when it is first called; pass data=, one batch as (x, y), or call it once on a "
             "batch, model(x)"

@@ -190,8 +190,7 @@ def record_closure(function: types.FunctionType, snapshot: ObjectSnapshot) -> It
         except ValueError:
             continue
         snapshot.cells.append((cell, content))
-        yield content
-        yield from record_class(content, snapshot)
+        yield from record_named(content, snapshot)
 
 
 def record_globals(function: types.FunctionType, snapshot: ObjectSnapshot) -> Iterator[Any]:
@@ -205,8 +204,7 @@ def record_globals(function: types.FunctionType, snapshot: ObjectSnapshot) -> It
         for name in code.co_names:
             snapshot.names.append((names, name, names.get(name, MISSING)))
             if name in names:
-                yield names[name]
-                yield from record_class(names[name], snapshot)
+                yield from record_named(names[name], snapshot)
                 yield from record_module(names[name], code, snapshot)
 
 
@@ -219,9 +217,16 @@ def record_function(function: types.FunctionType, snapshot: ObjectSnapshot) -> I
         yield from (function.__kwdefaults__ or {}).values()
 
 
+def record_named(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
+    """What a function of the user's has a name for; of a class also what it holds."""
+    yield value
+    if isinstance(value, type):
+        yield from record_class(value, snapshot)
+
+
 def record_class(kind: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
     """What a class of the user's, and those that it is made of, hold beside functions: a counter, a register."""
-    for owner in list_owners(kind) if isinstance(kind, type) else ():
+    for owner in list_owners(kind):
         if owner not in snapshot.classes:
             members = snapshot.classes[owner] = list_members(owner)
             yield from members.values()
@@ -240,8 +245,7 @@ def record_module(value: Any, code: types.CodeType, snapshot: ObjectSnapshot) ->
         for name in code.co_names:
             if name in members:
                 snapshot.names.append((members, name, members[name]))
-                yield members[name]
-                yield from record_class(members[name], snapshot)
+                yield from record_named(members[name], snapshot)
 
 
 def record_attributes(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
