@@ -77,7 +77,7 @@ class Asked:
     Attributes:
         numeric: numbers alone may keep variables still (learning rate 0, accumulation, a loss scale that skips).
         arguable: a warning about variables that train may be in place.
-        opaque: Python stands in the step, so that unknown is an answer.
+        opaque: Python stands in the step, or a loop of the user's own in its place, so that unknown is an answer.
         arrived: `{path pattern: dense, sparse or none}` for steps that apply gradients without an optimizer.
         kinds: `{path pattern: kind}` of writes that must be reported.
         raises: whether the step is meant to raise; None: it may.
@@ -228,6 +228,9 @@ def _compare(outcome: Outcome, report: Report, asked: Asked) -> None:
     named = {_plain(path) for finding in loud for path in finding.variables}
     mentioned = {_plain(path) for finding in report.findings for path in finding.variables}
     current = [trace for trace in report.traces if trace.current]
+    if asked.opaque and not report.traces:
+        _compare_unread(outcome, report)
+        return
     if len(current) != 1:
         outcome.faults.append(f"{len(current)} current traces")
     trained = {_plain(path) for trace in current for path in trace.updated}
@@ -245,6 +248,18 @@ def _compare(outcome: Outcome, report: Report, asked: Asked) -> None:
     if outcome.error is None and not asked.numeric:
         outcome.faults += [f"slot {name} stands still, reported yes" for name in _find_still_slots(report)]
     _compare_whole(outcome, loud, asked)
+
+
+def _compare_unread(outcome: Outcome, report: Report) -> None:
+    """A report without a trace says what the flags are, that the rest is unknown and why, and blames nobody."""
+    rows = {_plain(row.path): row for row in report.variables}
+    outcome.faults += [f"no trace, and yet {finding.rule}" for finding in report.findings]
+    for path, truth in outcome.truth.items():
+        row = rows.get(path)
+        if row is None:
+            outcome.fault(path, "not in the report")
+        elif row.expected != truth.flag or row.updated != "unknown" or row.gradient != "unknown" or not row.reason:
+            outcome.fault(path, f"expected {row.expected}, updated {row.updated}, reason {row.reason}")
 
 
 def _stands_by_numbers(truth: Truth, row: VariableReport, asked: Asked) -> bool:

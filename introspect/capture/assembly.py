@@ -83,6 +83,8 @@ class Reading:
     timings: list[tuple[str, float]] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
     followed: Followed | None = None
+    unread: str = ""
+    """Why no trace tells how the model trains."""
     step_flags: list[Event] = field(default_factory=list)
     """What the step set while introspect traced it."""
     notes: TapeNotes | None = None
@@ -146,6 +148,7 @@ def assemble(reading: Reading) -> Capture:
         takes_no_layers=refuse_layers(model) if model is not None else "",
         own_lists=find_own_lists(model),
         code=reading.code,
+        unread=reading.unread,
         placements=tuple(place_traces(zip((live.concrete for live in reading.lives), traces, strict=True))),
     )
     return capture if reading.observe is None else reading.observe(reading, rows.table, capture)

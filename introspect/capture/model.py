@@ -18,6 +18,7 @@ from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.inputs import read_spec
 from introspect.capture.trace.isolation import Attempt, Feed, trace_isolated
+from introspect.capture.trace.ownfit import find_own_fit
 from introspect.capture.trace.step import StepFunctions, add_inner, find_functions, list_traces
 from introspect.capture.trace.tapes import note_tapes
 from introspect.capture.trace.traces import LiveTrace
@@ -66,7 +67,10 @@ def capture_model(
     if saved is not None:
         reading.summary = replace(reading.summary, file=saved.path)
     reading.timings.append(("find", time.perf_counter() - started))
-    if reading.current is not None:
+    reading.unread = find_own_fit(model) or ""
+    if reading.unread:
+        reading.fits = False
+    if reading.unread or reading.current is not None:
         return replace(assemble(reading), saved=saved)
     eager = Feed(data, batch_size, runs_functions_eagerly()) if reading.source == "eager" else None
     with ExitStack() as stack:

@@ -481,3 +481,5 @@ class Capture:
     """Of a loop of the user's own, where the names of the line that called introspect lead to it."""
     anew_failure: str = ""
     """Why such a second step cannot be traced, in one line."""
+    unread: str = ""
+    """Why the step that Keras would compile tells nothing of how the model trains; there are no traces then."""

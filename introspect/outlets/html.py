@@ -28,7 +28,7 @@ from introspect.outlets.prose import (
     tell_further,
 )
 from introspect.outlets.setting import count, number
-from introspect.outlets.verdict import capitalise, count_findings, state_verdict, tell_score
+from introspect.outlets.verdict import capitalise, count_findings, judge_report, state_verdict, tell_score
 from introspect.records import EvidenceStep, Finding, Report
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -95,8 +95,7 @@ def draw_section(title: str, content: Markup) -> Markup:
 
 def draw_head(report: Report) -> Markup:
     """The verdict, how many findings of which kind, and what was inspected."""
-    worst = report.findings[0].severity if report.findings else "info"
-    status = "agrees" if worst == "info" else worst
+    status = judge_report(report)
     score = f"{capitalise(count_findings(report.findings))}; {tell_score(report)}."
     verdict = tag("h1", draw_status(status), tag("span", state_verdict(report)))
     facts = tag("dl", *(join(tag("dt", name), tag("dd", text)) for name, text in list_facts(report)))

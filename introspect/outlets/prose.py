@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from introspect.devices import shorten_device
 from introspect.outlets.setting import count, number
-from introspect.outlets.verdict import SOURCES, capitalise
+from introspect.outlets.verdict import SOURCES, capitalise, is_unknown
 from introspect.records import (
     EvidenceStep,
     Finding,
@@ -170,7 +170,9 @@ def describe_source(report: Report) -> str:
     """Where the step was read, how it is compiled, and with which optimizers."""
     model = report.model
     loop = report.source == "traced" and not model.compiled
-    parts = ["traced apart, as a call would" if loop else SOURCES[report.source]]
+    made = "traced apart, as a call would" if loop else SOURCES[report.source]
+    untold = not report.traces and is_unknown(report)
+    parts = ["not known, no trace of it can be read" if untold else made]
     parts += ["jit_compile"] if model.jit_compile else []
     parts += [f"{model.steps_per_execution} steps per execution"] if model.steps_per_execution > 1 else []
     parts += [describe_optimizers(report.optimizers)] if report.optimizers else []

@@ -19,7 +19,7 @@ from introspect.outlets.prose import (
 )
 from introspect.outlets.setting import Setting, choose_setting, count, wrap
 from introspect.outlets.tree_lines import lay_tree
-from introspect.outlets.verdict import count_findings, state_verdict, tell_score, tell_time
+from introspect.outlets.verdict import count_findings, judge_report, state_verdict, tell_score, tell_time
 from introspect.records import Report, ReportDiff
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ def lay_traces(report: Report, setting: Setting) -> Iterator[Line]:
 
 def lay_verdict(report: Report, setting: Setting) -> Iterator[Line]:
     """The verdict with the mark of the worst finding."""
-    worst = report.findings[0].severity if report.findings else "info"
-    status = "agrees" if worst == "info" else worst
+    status = judge_report(report)
     lead = get_glyph(status, setting)
     for line in wrap(setting.show(state_verdict(report)), setting.width - 2):
         yield Span(f"{lead} ", status), Span(line, "strong")
@@ -118,7 +117,7 @@ def lay_verdict(report: Report, setting: Setting) -> Iterator[Line]:
 def lay_summary(report: Report, setting: Setting) -> Iterator[Line]:
     """The last line: findings, score, time."""
     taken = f" in {tell_time(report)}" if report.timings else ""
-    worst = report.findings[0].severity if report.findings else "agrees"
+    worst = report.findings[0].severity if report.findings else judge_report(report)
     text = f"{count_findings(report.findings)}{taken} {setting.glyphs.dot} {tell_score(report)}"
     lead = f"{get_glyph(worst, setting)} "
     for line in wrap(setting.show(text), setting.width - 2):

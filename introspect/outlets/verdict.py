@@ -134,12 +134,25 @@ def state_verdict(report: Report) -> str:
     troubles = Counter(find_trouble(row) for row in report.variables if statuses[row.path] != "agrees")
     expected = sum(row.expected for row in report.variables)
     clauses = describe_troubles(troubles, expected, len(report.variables) - expected)
-    if report.ok and set(troubles) <= {"unknown"}:
+    if report.ok and set(troubles) <= {"unknown"} and not is_unknown(report):
         return f"The step does what the flags say: {describe_calm(report)}{join_more(clauses)}"
     lead = report.findings[0] if report.findings else None
     if lead is None or lead.severity == "info" or (clauses and explains(lead, report)):
         return capitalise("; ".join(clauses)) + "."
     return lead.message.strip().splitlines()[0] if lead.message.strip() else lead.name
+
+
+def judge_report(report: Report) -> Status:
+    """The status of the report as a whole."""
+    worst = report.findings[0].severity if report.findings else "info"
+    if worst != "info":
+        return worst
+    return "unknown" if is_unknown(report) else "agrees"
+
+
+def is_unknown(report: Report) -> bool:
+    """Whether it is known of no variable what the step does to it."""
+    return bool(report.variables) and all(row.updated == "unknown" for row in report.variables)
 
 
 def explains(finding: Finding, report: Report) -> bool:
@@ -178,6 +191,8 @@ def tell_score(report: Report) -> str:
     """How many of the variables that should train do."""
     expected = [row for row in report.variables if row.expected]
     train = sum(row.updated in ("yes", "some") for row in expected)
+    if is_unknown(report):
+        return f"what trains is not known of {count(len(expected), 'trainable variable')}"
     return f"{number(train)} of {count(len(expected), 'trainable variable')} {'trains' if 1 in (train, len(expected)) else 'train'}"
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 FIT_END = "fit end"
 FED = "Dataset.map"
+UNREAD = "no trace of the step could be read"
 
 
 def build_rows(
@@ -107,16 +108,16 @@ class _RowBuilder:
         if any(one.updates(index) for one in self.feeds):
             return "unknown", "a data set trains it in its map, as often as elements are taken"
         states = [one.updates(index) for one in self.evidence]
-        if states and None not in states:
+        if not states:
+            return "unknown", self.capture.unread or UNREAD
+        if None not in states:
             return summarize_updates(states), None
         reasons = [reason for one in self.evidence if (reason := one.why_unknown(index))]
         updated = summarize_updates(states)
-        if updated == "unknown" and not reasons:
-            reasons = ["no trace of the step could be read"]
         return updated, reasons[0] if reasons else None
 
     def gradient(self, index: int) -> tuple[GradientKind, str | None]:
-        return self.current.gradient(index) if self.current is not None else ("unknown", "no trace could be read")
+        return self.current.gradient(index) if self.current is not None else ("unknown", self.capture.unread or UNREAD)
 
     def writes(self, index: int) -> tuple[Write, ...]:
         found: list[Write] = []
@@ -138,8 +139,10 @@ class _RowBuilder:
 
     def slot(self, index: int, name: str) -> SlotReport:
         variable = self.capture.variables[index]
-        moves = [index in one.moved for one in self.evidence]
-        return SlotReport(name, variable.path, summarize_updates(moves), variable.device, self.slot_placed(index))
+        moves: list[bool | None] = [index in one.moved for one in self.evidence]
+        return SlotReport(
+            name, variable.path, summarize_updates(moves or [None]), variable.device, self.slot_placed(index)
+        )
 
     def slot_placed(self, index: int) -> str | None:
         return next((device for one in self.traces if (device := one.device_of_first(index))), None)

@@ -83,7 +83,7 @@ function Model({ report }: { report: Report }) {
           ["class", model.class_name],
           ["library", model.keras === "none" ? "a function of its own" : model.keras],
           ["own flag", model.trainable ? "trainable" : "frozen"],
-          ["read from", source === "compiled" ? "existing traces" : source === "traced" ? "a trace made for this report" : "an eager step"],
+          ["read from", report.wire.traces.length === 0 ? "no trace" : source === "compiled" ? "existing traces" : source === "traced" ? "a trace made for this report" : "an eager step"],
           ["jit_compile", model.jit_compile ? "yes" : null],
           ["run_eagerly", model.run_eagerly ? "yes" : null],
           ["steps_per_execution", model.steps_per_execution > 1 ? formatCount(model.steps_per_execution) : null],
