@@ -12,6 +12,7 @@ from introspect.following import Follower
 from introspect.proof import Proof
 from introspect.records import Report
 from introspect.telling import OnMismatch, Teller
+from introspect.training import Training, Trainings
 
 if TYPE_CHECKING:
     from introspect.capture.live.watch import Watch
@@ -71,13 +72,11 @@ class IntrospectCallback:
         self._chief_worker_only = False
         self._failed = False
         self._model: Any = None
-        self._watch: Watch | None = None
-        self._epoch: int | None = None
-        self._ran = self._looked = self._entered = False
+        self._trainings = Trainings()
         self._batches = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return make_empty, (vars(type(self))["unbound"],), {**self.__dict__, "_model": None, "_watch": None}
+        return make_empty, (vars(type(self))["unbound"],), {**self.__dict__, "_model": None, "_trainings": Trainings()}
 
     @property
     def report(self) -> Report | None:
@@ -130,8 +129,18 @@ class IntrospectCallback:
         Raises:
             MismatchError: as `on_mismatch` says.
         """
+        fit = self._trainings.find()
+        if not (fit.begun and fit.caller is not None):
+            return self._inspect(model, step, options)
+        kept, watched = self._model, fit.watch
+        try:
+            return self._inspect(model, step, options)
+        finally:
+            self._model, fit.watch = kept, watched
+
+    def _inspect(self, model: Any, step: Any, options: dict[str, Any]) -> Report | None:
         self._guard(lambda: self._follow(model, step))
-        watch = self._watch
+        watch = self._trainings.current.watch
         if watch is None:
             return None
         self._batches += 1
@@ -145,49 +154,62 @@ class IntrospectCallback:
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Called by Keras."""
-        self._epoch, self._ran, self._entered = None, False, False
-        self._follower.teller.forget()
+        self._trainings.begin(self.params)
         self._guard(lambda: self._follow(self._model))
-        if self._watch is not None:
-            self._guard(self._watch.note_fit)
+        watch = self._trainings.current.watch
+        if not self._trainings.nested:
+            self._follower.teller.forget()
+        if watch is not None:
+            if self._trainings.nested:
+                self._follower.teller.forget(watch)
+            self._guard(lambda: watch.note_fit(self._trainings.find_flags(watch)))
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Called by Keras."""
-        self._epoch, self._looked = epoch, False
+        fit = self._trainings.find()
+        fit.epoch, fit.looked = epoch, False
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Called by Keras before each batch; whatever was traced, flipped or compiled before is seen here."""
-        watch = self._watch
+        fit = self._trainings.find()
+        watch = fit.watch
         if watch is None:
             return
-        if not self._ran:  # before its first step it is not known which trace this fit will use
-            self._ran = True
+        if not fit.ran:  # before its first step it is not known which trace this fit will use
+            fit.ran = True
             watch.batches += 1
             return
         self._batches += 1
         due = self._take_due() if isinstance(self.every, int) else None
-        if due or not self._looked or watch.has_moved():
-            self._looked = True
-            self._look(watch, due)
+        if due or not fit.looked or watch.has_moved():
+            fit.looked = True
+            self._look(fit, watch, due)
         self._prove(watch)
         watch.batches += 1
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Called by Keras."""
-        watch = self._watch
-        if watch is not None and self._ran:
-            self._look(watch, "epoch" if self.every == "epoch" else None)
+        fit = self._trainings.find()
+        watch = fit.watch
+        if watch is not None and fit.ran:
+            self._look(fit, watch, "epoch" if self.every == "epoch" else None)
             if self.prove_every == "epoch":
-                self._guard(lambda: self._follower.prove(watch, self._epoch))
+                self._guard(lambda: self._follower.prove(watch, fit.epoch))
 
     def on_train_end(self, logs: Any = None) -> None:
         """Called by Keras; a loop of one's own may call it at its end."""
-        watch = self._watch
-        if watch is not None:
-            self._guard(lambda: self._follower.end(watch, self._epoch))
-            watch.note_end()
-        self._guard(self._follower.close)
-        self._watch = self._epoch = None
+        fit = self._trainings.find()
+        try:
+            if (watch := fit.watch) is not None:
+                self._guard(lambda: self._follower.end(watch, fit.epoch))
+                watch.note_end()
+            if not self._trainings.nested:
+                self._guard(self._follower.close)
+        finally:
+            around = self._trainings.end()
+            if around is not None:
+                self.params = around.params
+                self._model = around.watch.model if around.watch is not None else None
 
     def _implements_train_batch_hooks(self) -> bool:
         return True
@@ -198,17 +220,18 @@ class IntrospectCallback:
     def _implements_predict_batch_hooks(self) -> bool:
         return False
 
-    def _look(self, watch: Watch, due: str | None) -> None:
-        first, self._entered = not self._entered, True
-        self._guard(lambda: self._follower.look(watch, self._epoch, due, first=first))
+    def _look(self, fit: Training, watch: Watch, due: str | None) -> None:
+        first, fit.entered = not fit.entered, True
+        self._guard(lambda: self._follower.look(watch, fit.epoch, due, first=first))
 
     def _prove(self, watch: Watch) -> None:
         if isinstance(self.prove_every, int) and watch.batches >= self.prove_every:
-            self._guard(lambda: self._follower.prove(watch, self._epoch))
+            self._guard(lambda: self._follower.prove(watch, self._trainings.current.epoch))
 
     def _follow(self, model: Any, step: Any = None) -> None:
-        self._model, self._watch = model, None
-        self._watch = self._follower.enter(model, step)
+        fit = self._trainings.current
+        self._model, fit.watch = model, None
+        fit.watch = self._follower.enter(model, step)
 
     def _take_due(self) -> str | None:
         if not isinstance(self.every, int) or self._batches < self.every:

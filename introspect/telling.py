@@ -70,10 +70,12 @@ class Teller:
         if fresh:
             self._waiting.append(Message(describe_moved(fresh, proof, report, epoch), report, grave=False))
 
-    def forget(self) -> None:
-        """Where errors are raised, each training raises them anew."""
-        if self.on_mismatch == "raise":
+    def forget(self, subject: object = None) -> None:
+        """Where errors are raised, each training raises them anew: all, or those of one subject."""
+        if self.on_mismatch == "raise" and subject is None:
             self._told.clear()
+        elif self.on_mismatch == "raise":
+            self._told.pop(subject, None)
 
     def tell(self) -> None:
         """Tell what waits.

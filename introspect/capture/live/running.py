@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,6 +14,7 @@ from introspect.capture.model import read_traces
 from introspect.capture.trace.batch import take_batch
 from introspect.errors import DataError
 
+CALLERS = ("keras/src/callbacks/callback_list.py", "tf_keras/src/callbacks.py")
 TRAINERS = ("keras/src/backend/tensorflow/trainer.py", "tf_keras/src/engine/training.py")
 
 
@@ -70,10 +71,27 @@ def find_fit(model: Any) -> dict[str, Any] | None:
     return None
 
 
+def find_callers() -> Iterator[Any]:
+    """The lists of callbacks whose hooks are being called, or whose `fit` runs, on this thread; innermost first.
+
+    Of frames of Keras' own alone: one whose local variables are asked for holds them until it is left.
+    """
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename.replace("\\", "/").endswith((*TRAINERS, *CALLERS)):
+            yield from filter(is_callback_list, tuple(frame.f_locals.values()))
+        frame = frame.f_back
+
+
+def is_callback_list(value: object) -> bool:
+    """Whether it is what Keras calls its callbacks by. Seen on Keras 3.13 to 3.15 and tf_keras 2.19 to 2.21."""
+    return descends(value, ("keras", "tf_keras"), ("CallbackList",))
+
+
 def call_after_fit(model: Any, act: Callable[[], object]) -> None:
     """Call `act` once the running `fit` is left for good, also where it raises: when its list of callbacks goes."""
     callbacks = (find_fit(model) or {}).get("callbacks")
-    if descends(callbacks, ("keras", "tf_keras"), ("CallbackList",)):
+    if is_callback_list(callbacks):
         weakref.finalize(callbacks, act).atexit = False
 
 

@@ -144,12 +144,15 @@ class Watch:
         self._meant = self._read_meant()
         self._cursor = 0
 
-    def note_fit(self) -> None:
-        """At the beginning of `fit`: in tf_keras the flags that count are not the ones that the layers show."""
+    def note_fit(self, outer: Mapping[Any, bool]) -> None:
+        """At the beginning of `fit`: in tf_keras the flags that count are not the ones that the layers show.
+
+        `outer` are those that a `fit` of the same model has put aside in which this one runs.
+        """
         self.batch, self.prover = None, Prover()
         self.collect()
         if self.keras == "tf_keras" and (model := self._model()) is not None:
-            self.entry_flags = find_entry_flags(model)
+            self.entry_flags = find_entry_flags(model, outer)
 
     def note_optimizer(self, optimizer: Any | None) -> None:
         """The optimizer of a step of the user's own, which the model does not hold."""
@@ -284,18 +287,26 @@ def choose_flag(layer: Any, flag: bool, compiled: Mapping[Any, bool], entry: Map
     return entry.get(layer, flag)
 
 
-def find_entry_flags(model: Any) -> Mapping[Any, bool]:
+def find_entry_flags(model: Any, outer: Mapping[Any, bool]) -> Mapping[Any, bool]:
     """The flags that tf_keras' running `fit` will put back at its end; empty where it has changed none.
 
     `RespectCompiledTrainableState` keeps them and nothing leads to it but the stack of `fit`, so the collector is asked.
-    Seen on tf_keras 2.19 to 2.21; elsewhere nothing is found.
+    Seen on tf_keras 2.19 to 2.21; elsewhere nothing is found. Where `outer` are those of a `fit` around it, its own are
+    what was set since.
     """
     compiled = getattr(model, "_compiled_trainable_state", None)
-    for holder in gc.get_referrers(compiled) if compiled is not None else ():
+    if compiled is None:
+        return outer
+    for holder in gc.get_referrers(compiled):
         state = holder if isinstance(holder, dict) else getattr(holder, "__dict__", {})
         if state.get("_should_set_trainable") and state.get("_model") is model:
-            return weakref.WeakKeyDictionary(state.get("_current_trainable_state") or {})
-    return {}
+            kept = dict(state.get("_current_trainable_state") or {})
+            if not outer:
+                return weakref.WeakKeyDictionary(kept)
+            if kept != dict(outer):
+                chosen = {layer: choose_flag(layer, flag, compiled, outer) for layer, flag in kept.items()}
+                return weakref.WeakKeyDictionary(chosen)
+    return outer
 
 
 @contextmanager
