@@ -59,6 +59,10 @@ def inspect(
     check_batch_size(batch_size)
     if args is None and any(given is not None for given in (kwargs, model, optimizer)):
         raise IntrospectError("kwargs, model and optimizer belong to a tf.function: give args= too, or leave them out")
+    if args is not None and (data is not None or batch_size is not None):
+        raise IntrospectError(
+            "data and batch_size belong to a model: a tf.function is called with args=; leave them out"
+        )
     if isinstance(target, str) or hasattr(target, "__fspath__"):
         return inspect_target(
             str(target),
@@ -122,7 +126,8 @@ def check_batch_size(batch_size: Any) -> None:
     Raises:
         IntrospectError: it is no whole number above 0.
     """
-    if batch_size is not None and not (hasattr(batch_size, "__index__") and batch_size > 0):
+    whole = hasattr(batch_size, "__index__") and not isinstance(batch_size, bool)
+    if batch_size is not None and not (whole and batch_size > 0):
         raise IntrospectError(f"batch_size={batch_size!r} is no number of rows; pass a whole number above 0")
 
 

@@ -49,6 +49,7 @@ class IntrospectCallback:
 
     Raises:
         IntrospectError: an argument is none of these.
+        BackendError: Keras or TensorFlow is not installed.
     """
 
     def __new__(cls, *_: Any, **__: Any) -> IntrospectCallback:
@@ -259,7 +260,8 @@ def log_failure(error: Exception) -> None:
 
 
 def check_every(every: Every, name: str = "every") -> Every:
-    if every is None or every == "epoch" or (isinstance(every, int) and every > 0):
+    whole = isinstance(every, int) and not isinstance(every, bool)
+    if every is None or every == "epoch" or (whole and every > 0):
         return every
     raise IntrospectError(f"{name}={every!r} is no interval; pass 'epoch' or a number of batches")
 

@@ -15,6 +15,7 @@ def trace_flags() -> Iterator[None]:
     exit. Setting an attribute of a layer costs a fraction of a microsecond more meanwhile.
 
     Raises:
+        BackendError: Keras or TensorFlow is not installed.
         VersionError: Keras or TensorFlow is not one of the versions that this was tried on.
     """
     from introspect.capture.live.flags import start_recording, stop_recording

@@ -115,3 +115,29 @@ def test_light_imports(code: str) -> None:
     script = f"{code}; import sys; print([m for m in ('tensorflow', 'keras', 'tf_keras') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+MISSING = """
+import sys
+sys.modules.update(dict.fromkeys({missing!r}))
+import introspect
+try:
+    {code}
+except introspect.IntrospectError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        (["keras", "tensorflow"], "TensorFlow is not installed here; pip install tensorflow"),
+        (["keras"], "Keras cannot be imported, for module 'keras' is missing; pip install keras"),
+    ],
+)
+@pytest.mark.parametrize("code", ["introspect.IntrospectCallback()", "introspect.trace_flags().__enter__()"])
+def test_what_needs_keras_says_that_it_is_missing(code: str, missing: list[str], said: str) -> None:
+    script = MISSING.format(missing=missing, code=code)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(said)
+    assert done.stdout.count("\n") == 1

@@ -98,16 +98,26 @@ def require_tensorflow() -> None:
         raise BackendError("TensorFlow is not installed here; pip install tensorflow, or run where the model trains")
 
 
-def require_backend() -> None:
-    """Raise BackendError unless Keras 3 runs on TensorFlow."""
+def import_keras() -> Any:
+    """Keras 3, imported if it is not yet.
+
+    Raises:
+        BackendError: it is not there, or what it runs on is not.
+    """
     try:
         import keras
     except ModuleNotFoundError as error:  # KERAS_BACKEND names another one, which is not installed
+        require_tensorflow()
         raise BackendError(
             f"Keras cannot be imported, for module {error.name!r} is missing; "
             "pip install keras, and set KERAS_BACKEND=tensorflow"
         ) from error
+    return keras
 
+
+def require_backend() -> None:
+    """Raise BackendError unless Keras 3 runs on TensorFlow."""
+    keras = import_keras()
     backend = keras.backend.backend()
     if backend != "tensorflow":
         raise BackendError(

@@ -223,7 +223,16 @@ def test_every_so_many_batches_keeps_what_changed_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"on_mismatch": "shout"}, {"every": 0}, {"every": "day"}, {"log_dir": 5}, {"log_dir": b"logs"}]
+    "wrong",
+    [
+        {"on_mismatch": "shout"},
+        {"every": 0},
+        {"every": True},
+        {"every": "day"},
+        {"proof": True},
+        {"log_dir": 5},
+        {"log_dir": b"logs"},
+    ],
 )
 def test_arguments(wrong: dict[str, Any]) -> None:
     with pytest.raises(IntrospectError, match="pass"):

@@ -195,7 +195,7 @@ def test_a_target_that_a_callback_copies(package: str) -> None:
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             model.target.set_weights(model.online.get_weights())
 
-    seen = introspect.IntrospectCallback(on_mismatch="raise", proof=True)
+    seen = introspect.IntrospectCallback(on_mismatch="raise", proof=1)
     model.fit(data, epochs=2, verbose=0, callbacks=[Sync(), seen])
     assert seen.report is not None
     assert seen.report.ok

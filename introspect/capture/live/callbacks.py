@@ -6,14 +6,14 @@ import sys
 from functools import cache
 from typing import Any
 
+from introspect.capture.framework import import_keras
+
 
 def bind_callback(kind: type) -> Any:
     """A subclass of `kind` and of the `Callback` of each Keras that is loaded; of Keras 3's where none is."""
     loaded = [module for name in ("keras", "tf_keras") if (module := sys.modules.get(name)) is not None]
     if not loaded:
-        import keras
-
-        loaded = [keras]
+        loaded = [import_keras()]
     return make_bound(kind, tuple(module.callbacks.Callback for module in loaded))
 
 

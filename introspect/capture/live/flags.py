@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from introspect.capture.frames import pick_frame, rank_file
+from introspect.capture.framework import import_keras
 from introspect.capture.record import FlagWrite
 from introspect.capture.trace.detach import COPY_MARK
 from introspect.capture.trace.guard import PATCHING
@@ -116,9 +117,7 @@ def forget_dead() -> None:
 def install() -> None:
     modules = [module for name in ("keras", "tf_keras") if (module := sys.modules.get(name)) is not None]
     if not modules:
-        import keras
-
-        modules = [keras]
+        modules = [import_keras()]
     try:
         patches = [patch for module in modules for patch in make_patches(module)]
         patches.append(make_trace_patch())
