@@ -185,6 +185,9 @@ class StepFailure:
         "unused-optimizer",
         "eager-float8",
         "eager-int8",
+        "unfed-steps",
+        "unfed-first-call",
+        "unfed",
     ]
     message: str
     """What is raised, in one line."""

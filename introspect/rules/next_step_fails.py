@@ -13,11 +13,14 @@ Cause
     averages that the optimizer keeps (`use_ema`) no longer fit the variables that train, or `MultiOptimizer` does not
     know one of them; or an optimizer that was assigned after the first trace has its variables still to make. Or XLA has
     no kernel for an op, cannot tell how often a loop runs at most, or cannot reach a resource that lives on another device:
-    in Keras 3 `jit_compile="auto"`, the default, turns XLA on where a GPU is visible.
+    in Keras 3 `jit_compile="auto"`, the default, turns XLA on where a GPU is visible. Or replicas add up their gradients
+    in a function that a `tf.cond` or a loop calls, where TensorFlow does not number that: Keras 3 calls the step there
+    with `steps_per_execution`, and so does a tf.function whose first call makes an optimizer's variables among replicas.
 
 Fix
     Mend what the message names; after a change of flags, compile again with a new optimizer instance:
-    `introspect.recompile(model)`. What XLA refuses runs without it: `compile(jit_compile=False)`.
+    `introspect.recompile(model)`. What XLA refuses runs without it: `compile(jit_compile=False)`. Among replicas take
+    `steps_per_execution=1`, and build the optimizers of a loop of your own in the strategy's scope before it.
 
 Example
     model.compile(keras.optimizers.SGD(use_ema=True), "mse"); model.fit(x, y)
@@ -31,6 +34,7 @@ from collections.abc import Iterator
 
 from introspect.capture.record import StepFailure
 from introspect.evidence.clashes import find_clash
+from introspect.evidence.unfed import find_unfed
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
@@ -40,6 +44,11 @@ from introspect.rules._places import name_op
 from introspect.rules._wording import RECOMPILE
 
 _XLA = 'XLA compiles the step: jit_compile=True, or in Keras 3 its default "auto" where a GPU is visible.'
+_UNFED = "TensorFlow hands some values to a tf.function at each call, and not to one that is called in a branch of tf.cond or in a loop."
+_NUMBERED = (
+    "Replicas add up their gradients, and TensorFlow numbers that at each call of a tf.function, but not of one that is called in "
+    "a branch of tf.cond or in a loop."
+)
 _CAUSES = {
     "xla": f"{_XLA} It does not know all ops, and none whose shapes are not fixed before the step runs.",
     "xla-open-loop": f"{_XLA} It sets aside at once what the gradient of a loop needs, and must know how often the loop runs "
@@ -57,9 +66,13 @@ _CAUSES = {
     "scales works in a graph alone.",
     "eager-int8": "A layer is quantized to int8 under a policy of mixed precision, and the step runs eagerly (run_eagerly): there "
     "Keras' custom gradient comes in the type of the layer's scale, and no longer fits the values that went in.",
+    "unfed-steps": f"{_NUMBERED} With steps_per_execution Keras 3 calls the step in one.",
+    "unfed-first-call": f"{_NUMBERED} A first call that makes variables among replicas runs in one.",
+    "unfed": _UNFED,
     "unused-optimizer": "The step does not use the optimizer that the model was compiled with, and fit asks it all the same "
     "when it ends.",
 }
+_SCOPE = "with model.distribute_strategy.scope():"
 _FIXES = {
     "xla": "{without}",
     "xla-open-loop": "tf.while_loop(..., maximum_iterations=n), or {without}",
@@ -70,17 +83,24 @@ _FIXES = {
     "no-average": "model.optimizer.use_ema = False",
     "eager-float8": "model.compile(optimizer=model.optimizer, loss=..., run_eagerly=False)",
     "eager-int8": "model.compile(optimizer=model.optimizer, loss=..., run_eagerly=False)",
+    "unfed-steps": f"{_SCOPE}\n    model.compile(optimizer=model.optimizer, loss=..., steps_per_execution=1)",
+    "unfed-first-call": f"{_SCOPE}  # before the first call\n    {{optimizer}}.build(model.trainable_variables)",
+    "unfed": "# call strategy.run, or what adds up the gradients, outside of tf.cond",
     "unused-optimizer": "model.optimizer = {keras}.optimizers.SGD()  # one that keeps nothing: the step uses none",
 }
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     """At most one finding."""
-    failure = facts.capture.failure or _find_eager(facts) or _find_clash(facts)
+    failure = facts.capture.failure or _find_eager(facts) or _find_clash(facts) or _find_unfed(facts)
     if failure is None or failure.kind == "unknown-variable":
         return
     own_loop = facts.current is not None and is_own_loop(facts.current)
-    fix = _FIXES[failure.kind].replace("{keras}", facts.capture.model.keras)
+    fix = (
+        _FIXES[failure.kind]
+        .replace("{keras}", facts.capture.model.keras)
+        .replace("{optimizer}", _name_optimizer(facts))
+    )
     yield RULE.finding(
         variables=facts.paths_of(failure.variables),
         layers=facts.layers_of(failure.variables),
@@ -89,6 +109,12 @@ def check(facts: Facts) -> Iterator[Finding]:
         fix=fix.replace("{without}", f"{'tf.function' if own_loop else 'compile'}(jit_compile=False)"),
         evidence=(EvidenceStep(note="raised here", location=failure.location),) if failure.location else (),
     )
+
+
+def _name_optimizer(facts: Facts) -> str:
+    """Python for the optimizer, as the user's loop names it."""
+    code = facts.capture.code
+    return (code.optimizer if code is not None else None) or "optimizer"
 
 
 def _find_eager(facts: Facts) -> StepFailure | None:
@@ -115,9 +141,24 @@ def _find_clash(facts: Facts) -> StepFailure | None:
     return None
 
 
+def _find_unfed(facts: Facts) -> StepFailure | None:
+    """A sum among replicas that stands in a branch. An eager step has none: Python goes one way."""
+    current = facts.current
+    node = -1 if current is None or current.trace.source == "eager" else find_unfed(current)
+    if current is None or node < 0:
+        return None
+    said = f"InvalidArgumentError: You must feed a value for placeholder tensor, to {name_op(facts, current, node)}"
+    if any(write.kind == "initial" for writes in current.writes.values() for write in writes):
+        return StepFailure("unfed-first-call", said)
+    several = not is_own_loop(current) and facts.capture.model.steps_per_execution > 1
+    return StepFailure("unfed-steps" if several else "unfed", said)
+
+
 def _tell_when(failure: StepFailure) -> str:
     if failure.kind.startswith("eager-"):
         return "in its backward pass"
+    if failure.kind.startswith("unfed"):
+        return "when it runs"
     if failure.at_end:
         return "at its end"
     return "when XLA compiles the step" if failure.by_xla else "when the step is traced for this data"

@@ -17,16 +17,17 @@ import introspect
 from introspect.remedies import read_remedies
 from tests.fixes.steps import make_data, make_model, path_of, values
 
-KINDS = ("healthy", "freeze", "unfreeze", "cut", "all weights")
+KINDS = ("healthy", "freeze", "unfreeze", "cut", "all weights", "unbuilt")
 
 
 def make_loop(library: str, strategy: Any, kind: str) -> tuple[Any, Any, Any, Any]:
-    """Model, optimizer, step, batch: after one step, with the flags as the kind has them."""
+    """Model, optimizer, step, batch: after one step, with the flags as the kind has them; before it where nothing is built."""
     keras = importlib.import_module(library)
     with strategy.scope():
         model, optimizer = make_model(library), keras.optimizers.Adam(0.1)
         model.get_layer("d1").trainable = kind != "unfreeze"
-        optimizer.build(model.trainable_variables)
+        if kind != "unbuilt":
+            optimizer.build(model.trainable_variables)
     data = strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensor_slices(make_data()).batch(8))
     held = {"optimizer": optimizer}
 
@@ -42,6 +43,8 @@ def make_loop(library: str, strategy: Any, kind: str) -> tuple[Any, Any, Any, An
 
     step = tf.function(lambda batch: strategy.run(train, args=batch))
     batch = next(iter(data))
+    if kind == "unbuilt":
+        return model, held, step, batch
     step(batch)
     model.get_layer("d1").trainable = True
     model.get_layer("d2").trainable = kind not in ("freeze", "all weights")

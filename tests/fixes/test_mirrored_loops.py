@@ -22,6 +22,8 @@ def test_two_replicas(library: str) -> None:
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr[-3000:]
     found = json.loads(result.stdout.splitlines()[-1])
-    assert {kind: [one["rule"] for one in trials if one["verified"]] for kind, trials in found.items()} == MENDED
+    # The step of Keras 3's optimizers makes what they keep among the replicas; tf_keras' make it outside.
+    mended = {**MENDED, "unbuilt": ["INT202"] if library == "keras" else []}
+    assert {kind: [one["rule"] for one in trials if one["verified"]] for kind, trials in found.items()} == mended
     assert all(one["verified"] == one["right"] for trials in found.values() for one in trials)
     assert [one["rule"] for one in found["all weights"]] == ["INT101"]

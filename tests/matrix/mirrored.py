@@ -76,6 +76,64 @@ def legacy() -> Any:
     return tk.optimizers.legacy.Adam(0.05)
 
 
+def distributed() -> Any:
+    """A set that the user distributed; a step of `fit` on it is a batch split between the replicas."""
+    return STRATEGY.experimental_distribute_dataset(make_data(rows=8, batch=4))
+
+
+def from_function() -> Any:
+    """The same, made for each worker by the user's function: a replica is given a batch of its own."""
+    return STRATEGY.distribute_datasets_from_function(lambda _: make_data(rows=8, batch=2))
+
+
+class Pair(keras.Model):  # type: ignore[name-defined, misc]
+    """Has two optimizers; what they keep is made in the step unless `build` makes it before."""
+
+    def __init__(self, first: Any) -> None:
+        super().__init__()
+        self.first, self.last = first, keras.layers.Dense(1, name="last")
+
+    def call(self, x: Any) -> Any:
+        return self.last(self.first(x))
+
+    def compile(self, build: bool, **told: Any) -> None:
+        super().compile("sgd", **told)
+        self.optimizers = [keras.optimizers.Adam(0.05), keras.optimizers.Adam(0.05)]
+        if build:
+            for optimizer, layer in zip(self.optimizers, (self.first, self.last), strict=True):
+                optimizer.build(layer.trainable_variables)
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        with tf.GradientTape(persistent=True) as tape:
+            loss = tf.reduce_mean((self(x) - y) ** 2)
+        for optimizer, layer in zip(self.optimizers, (self.first, self.last), strict=True):
+            optimizer.apply_gradients(
+                zip(tape.gradient(loss, layer.trainable_weights), layer.trainable_weights, strict=True)
+            )
+        return {"loss": loss}
+
+
+def pair(build: bool) -> Callable[[], Built]:
+    def make() -> Any:
+        return Pair(keras.layers.Dense(4, activation="tanh", name="b"))
+
+    def give() -> Built:
+        with STRATEGY.scope():
+            model = make()
+            model(np.zeros((2, 3), "float32"))
+            randomize(model)
+            model.compile(build, loss="mse")
+        return model, make_data(rows=8, batch=4)
+
+    return give
+
+
+def fit_step(model: Any, data: Any) -> None:
+    """tf_keras wants to know how many steps a distributed set has."""
+    model.fit(data, steps_per_epoch=1, verbose=0)
+
+
 def recompile(model: Any, data: Any) -> None:
     find_layer(model, "b").trainable = False
     with model.distribute_strategy.scope():
@@ -105,6 +163,14 @@ CELLS: dict[str, Cell] = {
     "frozen and compiled": Cell(mirrored(frozen), act=recompile, after=Asked()),
     "unfrozen": Cell(mirrored(frozen), act=unfreeze("a"), after=Asked(rules=("INT103",))),
     "evaluated, then unfrozen": Cell(mirrored(frozen), act=evaluate_and_unfreeze, after=Asked(rules=("INT103",))),
+    "a distributed set": Cell(mirrored(frozen, distributed), STATISTICS),
+    "a distributed set from a function": Cell(mirrored(frozen, from_function), STATISTICS),
+    "a distributed set, tf_keras": Cell(mirrored(old, distributed), step=fit_step),
+    "several steps a call": Cell(mirrored(frozen, steps_per_execution=2), Asked(raises=True), act=None),
+    "several steps a call, eagerly": Cell(mirrored(frozen, steps_per_execution=2, run_eagerly=True), act=None),
+    "several steps a call, tf_keras": Cell(mirrored(old, steps_per_execution=2)),
+    "optimizers built in the step": Cell(pair(build=False), Asked(raises=True), act=None),
+    "optimizers built before it": Cell(pair(build=True)),
     "tf_keras": Cell(mirrored(old)),
     "tf_keras, legacy": Cell(mirrored(old, optimizer=legacy)),
 }

@@ -52,6 +52,28 @@ def is_dataset(data: Any) -> bool:
     return descends(data, ("tensorflow",), ("DatasetV2", "DistributedDataset", "DistributedDatasetsFromFunction"))
 
 
+def is_split(spec: Any) -> bool:
+    """Whether the batches of a distributed set come in a part for each of several replicas."""
+    import tensorflow as tf
+
+    return any(is_replicas(part) for part in tf.nest.flatten(spec))
+
+
+def take_part(spec: Any) -> Any:
+    """What one replica is given of the batches."""
+    import tensorflow as tf
+
+    return tf.nest.map_structure(lambda part: part._component_specs[0] if is_replicas(part) else part, spec)
+
+
+def is_replicas(spec: Any) -> bool:
+    """Whether the type is of a value for each replica; its parts are components as any TypeSpec has them.
+
+    Seen on TensorFlow 2.19 to 2.21.
+    """
+    return descends(spec, ("tensorflow",), ("PerReplicaSpec",))
+
+
 def is_indexed(data: Any) -> bool:
     """Whether the data is a Keras PyDataset or a tf_keras Sequence."""
     return descends(data, ("keras", "tf_keras"), ("PyDataset", "Sequence"))

@@ -9,7 +9,7 @@ from typing import Any
 from introspect.capture.framework import KerasName
 from introspect.capture.trace.detach import COPY_MARK
 from introspect.capture.trace.flagstate import keep_flags
-from introspect.capture.trace.inputs import empty_dataset
+from introspect.capture.trace.inputs import empty_dataset, is_split, take_part
 from introspect.capture.trace.late import has_started
 from introspect.capture.trace.step import find_functions
 from introspect.capture.trace.twin import Twin, forget_build
@@ -105,18 +105,22 @@ def build_distributed(model: Any, keras: KerasName, spec: Any) -> None:
     """Under a strategy Keras 3 builds model, metrics and optimizer before the step is traced (`_symbolic_build`)."""
     if keras == "keras" and model._distribute_strategy is not None:
         with model._distribute_strategy.scope():
-            model._symbolic_build(data_batch=spec)
+            model._symbolic_build(data_batch=take_part(spec))
 
 
 def make_iterator(spec: Any, strategy: Any) -> Any:
     """The argument that `fit` would call the step with: an iterator's type, or an iterator over nothing.
 
-    A coordinator's workers have iterators of their own, which yield what a plain one does.
+    A coordinator's workers have iterators of their own, which yield what a plain one does. A set that the user has
+    distributed is split already, and would be a second time.
     """
     import tensorflow as tf
 
     if not is_distributed(strategy) or uses_coordinator(strategy):
         return tf.data.IteratorSpec(spec)
+    if is_split(spec):
+        part = take_part(spec)
+        return iter(strategy.distribute_datasets_from_function(lambda _: empty_dataset(part)))
     return iter(strategy.experimental_distribute_dataset(empty_dataset(spec)))
 
 
