@@ -12,7 +12,7 @@ these is not tried, for there the user's code has to change.
 | `model.get_layer("a").blocks[0].inner.trainable = False` | SetFlag |
 | `layer.trainable = False  # a/b` | SetFlag of the layer with this path |
 | `for name in ("a", "b"): model.get_layer(name).trainable = False` | SetFlag, each |
-| `self.name = name`, `self.held = [name, other]` | Hold |
+| `self.name = name`, `self.name = self.helper.name`, `self.held = [name, other]` | Hold |
 | `optimizer = type(optimizer).from_config(optimizer.get_config())` | RenewOptimizer |
 | `optimizer.build(model.trainable_variables)` | BuildOptimizer |
 | `step = tf.function(step.python_function)` | Retrace |
@@ -170,13 +170,22 @@ def read_assignment(node: ast.Assign) -> Action:
 
 
 def holds_own(node: ast.Assign) -> bool:
-    """Whether an attribute of `self` is given what has its name, or a list of names."""
+    """Whether an attribute of `self` is given what has its name, or what another one leads to; or a list of such."""
     (target, *others), made = node.targets, node.value
     if others or not isinstance(target, ast.Attribute) or ast.unparse(target.value) != "self":
         return False
     if isinstance(made, ast.List):
-        return bool(made.elts) and all(isinstance(part, ast.Name) for part in made.elts)
-    return isinstance(made, ast.Name) and made.id == target.attr
+        return bool(made.elts) and all(isinstance(part, ast.Name) or leads_on(part) for part in made.elts)
+    return (isinstance(made, ast.Name) and made.id == target.attr) or leads_on(made)
+
+
+def leads_on(node: ast.expr) -> bool:
+    """Whether it is an attribute of what an attribute of `self` holds, or of an item of that."""
+    parts = 0
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        parts += isinstance(node, ast.Attribute)
+        node = node.value
+    return parts > 1 and ast.unparse(node) == "self"
 
 
 def read_names(node: ast.expr) -> Iterator[str | Held]:

@@ -10,6 +10,7 @@ from typing import Any
 from introspect.capture.fitend import find_fit_end
 from introspect.capture.framework import KerasName, describe_environment
 from introspect.capture.handles import find_handles
+from introspect.capture.helpers import find_helper_parts
 from introspect.capture.layers import describe_layers, refuse_layers
 from introspect.capture.live.flags import Event, name_events, recorded_writes
 from introspect.capture.measurement.known import place_traces
@@ -149,6 +150,7 @@ def assemble(reading: Reading) -> Capture:
         own_lists=find_own_lists(model),
         code=reading.code,
         unread=reading.unread,
+        helper_parts=find_helper_parts(rows.tree, rows.table, keras),
         placements=tuple(place_traces(zip((live.concrete for live in reading.lives), traces, strict=True))),
     )
     return capture if reading.observe is None else reading.observe(reading, rows.table, capture)

@@ -108,6 +108,21 @@ class CapturedOptimizer:
 
 
 @dataclass(frozen=True, slots=True)
+class HelperPart:
+    """What an object of the user's own holds, which an attribute of a layer leads to and Keras does not look into.
+
+    `name` is free for an attribute of that layer, `code` is Python that reaches the part in the layer's own methods
+    ("self.helper.net"), `kind` the object's class.
+    """
+
+    layer: str
+    name: str
+    code: str
+    kind: str
+    variables: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StepCode:
     """How the user's own code reaches its step and its optimizer: "self.train_step"."""
 
@@ -486,3 +501,5 @@ class Capture:
     """Why such a second step cannot be traced, in one line."""
     unread: str = ""
     """Why the step that Keras would compile tells nothing of how the model trains; there are no traces then."""
+    helper_parts: tuple[HelperPart, ...] = ()
+    """Where variables are held that are to train and that the model does not track."""

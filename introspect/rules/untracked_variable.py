@@ -31,6 +31,7 @@ from introspect.remedies import OR
 from introspect.rules._base import Rule
 from introspect.rules._code import MOST_LINES, is_own_loop, write_items
 from introspect.rules._groups import shorten
+from introspect.rules._helpers import find_parts, tell_parts, write_parts
 from introspect.rules._lists import explain_lists, name_read
 from introspect.rules._stale import name_origin
 from introspect.rules._steps import op_step, write_steps
@@ -146,6 +147,8 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
             "into functions.",
             f"# call the layer, or the model that it is of, directly, as a layer of the model and not in a Lambda\n{OR}{held.removeprefix('# ')}",
         )
+    if (parts := find_parts(facts, still)) is not None:
+        return f"The variables belong to {named}{used}, which {tell_parts(facts, parts)}.", write_parts(facts, parts)
     return (
         f"The variables belong to {named}{used}, which Keras does not see: it looks in the attributes of layers, and in "
         f"{seen} assigned to them. Not seen: {unseen}, a class attribute, a helper object, a layer made in call().",
@@ -233,7 +236,13 @@ def _explain_dropped(facts: Facts, still: list[int], layer: str) -> tuple[str, s
 
 def _explain_bare(facts: Facts, still: list[int], used: str) -> tuple[str, str]:
     """Variables of no layer: a layer of tf_keras holds any of them, one of Keras 3 those of Keras 3 alone."""
-    paths = facts.paths_of(still)
+    paths, parts = facts.paths_of(still), find_parts(facts, still)
+    if parts is not None:
+        return (
+            f"{name_some(paths)}{used} {agree(len(still), 'is no weight', 'are no weights')} of a layer: "
+            f"{agree(len(still), 'a bare variable', 'bare variables')} that {tell_parts(facts, parts)}.",
+            write_parts(facts, parts),
+        )
     raw = facts.capture.model.keras == "keras" and any(path.endswith(":0") for path in paths)
     holders = (
         "an attribute, a tf.Module, a function or a Lambda" if raw else "a function, a Lambda or an object of your own"

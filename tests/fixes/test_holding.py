@@ -135,9 +135,23 @@ def loose_variable(library: str, held: bool) -> Any:
 
 
 def many(library: str, held: bool) -> Any:
-    """Thirty layers that a helper object holds."""
-    dense: Any = importlib.import_module(library).layers.Dense
-    return chain(library, held, [dense(4, name=f"block-{i}", use_bias=False) for i in range(30)])
+    """Thirty layers that call() closes over."""
+    keras: Any = importlib.import_module(library)
+    layers = [keras.layers.Dense(4, name=f"block-{i}", use_bias=False) for i in range(30)]
+
+    class Net(keras.Model):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__(name="net")
+            if held:
+                self.held = list(layers)
+            self.head = keras.layers.Dense(2, name="head")
+
+        def call(self, h: Any) -> Any:
+            for layer in layers:
+                h = layer(h)
+            return self.head(h)
+
+    return Net()
 
 
 def test_many_are_held_in_a_list() -> None:
@@ -251,3 +265,87 @@ def test_a_bare_variable_is_not_held() -> None:
     assert not finding.trials
     assert "self.add_weight(" in finding.fix
     assert "which does not mend it; the code has to change" in finding.fix_result.note
+
+
+Part = Callable[[Any], Any]
+
+
+def net(keras: Any) -> Any:
+    return Bag(keras.Sequential([keras.layers.Dense(3, name="one"), keras.layers.Dense(4, name="two")]))
+
+
+def several(keras: Any) -> Any:
+    return [Bag(keras.layers.Dense(4, name="one")), {"deep": Bag(keras.layers.Dense(4, name="two"))}]
+
+
+def listed(keras: Any) -> Any:
+    return Bag([keras.layers.Dense(4, name="one"), keras.layers.Dense(4, name="two")])
+
+
+def inside_another(keras: Any) -> Any:
+    return Bag(Bag(keras.layers.Dense(4, name="one")))
+
+
+def plenty(keras: Any) -> Any:
+    return [Bag(keras.layers.Dense(4, name=f"layer{i}")) for i in range(4)]
+
+
+CODES: dict[Part, list[str]] = {
+    net: ["self.content = self.bag.content"],
+    several: ["self.content = self.bag[0].content", "self.content_2 = self.bag[1]['deep'].content"],
+    listed: ["self.content = self.bag.content"],
+    inside_another: ["self.content = self.bag.content.content"],
+    plenty: [f"self.held = [{', '.join(f'self.bag[{i}].content' for i in range(4))}]"],
+}
+
+
+def walk(content: Any) -> Iterator[Any]:
+    """The layers in bags, lists and dicts, in order."""
+    inner = content.content if isinstance(content, Bag) else content
+    if isinstance(inner, (list, dict)):
+        for item in inner.values() if isinstance(inner, dict) else inner:
+            yield from walk(item)
+    elif isinstance(inner, Bag):
+        yield from walk(inner)
+    else:
+        yield inner
+
+
+def with_code(library: str, part: Part, code: str = "") -> Any:
+    """A model that runs what helper objects hold, with a fix's code at the end of its `__init__`."""
+    keras: Any = importlib.import_module(library)
+
+    class Net(keras.Model):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__(name="net")
+            self.bag = part(keras)
+            self.head = keras.layers.Dense(2, name="head")
+            exec(code, {"self": self})
+
+        def call(self, h: Any) -> Any:
+            for layer in walk(self.bag):
+                h = layer(h)
+            return self.head(h)
+
+    return Net()
+
+
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+@pytest.mark.parametrize("part", CODES, ids=lambda part: part.__name__)
+def test_the_code_of_the_fix_mends_what_a_helper_object_holds(part: Part, library: str) -> None:
+    finding = look(start(lambda name, held: with_code(name, part), library, held=False))
+    where, *lines = finding.fix.splitlines()
+    assert where.startswith("# in __init__ of Net, as ")
+    assert lines == CODES[part]
+    assert "which Net reaches through self.bag" in finding.cause
+    assert "objects of class Bag are no layers" in finding.cause
+    assert finding.verified
+    mended = start(lambda name, held: with_code(name, part, finding.fix), library, held=False)
+    assert introspect.inspect(mended, data=(X, Y)).findings == ()
+    assert len(move(mended)) == len(finding.variables) + 2
+
+
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_what_no_attribute_leads_to_is_told_as_before(library: str) -> None:
+    finding = look(start(many, library, held=False))
+    assert "which Keras does not see: it looks in the attributes of layers" in finding.cause

@@ -127,6 +127,7 @@ def check_indices(capture: Capture) -> None:
     for optimizer in capture.optimizers:
         used += [*optimizer.tracks, *optimizer.variables]
         used += [place for slot in optimizer.slots for place in (slot.variable, slot.slot)]
+    used += [index for part in capture.helper_parts for index in part.variables]
     used += [place for write in capture.fit_end for place in (write.target, write.source, write.averaged)]
     used += capture.failure.variables if capture.failure is not None else ()
     if any(not 0 <= place < count for place in used):
