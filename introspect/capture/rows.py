@@ -74,9 +74,14 @@ def enter_model(model: Any, tree: LayerTree) -> Iterator[tuple[Any, Entry]]:
     compiled, asked = list_compiled(model), list_asked(model)
     seeds = {id(variable) for layer in tree.layers for variable in list_seeds(layer)}
     for variable in list_model_variables(model):
-        owners = tuple(tree.owners.get(id(variable), ()))
+        owners = put_inner_first(tree.owners.get(id(variable), ()))
         then, asks = (None if found is None else id(variable) in found for found in (compiled, asked))
         yield variable, Entry("model", id(variable) in trained, owners, id(variable) in seeds, then, asks)
+
+
+def put_inner_first(owners: Sequence[str]) -> tuple[str, ...]:
+    """Paths of layers that have a variable, those that hold another one of them last: a list of weights in an attribute."""
+    return tuple(sorted(owners, key=lambda path: any(other.startswith(f"{path}/") for other in owners)))
 
 
 def note_lists(model: Any, table: VariableTable) -> None:

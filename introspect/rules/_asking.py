@@ -23,6 +23,15 @@ _SAID: dict[Asking | None, str] = {
     "applies it, or runs this part of the forward pass outside of the tape",
 }
 
+_CHANGE: dict[Asking | None, str] = {
+    "unasked": "ask the tape for what is to train, all of it",
+    "unanswered": "with the whole forward pass inside the tape",
+    "dropped": "hand on all the gradients that the tape gives, each beside its variable",
+    "misgiven": "hand on each gradient beside its own variable",
+    None: "with the whole forward pass inside the tape",
+}
+"""What the step has to do, by what it does now; the nearest change, where that is known."""
+
 
 def blame_step(facts: Facts, current: TraceEvidence, indices: Sequence[int], own: str | None) -> tuple[str, str]:
     """Cause and code; `own` is the class of the user's own optimizer that was built with the variables."""
@@ -34,7 +43,7 @@ def blame_step(facts: Facts, current: TraceEvidence, indices: Sequence[int], own
     return (
         f"{agree(number, 'Its value reaches', 'Their values reach')} the loss by differentiable ops, and {said}{doubt}"
         f"{_doubt_compile(facts, indices)}.",
-        write_step(current),
+        write_step(current, asking),
     )
 
 
@@ -45,12 +54,12 @@ def _doubt_compile(facts: Facts, indices: Sequence[int]) -> str:
     return ", or the flags were set after compile (tf_keras trains by those of then)"
 
 
-def write_step(current: TraceEvidence) -> str:
-    """Code of a step that trains all that the flags let train."""
+def write_step(current: TraceEvidence, asking: Asking | None = None) -> str:
+    """Code of a step that trains all that the flags let train, under what has to change for that."""
     where, owner = (current.trace.caller, "model") if is_own_loop(current) else ("train_step", "self")
     optimizer = "optimizer" if owner == "model" else "self.optimizer"
     return (
-        f"# in {where}, with the whole forward pass inside the tape:\n"
+        f"# in {where}, {_CHANGE[asking]}:\n"
         f"gradients = tape.gradient(loss, {owner}.trainable_variables)\n"
         f"{optimizer}.apply_gradients(zip(gradients, {owner}.trainable_variables))"
     )

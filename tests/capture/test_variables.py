@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import importlib
 from typing import Any
 
+import numpy as np
 import pytest
 
 tf = pytest.importorskip("tensorflow")
@@ -233,3 +235,31 @@ def test_layers_in_containers_are_those_that_keras_tracks() -> None:
     capture = capture_model(model)
     assert {layer.name for layer in capture.layers} == {"net", "b0", "b1"}
     assert [v.layer for v in capture.variables if v.role == "model"] == ["net/b0", "net/b0", "net/b1", "net/b1"]
+
+
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_a_list_of_weights_in_an_attribute_owns_none_of_them(library: str) -> None:
+    """The layer that made a weight is its owner; a model's own weight stays the model's."""
+    keras_like: Any = importlib.import_module(library)
+
+    class Net(keras_like.Model):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__(name="net")
+            self.inner = keras_like.layers.Dense(2, name="inner")
+            self.inner.build((None, 3))
+            self.listed = list(self.inner.trainable_variables)
+            self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+
+        def call(self, x: Any) -> Any:
+            return self.inner(x) * self.scale
+
+    model = Net()
+    model(np.zeros((2, 3), "float32"))
+    model.compile("sgd", "mse")
+    capture = capture_model(model, (np.zeros((2, 3), "float32"), np.zeros((2, 2), "float32")))
+    layers = {
+        row.path.partition(":")[0].rpartition("/")[2]: row.layer for row in capture.variables if row.role == "model"
+    }
+    assert layers == {"kernel": "net/inner", "bias": "net/inner", "scale": "net"}
+    owners = [row.owners for row in capture.variables if row.layer == "net/inner"]
+    assert owners == [("net/inner", "net")] * 2

@@ -281,13 +281,17 @@ FAULTS: dict[str, Case] = {
     "teacher left trainable": Case(
         lambda: own(train_actor_alone, fitted=True),
         "INT104",
-        ("the step never asks a tape for their gradients", 'model.get_layer("critic").trainable = False'),
+        (
+            "the step never asks a tape for their gradients",
+            "ask the tape for what is to train",
+            'model.get_layer("critic").trainable = False',
+        ),
         OLD,
     ),
     "variables lost by zip": Case(
         lambda: own(train_by_cut_list, fitted=True),
         "INT104",
-        ("computes their gradients and does not apply them",),
+        ("computes their gradients and does not apply them", "# in train_step, hand on all the gradients"),
         OLD,
     ),
     "value computed before the tape": Case(
