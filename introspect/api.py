@@ -78,7 +78,7 @@ def inspect(
             raise IntrospectError(f"args= is a {type(args).__name__}; pass a tuple of what the function is called with")
         loop = Loop(target, tuple(args), kwargs or {}, model, optimizer)
         return inspect_loop(loop, rules, measure, try_fixes)
-    return look_at(target, rules, Wanted(measure, try_fixes, data, batch_size))
+    return look_at(target, rules, Wanted(measure, try_fixes, pass_on(target, data, batch_size), batch_size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,18 @@ def inspect_target(
             steps_per_execution=steps_per_execution,
         )
         model, saved = loaded.model, loaded.saved
-    return look_at(model, rules, Wanted(measure, try_fixes, data, batch_size), saved, target)
+    return look_at(
+        model, rules, Wanted(measure, try_fixes, pass_on(model, data, batch_size), batch_size), saved, target
+    )
+
+
+def pass_on(model: Any, data: Any, batch_size: int | None) -> Any:
+    """What Keras' `fit` is given of the data that the model's own is given."""
+    if data is None:
+        return None
+    from introspect.capture.trace.handedon import hand_on
+
+    return hand_on(model, data, batch_size)
 
 
 def is_factory(target: str) -> bool:

@@ -140,7 +140,7 @@ class Follower:
             self._writer.close()
 
     def _read(self, watch: Watch, change: Change | None, due: str | None, step: Any, options: dict[str, Any]) -> Report:
-        from introspect.api import inspect
+        from introspect.api import Wanted, choose_rules, inspect, look_at
         from introspect.capture.live.running import find_running
         from introspect.capture.live.watch import meant_flags
 
@@ -151,7 +151,9 @@ class Follower:
         # Before the reading, so that one that fails is not tried at each batch.
         watch.settle(running.concrete if running is not None else None)
         with meant_flags(model, watch.entry_flags):
-            if step is None:
+            if running is not None:  # what runs is what the model's own fit has made of its data
+                report = look_at(model, choose_rules(), Wanted(self.measure, **options))
+            elif step is None:
                 report = inspect(model, measure=self.measure, **options)
             else:
                 report = inspect(step, model=model, measure=self.measure, **({"args": ()} | options))

@@ -46,6 +46,13 @@ def write_anew(facts: Facts, renew: bool = False) -> str:
     return "\n".join(lines)
 
 
+def write_recompile(facts: Facts) -> str:
+    """Code that compiles the model again. Under a strategy Keras takes no optimizer that was made outside of its scope."""
+    if not facts.is_replicated:
+        return RECOMPILE
+    return RECOMPILE.replace("with a new optimizer:", "with a new optimizer, in model.distribute_strategy.scope():")
+
+
 def write_optimizer(name: str, replicated: bool) -> str:
     """Code that makes an optimizer anew."""
     made = f"{name} = type({name}).from_config({name}.get_config())  # a new one, which knows"

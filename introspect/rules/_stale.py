@@ -10,10 +10,10 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.history import tell_step_flags
 from introspect.records import EvidenceStep
-from introspect.rules._code import is_own_loop, write_anew
+from introspect.rules._code import is_own_loop, write_anew, write_recompile
 from introspect.rules._groups import are_several, bare_layers, group_layers, list_groups
 from introspect.rules._lists import name_read
-from introspect.rules._wording import RECOMPILE, agree, count, place
+from introspect.rules._wording import agree, count, place
 
 TRACED_NAME = re.compile(r"^__(?:inference|forward)_(.+)_\d+$")
 """What TensorFlow calls the traces of a function; the group is the function's own name."""
@@ -101,9 +101,9 @@ def optimizers_know(facts: Facts, indices: Sequence[int]) -> bool:
 def mend_stale(facts: Facts, current: TraceEvidence, indices: Sequence[int]) -> str:
     """Code that makes a step of the flags of now, in which `indices` train or do not."""
     if facts.capture.anew_failure:
-        return f"# mend the step itself, which cannot be traced with the flags of now; then:\n{RECOMPILE}"
+        return f"# mend the step itself, which cannot be traced with the flags of now; then:\n{write_recompile(facts)}"
     if not is_own_loop(current):
-        return RECOMPILE
+        return write_recompile(facts)
     wanted = [index for index in indices if facts.capture.variables[index].expected]
     renew = bool(wanted) and not optimizers_know(facts, wanted)
     return write_anew(facts, renew)

@@ -26,8 +26,9 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
+from introspect.rules._code import write_recompile
 from introspect.rules._groups import of_layers
-from introspect.rules._wording import RECOMPILE, agree, count, name_some
+from introspect.rules._wording import agree, count, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -50,7 +51,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             "With use_ema, Keras 3 pairs the variables that train now, one after the other, with the averages of those that "
             "trained when the optimizer was built, and compares neither names nor shapes. Flags were changed in between."
         ),
-        fix=RECOMPILE,
+        fix=write_recompile(facts),
         evidence=tuple(
             EvidenceStep(note=f"{variables[e.target].path} is given the average of {variables[e.averaged].path}")
             for e in wrong[:3]

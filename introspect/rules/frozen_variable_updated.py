@@ -29,7 +29,7 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
-from introspect.rules._code import is_own_loop
+from introspect.rules._code import is_own_loop, write_recompile
 from introspect.rules._groups import of_layers
 from introspect.rules._lists import explain_lists, mend_lists
 from introspect.rules._stale import (
@@ -48,7 +48,7 @@ from introspect.rules._stale import (
 )
 from introspect.rules._steps import write_steps
 from introspect.rules._targets import is_assigned_by_step, is_averaged_in_two
-from introspect.rules._wording import RECOMPILE, agree, count, name_some, place
+from introspect.rules._wording import agree, count, name_some, place
 
 _HOW = {
     "gradient": "trains {them} all the same",
@@ -192,7 +192,7 @@ def _ask_of_root(facts: Facts) -> str:
 
 def _mend(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -> str:
     if kind == "average":
-        return RECOMPILE
+        return write_recompile(facts)
     if kind == "assign":
         return (
             f"#{_place_write(facts, current, indices[0], ' at ')} leave out what is frozen:\n"
@@ -208,7 +208,7 @@ def _mend(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -
     if _is_stale(facts, current, indices):
         return mend_stale(facts, current, indices)
     if not facts.capture.model.custom_train_step:
-        return RECOMPILE
+        return write_recompile(facts)
     own = is_own_loop(current)
     where, owner = (current.trace.caller, "model") if own else ("train_step", "self")
     optimizer = "optimizer" if own else "self.optimizer"

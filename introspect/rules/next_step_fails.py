@@ -38,10 +38,9 @@ from introspect.evidence.unfed import find_unfed
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
-from introspect.rules._code import is_own_loop
+from introspect.rules._code import is_own_loop, write_recompile
 from introspect.rules._groups import shorten
 from introspect.rules._places import name_op
-from introspect.rules._wording import RECOMPILE
 
 _XLA = 'XLA compiles the step: jit_compile=True, or in Keras 3 its default "auto" where a GPU is visible.'
 _UNFED = "TensorFlow hands some values to a tf.function at each call, and not to one that is called in a branch of tf.cond or in a loop."
@@ -79,7 +78,7 @@ _FIXES = {
     "xla-elsewhere": "{without}; or make the variable where the step runs (a counter in tf.int64)",
     "retrace": "# mend what the message names, then compile again",
     "late-optimizer": "introspect.recompile(model)",
-    "fit-end": RECOMPILE,
+    "fit-end": "{recompile}",
     "no-average": "model.optimizer.use_ema = False",
     "eager-float8": "model.compile(optimizer=model.optimizer, loss=..., run_eagerly=False)",
     "eager-int8": "model.compile(optimizer=model.optimizer, loss=..., run_eagerly=False)",
@@ -96,17 +95,21 @@ def check(facts: Facts) -> Iterator[Finding]:
     if failure is None or failure.kind == "unknown-variable":
         return
     own_loop = facts.current is not None and is_own_loop(facts.current)
-    fix = (
-        _FIXES[failure.kind]
-        .replace("{keras}", facts.capture.model.keras)
-        .replace("{optimizer}", _name_optimizer(facts))
-    )
+    written = {
+        "{keras}": facts.capture.model.keras,
+        "{optimizer}": _name_optimizer(facts),
+        "{recompile}": write_recompile(facts),
+        "{without}": f"{'tf.function' if own_loop else 'compile'}(jit_compile=False)",
+    }
+    fix = _FIXES[failure.kind]
+    for mark, code in written.items():
+        fix = fix.replace(mark, code)
     yield RULE.finding(
         variables=facts.paths_of(failure.variables),
         layers=facts.layers_of(failure.variables),
         message=f"The next {'call of the step' if own_loop else 'fit'} raises {_tell_when(failure)}: {failure.message.rstrip('.')}.",
         cause=_CAUSES[failure.kind],
-        fix=fix.replace("{without}", f"{'tf.function' if own_loop else 'compile'}(jit_compile=False)"),
+        fix=fix,
         evidence=(EvidenceStep(note="raised here", location=failure.location),) if failure.location else (),
     )
 

@@ -27,9 +27,9 @@ from introspect.capture.record import CapturedOptimizer, StepFailure
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
-from introspect.rules._code import is_own_loop, write_anew
+from introspect.rules._code import is_own_loop, write_anew, write_recompile
 from introspect.rules._groups import group_layers, list_groups, of_layers
-from introspect.rules._wording import RECOMPILE, agree, count, join, name_some
+from introspect.rules._wording import agree, count, join, name_some
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -55,7 +55,7 @@ def _report(facts: Facts, failure: StepFailure, first: bool) -> Finding:
             f"{': ' + name_some(paths) if paths else ''}."
         ),
         cause=_explain(facts, failure),
-        fix=write_anew(facts, renew=True) if own_loop else RECOMPILE,
+        fix=write_anew(facts, renew=True) if own_loop else write_recompile(facts),
         evidence=tuple(_evidence(facts, failure, first)),
     )
 

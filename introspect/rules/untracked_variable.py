@@ -29,13 +29,13 @@ from introspect.facts import Facts
 from introspect.records import Finding, Severity
 from introspect.remedies import OR
 from introspect.rules._base import Rule
-from introspect.rules._code import MOST_LINES, is_own_loop, write_items
+from introspect.rules._code import MOST_LINES, is_own_loop, write_items, write_recompile
 from introspect.rules._groups import shorten
 from introspect.rules._helpers import find_parts, tell_parts, write_parts
 from introspect.rules._lists import explain_lists, name_read
 from introspect.rules._stale import name_origin
 from introspect.rules._steps import op_step, write_steps
-from introspect.rules._wording import RECOMPILE, agree, count, name_some, place
+from introspect.rules._wording import agree, count, name_some, place
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -280,7 +280,7 @@ def _report_trained(facts: Facts, current: TraceEvidence, trained: list[int]) ->
             f"{current.trace.caller} goes on with a step that was traced{name_origin(current)} while the model still held "
             f"{agree(number, 'it', 'them')}; a layer that is taken out later (pop, a replaced attribute) goes on training."
         ),
-        fix=RECOMPILE,
+        fix=write_recompile(facts),
         evidence=tuple(s for i in trained[:3] for s in write_steps(facts, current, i, current.gradient_writes(i)[:1])),
     )
 

@@ -7,12 +7,15 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 pytest.importorskip("keras_hub", reason="keras-hub is not installed; bash tests/run --wide installs it")
 
+import introspect
+from introspect.errors import DataError
 from tests.architectures.course import Course
-from tests.architectures.hub_models import MODELS, Made
-from tests.oracle import Asked
+from tests.architectures.hub_models import MODELS, SIZES, Made, make_tokens
+from tests.oracle import Asked, ask
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 
@@ -75,3 +78,42 @@ def test_lora_after_a_fit(name: str) -> None:
     course.compile()
     course.ask("with compile")
     assert course.faults == []
+
+
+def make_classifier(preprocessed: bool) -> tuple[Any, Any, Any]:
+    """A classifier of texts that tokenizes in its own `fit`, or of tokens; texts (or tokens) and labels."""
+    from keras_hub.models import BertBackbone, BertTextClassifier, BertTextClassifierPreprocessor, BertTokenizer
+
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(3)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "quick", "brown", "fox", "jumps"]
+    preprocessor = BertTextClassifierPreprocessor(BertTokenizer(vocabulary=words), sequence_length=6)
+    backbone = BertBackbone(num_heads=2, max_sequence_length=6, **SIZES)
+    model = BertTextClassifier(backbone, num_classes=3, preprocessor=preprocessor if preprocessed else None)
+    model.compile(keras.optimizers.Lion(1e-3), "sparse_categorical_crossentropy", jit_compile=False)
+    x = ["the quick fox", "the brown fox", "fox jumps"]
+    tokens = make_tokens("token_ids", "segment_ids", "padding_mask")
+    return model, x if preprocessed else tokens, np.arange(3)
+
+
+@pytest.mark.parametrize("preprocessed", [True, False])
+@pytest.mark.parametrize("kind", ["set", "arrays"])
+def test_own_fit(preprocessed: bool, kind: str) -> None:
+    """What a task's own `fit` maps over its data is mapped over `data=`: before the first fit, after it, and stale."""
+    model, x, y = make_classifier(preprocessed)
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(3) if kind == "set" else (x, y)
+
+    def fit(model: Any, data: Any) -> None:
+        model.fit(*(data if kind == "arrays" else (data,)), verbose=0)
+
+    faults = [ask(model, data, Asked(), fit).faults for _ in range(2)]
+    model.backbone.trainable = False
+    outcome = ask(model, data, Asked(rules=("INT101",)), fit)
+    assert [*faults, outcome.faults] == [[], [], []]
+
+
+def test_own_fit_refuses() -> None:
+    """Data that the task's own `fit` cannot take is refused with its reason."""
+    model, _, y = make_classifier(preprocessed=True)
+    with pytest.raises(DataError, match=r"fit\(\) of BertTextClassifier cannot take this data"):
+        introspect.inspect(model, data=(["the fox"], y))

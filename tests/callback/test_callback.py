@@ -378,7 +378,7 @@ def test_a_failure_of_its_own_is_logged_once(monkeypatch: pytest.MonkeyPatch, ca
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("inside")
 
-    monkeypatch.setattr(api, "inspect", fail)
+    monkeypatch.setattr(api, "look_at", fail)
     model = make_frozen()
     callback = introspect.IntrospectCallback()
     with caplog.at_level(logging.WARNING, "introspect"):
@@ -432,17 +432,17 @@ def measure_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     from introspect import api
     from introspect.records import Measured
 
-    inspect = api.inspect
+    look_at = api.look_at
 
-    def inspect_and_fill(target: Any, *, measure: bool = False, **options: Any) -> Any:
-        report = inspect(target, **options)
-        if not measure:
+    def look_and_fill(target: Any, rules: Any, wanted: api.Wanted) -> Any:
+        report = look_at(target, rules, dataclasses.replace(wanted, measure=False))
+        if not wanted.measure:
             return report
         numbers = Measured(1.0, 0.5, 2.0, 0.0, True, True, None)
         rows = tuple(dataclasses.replace(row, measured=numbers) for row in report.variables)
         return dataclasses.replace(report, variables=rows)
 
-    monkeypatch.setattr(api, "inspect", inspect_and_fill)
+    monkeypatch.setattr(api, "look_at", look_and_fill)
 
 
 def test_norms_at_the_interval(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ def main() -> None:
     models[1].get_layer("d1").trainable = False
     (finding,) = [f for f in introspect.inspect(models[1], try_fixes=True).findings if f.rule == "INT101"]
     assert finding.verified, finding.fix_result
+    assert "in model.distribute_strategy.scope():" in finding.fix.splitlines()[1]
     models[1].get_layer("d1").trainable = True
     print("the same" if same(values(models[0].variables), values(models[1].variables)) else "different")
 
