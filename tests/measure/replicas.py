@@ -43,6 +43,10 @@ def run(name: str, kind: str) -> list[str]:
             faults.append(f"{row.path}: {row.measured.gradient_norm} measured, {norm} by the tape")
         elif not row.measured.update_norm:
             faults.append(f"{row.path}: no update")
+    callback = introspect.IntrospectCallback(on_mismatch="log", measure=True)
+    model.fit(x, y, batch_size=len(x), shuffle=False, verbose=0, callbacks=[callback])
+    if callback.report is None or all(row.measured is None for row in callback.report.variables):
+        faults.append("the callback measures nothing in a running fit")
     return faults
 
 

@@ -36,7 +36,7 @@ from introspect.capture.record import (
     StepPlan,
 )
 from introspect.capture.trace.workers import spans_workers, uses_coordinator
-from introspect.capture.variables import VariableTable, unwrap_variable
+from introspect.capture.variables import VariableTable, list_copies, unwrap_variable
 from introspect.collector import collector_paused
 from introspect.errors import StepError
 
@@ -226,14 +226,15 @@ def make_shadows(live: LiveStep, written: Iterable[tuple[int, int]], copier: Cop
     """Copies of what a step writes.
 
     tf_keras' loop of `steps_per_execution` gets a copy of its limit that is 1; Keras 3's ends with the data, of which
-    there is one batch.
+    there is one batch. Under a strategy the limit has a copy on each replica, and no handle of its own while `fit` runs.
     """
     import tensorflow as tf
 
     shadows = Shadows()
     shadows.make(live.table, written, copier)
-    if live.steps is not None and hasattr(live.steps, "handle"):
-        shadows.replace(live.steps, tf.ones([], live.steps.dtype))
+    for steps in () if live.steps is None else list_copies(live.steps):
+        if hasattr(steps, "handle"):
+            shadows.replace(steps, tf.ones([], steps.dtype))
     return shadows
 
 
