@@ -35,7 +35,7 @@ from introspect.capture.trace.quantized import find_eager_clashes
 from introspect.capture.trace.tapes import TapeNotes, read_notes
 from introspect.capture.trace.traces import LiveTrace, freeze_trace, number_first
 from introspect.capture.trace.unknown import Unknown
-from introspect.capture.variables import VariableTable, bind_captures
+from introspect.capture.variables import VariableTable, bind_resources
 from introspect.records import ModelSummary, Source
 
 
@@ -113,10 +113,10 @@ def assemble(reading: Reading) -> Capture:
     model, keras = reading.model, reading.keras
     parts = [part for stand_in in reading.optimizers for part in (stand_in.real, stand_in.copy)]
     models = [part for part in (model, *reading.twins) if part is not None]
-    rows = fill_rows(model, models, parts, [live.concrete.graph for live in reading.lives])
+    rows = fill_rows(model, models, parts, reading.lives)
     names = rows.table.name_rows()
     traces = freeze_traces(reading.lives, rows.table, reading.current)
-    feeding = list_functions(reading.data, [live.concrete.graph for live in reading.lives], rows.table)
+    feeding = list_functions(reading.data, reading.lives, rows.table)
     fit_end, end_failure = ((), None) if not reading.fits else read_fit_end(reading, rows.table)
     reading.timings.append(("export", time.perf_counter() - started))
     capture = Capture(
@@ -229,7 +229,10 @@ def describe_optimizers(reading: Reading, rows: Rows) -> tuple[CapturedOptimizer
     for part in rows.optimizers:
         books = find_books(reading, part, is_built(part) and reading.books is None)
         found.append(describe_optimizer(part, part, rows.list_owned(part), rows.table, meant, books))
-    return (*known, *(replace(optimizer, held=False) for optimizer in found))
+    every = (*known, *(replace(optimizer, held=False) for optimizer in found))
+    objects = [*(s.real for s in reading.optimizers), *rows.optimizers]
+    inner = {id(part) for whole in objects for part in open_optimizer(whole)[1:]}
+    return tuple(replace(o, inner=True) if id(real) in inner else o for real, o in zip(objects, every, strict=True))
 
 
 def find_books(reading: Reading, optimizer: Any, built: bool) -> Any | None:
@@ -244,7 +247,7 @@ def freeze_traces(lives: list[LiveTrace], table: VariableTable, current: Any) ->
     frozen = []
     for live in lives:
         counts[live.caller] = counts.get(live.caller, 0) + 1
-        bindings = bind_captures(live.concrete.graph, table)
+        bindings = bind_resources(live.resources, table)
         frozen.append(freeze_trace(live, f"{live.caller}/{counts[live.caller]}", bindings, live.concrete is current))
     return tuple(frozen)
 

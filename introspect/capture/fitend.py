@@ -7,7 +7,7 @@ from typing import Any
 
 from introspect.capture.framework import KerasName
 from introspect.capture.record import FitEndWrite, StepFailure
-from introspect.capture.slots import list_tracked, open_optimizer
+from introspect.capture.slots import list_tracked, open_optimizer, unwrap_optimizer
 from introspect.capture.trace.snapshot import take_snapshot
 from introspect.capture.variables import VariableTable
 
@@ -23,7 +23,7 @@ def find_fit_end(
     """
     if optimizer is None:
         return (), None
-    optimizer = unwrap(optimizer)
+    optimizer = unwrap_optimizer(optimizer)
     looked_up = "_inner_optimizers" in vars(optimizer) or any(uses_average(part) for part in open_optimizer(optimizer))
     trained = list_trained(model, keras) if looked_up else []
     writes: list[FitEndWrite] = []
@@ -37,13 +37,6 @@ def find_fit_end(
 
 def uses_average(optimizer: Any) -> bool:
     return bool(vars(optimizer).get("use_ema"))
-
-
-def unwrap(optimizer: Any) -> Any:
-    """The optimizer below loss scaling, which hands the weights on to it. Seen on Keras 3.13 to 3.15, tf_keras 2.19 to 2.21."""
-    while (inner := vars(optimizer).get("inner_optimizer") or vars(optimizer).get("_optimizer")) is not None:
-        optimizer = inner
-    return optimizer
 
 
 def find_places(optimizer: Any) -> dict[Any, int]:

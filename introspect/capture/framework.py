@@ -74,9 +74,10 @@ def require_model(model: object) -> KerasName:
 
     Raises:
         IntrospectError: `model` is no Keras model.
-        BackendError: Keras runs on another backend than TensorFlow.
+        BackendError: Keras runs on another backend than TensorFlow, or in sessions of TensorFlow 1.
     """
     keras = name_keras(model)
+    refuse_sessions(model)
     if keras == "none" or not hasattr(model, "train_step"):
         kind = type(model)
         raise IntrospectError(
@@ -86,6 +87,15 @@ def require_model(model: object) -> KerasName:
     if keras == "keras":
         require_backend()
     return keras
+
+
+def refuse_sessions(model: object) -> None:
+    """Raise BackendError for a tf_keras model made without eager execution. Seen on tf_keras 2.19 to 2.21."""
+    if any(base.__module__ == "tf_keras.src.engine.training_v1" for base in type(model).__mro__):
+        raise BackendError(
+            "the model trains in sessions of TensorFlow 1, which compile no train_function; "
+            "leave tf.compat.v1.disable_eager_execution() and disable_v2_behavior() out"
+        )
 
 
 def require_tensorflow() -> None:

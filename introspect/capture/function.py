@@ -20,6 +20,7 @@ from introspect.capture.trace.cutoff import name_cutoff, tell_no_gradients
 from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.followed import follow_function
 from introspect.capture.trace.guard import preserve
+from introspect.capture.trace.handed import bind_arguments
 from introspect.capture.trace.isolation import list_built
 from introspect.capture.trace.snapshot import take_snapshot
 from introspect.capture.trace.step import is_function, trace_number
@@ -61,9 +62,11 @@ def capture_function(
     started = time.perf_counter()
     if not callable(step):
         raise IntrospectError(f"{type(step).__name__} is no function; pass the tf.function that runs one step")
-    if model is not None and not hasattr(type(model), "variables"):
-        raise IntrospectError(f"model= is a {type(model).__name__}; pass the Keras model that the function trains")
     keras = name_keras(model) if model is not None else "none"
+    if model is not None and (keras == "none" or not hasattr(type(model), "variables")):
+        raise IntrospectError(
+            f"model= is a {type(model).__name__}; pass the Keras model that the function trains, or leave it out"
+        )
     if keras == "keras":
         require_backend()
     strategy = find_strategy(model, optimizer)
@@ -74,6 +77,7 @@ def capture_function(
     reading.observe = observe
     reading.timings.append(("find", time.perf_counter() - started))
     if reading.current is not None:
+        reading.lives = bind_arguments(reading.lives, reading.current, args, given)
         return assemble(reading)
     optimizers = list_optimizers()
     reading.books = read_books(optimizers)
@@ -87,6 +91,7 @@ def capture_function(
         with scope(), kept_flags, note_tapes() as reading.notes, name_cutoff(reading.notes.questions):
             trace_function(reading, step, args, given)
         reading.timings.append(("trace", time.perf_counter() - started))
+        reading.lives = bind_arguments(reading.lives, reading.current, args, given)
         return assemble(reading)
 
 

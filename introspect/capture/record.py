@@ -105,6 +105,8 @@ class CapturedOptimizer:
     """Whether the model holds it, or the caller named it; False for one that only the graph knows."""
     own: bool = False
     """Whether its class is the user's."""
+    inner: bool = False
+    """Whether another one holds it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from introspect.capture.frames import list_owners
 from introspect.capture.framework import KerasName, descends, list_model_variables, name_keras
 from introspect.capture.layers import LayerTree, list_seeds, walk_layers
 from introspect.capture.slots import list_variables
+from introspect.capture.trace.traces import LiveTrace
 from introspect.capture.untracked import Claims, claim_variables, find_unknown
 from introspect.capture.variables import Entry, VariableTable, find_face, is_variable, unwrap_variable
 
@@ -35,10 +36,10 @@ class Rows:
         return [variable for part in optimizers for variable in self.owned.get(id(part)) or list_variables(part)]
 
 
-def fill_rows(model: Any, models: Sequence[Any], optimizers: Iterable[Any], graphs: Sequence[Any]) -> Rows:
+def fill_rows(model: Any, models: Sequence[Any], optimizers: Iterable[Any], lives: Sequence[LiveTrace]) -> Rows:
     """Rows of the model's variables, then untracked ones, then optimizers' and metrics'.
 
-    `model` may be None (a custom loop without one): then the variables of the graphs stand as the model's.
+    `model` may be None (a custom loop without one): then the variables of the traces stand as the model's.
     `models` are the model and its twin, whose metrics count as the model's.
     """
     tree = walk_layers(model, name_keras(model)) if model is not None else LayerTree()
@@ -48,7 +49,7 @@ def fill_rows(model: Any, models: Sequence[Any], optimizers: Iterable[Any], grap
     state = [(variable, OF_OPTIMIZER) for held in owned.values() for variable in held]
     state += [(variable, OF_METRIC) for variable in metrics]
     table = make_table([*own, *state])
-    unknown = find_unknown(graphs, table)
+    unknown = find_unknown(lives, table)
     claims = claim_variables(unknown)
     if unknown:
         claimed = [enter_claimed(variable, claims, tree, model is None) for variable in unknown]

@@ -37,15 +37,32 @@ def find_optimizers(model: Any) -> list[Any]:
 
 
 def open_optimizer(value: Any) -> list[Any]:
-    """An optimizer and those that it wraps, those in a container; nothing for any other object."""
+    """An optimizer and those that it holds, those in a container, each once; nothing for any other object."""
+    found: dict[int, Any] = {}
+    note_optimizers(value, found)
+    return list(found.values())
+
+
+def note_optimizers(value: Any, found: dict[int, Any]) -> None:
+    """Note an optimizer by its identity, then what it wraps, then what else it holds: a user's may hold others anywhere."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
-        return [inner for part in value for inner in open_optimizer(part)]
-    if not is_optimizer(value):
-        return []
-    inside = [vars(value).get(name) for name in WRAPPED]
-    return [value, *(inner for part in inside for inner in open_optimizer(part))]
+        if value and not is_variable(value[0]):  # long lists of slots hold no optimizer
+            for part in value:
+                note_optimizers(part, found)
+    elif is_optimizer(value) and id(value) not in found:
+        found[id(value)] = value
+        state = vars(value)
+        for part in (*map(state.get, WRAPPED), *state.values()):
+            note_optimizers(part, found)
+
+
+def unwrap_optimizer(optimizer: Any) -> Any:
+    """The optimizer below loss scaling. Seen on Keras 3.13 to 3.15, tf_keras 2.19 to 2.21."""
+    while (inner := vars(optimizer).get("inner_optimizer") or vars(optimizer).get("_optimizer")) is not None:
+        optimizer = inner
+    return optimizer
 
 
 def is_optimizer(value: Any) -> bool:
@@ -159,7 +176,7 @@ def read_rate(optimizer: Any) -> float | str | None:
     inner = state.get("inner_optimizer", state.get("_optimizer"))
     if is_optimizer(inner):
         return read_rate(inner)
-    if "_inner_optimizers" in state:  # its own rate is 0 and never used
+    if len(open_optimizer(optimizer)) > 1:  # those have rates of their own; MultiOptimizer's is 0 and never used
         return None
     rate = state.get("_learning_rate", (state.get("_hyper") or {}).get("learning_rate"))
     if is_variable(rate):

@@ -10,6 +10,7 @@ from typing import Any, cast
 from introspect.capture.framework import list_bases
 from introspect.capture.slots import Books, copy_books, is_built, is_optimizer, list_variables
 from introspect.capture.trace.detach import COPY_MARK
+from introspect.capture.trace.traces import LiveTrace
 from introspect.capture.variables import (
     VariableTable,
     list_copies,
@@ -42,25 +43,32 @@ class Claims:
     layers: dict[int, Any] = field(default_factory=dict)
 
 
-def find_unknown(graphs: Iterable[Any], table: VariableTable) -> list[Any]:
-    """tf.Variables that the graphs capture and that the table has no row for, in the order of the graphs; each once.
+def find_unknown(lives: Iterable[LiveTrace], table: VariableTable) -> list[Any]:
+    """tf.Variables that the traces use and that the table has no row for, in the order of the traces; each once.
 
-    A graph notes the variables that it reads. One that it only writes is searched for among all live objects; what is
-    not found there is no variable but a table, an iterator, or a token by which TensorFlow orders collectives.
+    A graph notes the variables that it reads. One that it only writes is searched for among all live objects. A graph
+    keeps the values of variables whose objects are gone, of an optimizer that another took the place of: those are
+    revived. What else is not found is no variable but a table, an iterator, or a token by which TensorFlow orders
+    collectives.
     """
-    missing: dict[int, Any] = {}
+    missing: dict[int, tuple[Any, Any]] = {}
     found: dict[int, Any] = {}
-    for graph in graphs:
-        unknown = [outside for outside, inside in list_strange(graph, table) if inside.dtype.name == "resource"]
-        touched = index_handles(graph) if unknown else {}
-        for outside in unknown:
+    for live in lives:
+        strange = list_strange(live.resources, table)
+        unknown = [(outside, inside) for outside, inside in strange if inside.dtype.name == "resource"]
+        touched = index_handles(live.concrete.graph) if unknown else {}
+        for outside, inside in unknown:
             if id(outside) not in missing:
-                missing[id(outside)] = outside
+                missing[id(outside)] = outside, inside
                 found[id(outside)] = touched.get(id(outside))
-    lost = {key for key, variable in found.items() if variable is None and is_variable_handle(missing[key])}
+    lost = {key for key, variable in found.items() if variable is None and is_variable_handle(missing[key][0])}
     found.update(search_handles(lost))
+    tokens = list_tokens() if lost else set()
+    for key in lost:
+        if found[key] is None:
+            found[key] = revive_variable(*missing[key])
     known = {id(variable): variable for variable in found.values() if variable is not None}
-    return list(known.values())
+    return [variable for key, variable in known.items() if key not in tokens]
 
 
 def search_handles(wanted: set[int]) -> dict[int, Any]:
@@ -75,8 +83,30 @@ def search_handles(wanted: set[int]) -> dict[int, Any]:
             kinds[kind] = ("tensorflow", "BaseResourceVariable") in list_bases(cast(Hashable, kind))
         if kinds[kind] and id(read_handle(value)) in wanted:
             found[id(read_handle(value))] = find_container(value)
-    tokens = list_tokens() if found else set()
-    return {key: variable for key, variable in found.items() if id(variable) not in tokens}
+    return found
+
+
+def revive_variable(handle: Any, placeholder: Any) -> Any:
+    """A tf.Variable around the handle of one whose object is gone, named by the op that reads it first.
+
+    Seen on TensorFlow 2.19 to 2.21.
+    """
+    from tensorflow.python.framework.dtypes import as_dtype
+    from tensorflow.python.framework.tensor_shape import TensorShape
+    from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
+
+    told = handle._handle_data.shape_and_type[0]
+    name = placeholder.op.name.removesuffix("/resource")
+    return BaseResourceVariable(
+        trainable=False,
+        shape=TensorShape(told.shape),
+        dtype=as_dtype(told.dtype),
+        handle=handle,
+        name=name,
+        handle_name=name,
+        unique_id=f"{name}_{id(handle)}",
+        in_graph_mode=False,
+    )
 
 
 def list_tokens() -> set[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, cast
@@ -196,12 +196,12 @@ def read_device(copy: Any) -> str | None:
     return getattr(copy, "device", None) or None
 
 
-def bind_captures(graph: Any, table: VariableTable) -> tuple[Binding, ...]:
-    """The trace's captured resources that belong to rows of the table, in the order of capture."""
-    places = ((inside, table.find_handle(outside)) for outside, inside in graph.captures)
+def bind_resources(resources: Iterable[tuple[Any, Any]], table: VariableTable) -> tuple[Binding, ...]:
+    """Of (outside, inside) of what a trace takes: the resources that belong to rows of the table, in their order."""
+    places = ((inside, table.find_handle(outside)) for outside, inside in resources)
     return tuple(Binding(inside.name.partition(":")[0], *place) for inside, place in places if place is not None)
 
 
-def list_strange(graph: Any, table: VariableTable) -> Iterator[tuple[Any, Any]]:
-    """(tensor outside, placeholder inside) of what the trace captured and that is no variable of the table."""
-    return ((outside, inside) for outside, inside in graph.captures if table.find_handle(outside) is None)
+def list_strange(resources: Iterable[tuple[Any, Any]], table: VariableTable) -> Iterator[tuple[Any, Any]]:
+    """(tensor outside, placeholder inside) of what a trace takes and that is no variable of the table."""
+    return ((outside, inside) for outside, inside in resources if table.find_handle(outside) is None)

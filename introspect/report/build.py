@@ -57,10 +57,12 @@ class _RowBuilder:
             WriteBuilder(capture, one, probes.get(one.trace.id), self.placements.get(one.trace.id)) for one in evidence
         ]
         self.numbers = {} if capture.measure is None else {row.variable: row for row in capture.measure.rows}
-        # A legacy optimizer tracks nothing beforehand: what it keeps slots of is what it trains.
-        self.tracker = {
-            index: o for o in reversed(capture.optimizers) for index in (*(s.variable for s in o.slots), *o.tracks)
-        }
+        # A legacy optimizer tracks nothing beforehand: what it keeps slots of is what it trains. Of one that holds others,
+        # those train.
+        self.tracker: dict[int, CapturedOptimizer] = {}
+        for optimizer in sorted(capture.optimizers, key=lambda one: not one.inner):
+            for index in (*(slot.variable for slot in optimizer.slots), *optimizer.tracks):
+                self.tracker.setdefault(index, optimizer)
         self.fit_ends = Counter(end.target for end in capture.fit_end)
         self.books: dict[tuple[int, int], list[CapturedSlot]] = {}
         for optimizer in capture.optimizers:

@@ -36,7 +36,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     """At most one finding."""
     current, capture = facts.current, facts.capture
     mine = next((optimizer for optimizer in capture.optimizers if optimizer.current), None)
-    if current is None or mine is None or not mine.variables or current.trace.caller not in OWN_CALLERS:
+    own = {index for optimizer in capture.optimizers if optimizer.current for index in optimizer.variables}
+    if current is None or mine is None or not own or current.trace.caller not in OWN_CALLERS:
         return
     kept = _name_kept(facts, current)
     bound = {binding.variable for binding in current.trace.bindings}
@@ -44,7 +45,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         stale = _uses_old_alone(capture, bound) and not _is_default(mine)
     else:
         stale = (
-            current.trace.source == "compiled" and not capture.model.custom_train_step and _misses(facts, mine, bound)
+            current.trace.source == "compiled" and not capture.model.custom_train_step and _misses(facts, own, bound)
         )
     if stale:
         yield _report(current, mine, kept)
@@ -67,11 +68,11 @@ def _is_default(mine: CapturedOptimizer) -> bool:
     return mine.class_name == "RMSprop" and not mine.built
 
 
-def _misses(facts: Facts, mine: CapturedOptimizer, bound: set[int]) -> bool:
-    """Whether the step trains, and binds nothing of the model's optimizer but something of another."""
+def _misses(facts: Facts, own: set[int], bound: set[int]) -> bool:
+    """Whether the step trains, and binds nothing of the model's optimizer, with those it holds, but something of another."""
     current = facts.current
     trains = current is not None and any(current.updates(index) for index, _, _ in facts.pairs)
-    if not trains or bound.intersection(mine.variables):
+    if not trains or bound & own:
         return False
     return any(facts.capture.variables[index].role in ("untracked", "optimizer") for index in bound)
 

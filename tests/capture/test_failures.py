@@ -315,6 +315,7 @@ def test_data_that_a_look_would_take_from(package: Any) -> None:
         ({"args": 5}, "args= is a int"),
         ({"args": (), "model": 5}, "model= is a int"),
         ({"args": (), "model": []}, "model= is a list"),
+        ({"args": (), "model": tf.Module()}, "model= is a Module"),
         ({"select": "INT999"}, "rule 'INT999'"),
     ],
 )
@@ -338,6 +339,14 @@ def test_what_is_no_model() -> None:
     for value in (3, "text", keras.layers.Dense(1), tf.Module()):
         with pytest.raises(IntrospectError, match="no Keras model"):
             capture_model(value)
+
+
+def test_a_model_made_without_eager_execution() -> None:
+    with tf.Graph().as_default():
+        model = tf_keras.Sequential([tf_keras.layers.Input((4,)), tf_keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+    with pytest.raises(BackendError, match="sessions of TensorFlow 1"):
+        capture_model(model)
 
 
 def test_another_backend(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,8 +141,8 @@ class Measurer:
         started = time.perf_counter()
         shadows = make_shadows(live, self.plan.written, self._copier)
         scales = read_scales(self.plan, live.table)
-        captured = shadows.substitute(live.table, live.concrete.captured_inputs)
-        results = call_by_name(self._name, [*inputs, *captured], self._outputs)
+        fed = shadows.substitute(live.table, [*inputs, *live.concrete.captured_inputs])
+        results = call_by_name(self._name, fed, self._outputs)
         numbers = results[-1].numpy().tolist() if self._rows else ()
         del results
         found = collect_rows(self._wanted, self._rows, numbers)
@@ -298,9 +298,9 @@ def run_for_placement(
     require_isolated(live, library)
     made = rewrite_step(live.concrete.function_def, library, Site(), unique_suffix(), "")
     shadows = make_shadows(live, written)
-    captured = shadows.substitute(live.table, live.concrete.captured_inputs)
+    fed = shadows.substitute(live.table, [*inputs, *live.concrete.captured_inputs])
     with Library() as registered, GraphCollection() as collection:
         registered.add(made.functions)
         step = made.functions[0].signature
-        call_by_name(step.name, [*inputs, *captured], len(step.output_arg))
+        call_by_name(step.name, fed, len(step.output_arg))
     return collection.read(live.trace)

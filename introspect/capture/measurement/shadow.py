@@ -81,9 +81,9 @@ class Shadows:
         self.originals.update(found)
         self.handles.update(zip(found, handles or map(copy_variable, variables), strict=True))
 
-    def substitute(self, table: VariableTable, captured: Sequence[Any]) -> list[Any]:
-        """The captured inputs of a function with handles of copies in the place of their originals'."""
-        return [self._stand_in(table, tensor) for tensor in captured]
+    def substitute(self, table: VariableTable, inputs: Sequence[Any]) -> list[Any]:
+        """The inputs of a function with handles of copies in the place of their originals'."""
+        return [self._stand_in(table, tensor) for tensor in inputs]
 
     def _stand_in(self, table: VariableTable, tensor: Any) -> Any:
         if id(tensor) in self.others:

@@ -10,6 +10,7 @@ from introspect.capture.layers import refuse_layers, walk_layers
 from introspect.capture.rows import fill_rows
 from introspect.capture.slots import find_optimizers
 from introspect.capture.trace.step import find_functions, list_traces
+from introspect.capture.trace.traces import LiveTrace
 from introspect.capture.trace.tracing import trace_twin
 from introspect.capture.trace.twin import Twin, twin_model
 from introspect.capture.untracked import claim_variables
@@ -27,9 +28,9 @@ def find_unheld(model: Any, keras: KerasName, spec: Any) -> list[Any]:
     """
     twin = twin_model(model)
     lives = list_traces(find_functions(model, keras))
-    graph = (lives[-1].concrete if lives else trace_twin(twin, spec)).graph
+    live = lives[-1] if lives else LiveTrace(trace_twin(twin, spec), "fit")
     optimizers = [*find_optimizers(model), *find_optimizers(twin.model)]
-    table = fill_rows(model, [model, twin.model], optimizers, [graph]).table
+    table = fill_rows(model, [model, twin.model], optimizers, [live]).table
     pairs = zip(table.rows, table.objects, strict=True)
     variables = [one for row, one in pairs if row.role == "untracked" and row.expected]
     owners = claim_variables(map(unwrap_variable, variables)).layers

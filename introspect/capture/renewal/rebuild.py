@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from introspect.capture.framework import KerasName, list_model_variables, require_model
 from introspect.capture.model import require_compiled
 from introspect.capture.oddities import sets_flags
 from introspect.capture.renewal.carry import assign_state, match_state, read_places, start_averages
-from introspect.capture.renewal.renew import Renewal
-from introspect.capture.slots import is_built, open_optimizer
+from introspect.capture.renewal.renew import Renewal, name_optimizer
+from introspect.capture.slots import is_built, open_optimizer, unwrap_optimizer
 from introspect.capture.trace.tracing import has_custom_step
 from introspect.capture.trace.waiting import pass_on
 from introspect.capture.variables import unwrap_variable
@@ -97,12 +97,32 @@ def carry_optimizers(model: Any, keras: KerasName, renewal: Renewal) -> None:
     for old, new in renewal.pairs:
         if id(old) not in inner and any(is_built(part) for part in open_optimizer(old)):
             build_optimizer(new, choose_tracked(model, old, renewal), keras)
+    require_built(renewal.held)
     match = match_state(renewal.pairs)
     assign_state(match)
     for old, new in renewal.pairs:
         pass_on(old, new)
     if keras == "keras":
         start_averages(renewal.pairs)
+
+
+def require_built(held: Sequence[tuple[Any, Any]]) -> None:
+    """Refuse where an optimizer of the user's builds those that it holds in its step alone: there is nothing to carry state to.
+
+    Raises:
+        IntrospectError: one of them.
+    """
+    for old, new in held:
+        if has_slots(old) and not has_slots(new):
+            raise IntrospectError(
+                f"optimizer {name_optimizer(old)} is built by the step of the one that holds it, so that its state cannot be "
+                "kept; pass keep_optimizer_state=False, or compile with a new optimizer"
+            )
+
+
+def has_slots(optimizer: Any) -> bool:
+    """Whether the optimizer knows its variables, or a legacy one keeps slots."""
+    return is_built(optimizer) or bool(vars(optimizer).get("_slots"))
 
 
 def choose_tracked(model: Any, old: Any, renewal: Renewal) -> list[Any]:
@@ -141,5 +161,5 @@ def build_optimizer(optimizer: Any, variables: list[Any], keras: KerasName) -> N
         return
     import tensorflow as tf
 
-    with tf.name_scope(open_optimizer(optimizer)[-1].name):
+    with tf.name_scope(unwrap_optimizer(optimizer).name):
         optimizer.build(variables)

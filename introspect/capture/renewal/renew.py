@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from introspect.capture.frames import explain_error
-from introspect.capture.slots import is_optimizer
+from introspect.capture.slots import is_optimizer, open_optimizer
 from introspect.capture.variables import is_variable
 from introspect.errors import IntrospectError
 
@@ -41,6 +41,8 @@ class Renewal:
         self.keep_legacy = keep_legacy
         self.pairs: list[tuple[Any, Any]] = []
         """(old optimizer, new one), parts before wholes."""
+        self.held: list[tuple[Any, Any]] = []
+        """Of those: parts of an optimizer of the user's, which only that one can build."""
         self._new: dict[int, Any] = {}
 
     def renew(self, value: Any) -> Any:
@@ -56,9 +58,27 @@ class Renewal:
         if not is_optimizer(value) or (self.keep_legacy and is_legacy(value)):
             return value
         if id(value) not in self._new:
-            self._new[id(value)] = self._make(value)
-            self.pairs.append((value, self._new[id(value)]))
+            new = self._make(value)
+            self._pair_held(value, new)
+            self._new[id(value)] = new
+            self.pairs.append((value, new))
         return self._new[id(value)]
+
+    def _pair_held(self, old: Any, new: Any) -> None:
+        """Those that an optimizer of the user's holds, which its settings make anew with it."""
+        held, made = open_optimizer(old)[1:], open_optimizer(new)[1:]
+        if all(id(part) in self._new for part in held):
+            return
+        if list(map(type, held)) != list(map(type, made)):
+            raise IntrospectError(
+                f"optimizer {name_optimizer(old)} holds others than one that is made of its settings; "
+                "call model.compile(...) with a new optimizer instead"
+            )
+        pairs = zip(held, made, strict=True)
+        fresh = [(part, other) for part, other in pairs if part is not other and id(part) not in self._new]
+        self._new |= {id(part): other for part, other in fresh}
+        self.held += fresh
+        self.pairs += fresh
 
     def _make(self, old: Any) -> Any:
         try:

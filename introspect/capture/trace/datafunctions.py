@@ -9,36 +9,38 @@ from typing import Any
 from introspect.capture.record import CapturedTrace
 from introspect.capture.trace.inputs import is_dataset
 from introspect.capture.trace.traces import LiveTrace, freeze_trace
-from introspect.capture.variables import VariableTable, bind_captures, list_strange
+from introspect.capture.variables import VariableTable, bind_resources, list_strange
 
 CALLER = "Dataset.map"
 
 
-def list_functions(data: Any, graphs: Iterable[Any], table: VariableTable) -> list[Any]:
+def list_functions(data: Any, lives: Iterable[LiveTrace], table: VariableTable) -> list[Any]:
     """Concrete functions of the data, if it is a tf.data set, and of the sets that the step itself holds, which use variables."""
-    sets = [*([data] if is_dataset(data) else []), *_find_held(graphs, table)]
-    return [one for one in _walk_functions(sets) if bind_captures(one.graph, table)]
+    sets = [*([data] if is_dataset(data) else []), *_find_held(lives, table)]
+    return [one for one in _walk_functions(sets) if bind_resources(one.graph.captures, table)]
 
 
 def list_fed(functions: Iterable[Any], table: VariableTable) -> frozenset[int]:
     """Rows of the variables that these functions use."""
-    return frozenset(one.variable for function in functions for one in bind_captures(function.graph, table))
+    return frozenset(one.variable for function in functions for one in bind_resources(function.graph.captures, table))
 
 
 def freeze_functions(functions: Iterable[Any], table: VariableTable) -> tuple[CapturedTrace, ...]:
     """Saved forms, which are read as a step is."""
     return tuple(
-        freeze_trace(LiveTrace(function, CALLER), f"data/{number}", bind_captures(function.graph, table), False)
+        freeze_trace(
+            LiveTrace(function, CALLER), f"data/{number}", bind_resources(function.graph.captures, table), False
+        )
         for number, function in enumerate(functions, 1)
     )
 
 
-def _find_held(graphs: Iterable[Any], table: VariableTable) -> list[Any]:
+def _find_held(lives: Iterable[LiveTrace], table: VariableTable) -> list[Any]:
     """Sets of which the step captured the tensor, or that of an iterator. Seen on TensorFlow 2.19 to 2.21.
 
     Only the tensor is in the graph. All objects are looked through for the set, where there is such a tensor.
     """
-    captured = (pair for graph in graphs for pair in list_strange(graph, table))
+    captured = (pair for live in lives for pair in list_strange(live.resources, table))
     wanted = {id(outside) for outside, inside in captured if inside.dtype.name in ("resource", "variant")}
     if not wanted:
         return []
