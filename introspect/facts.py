@@ -260,7 +260,7 @@ class Facts:
         watched = (index for index in self.without_gradient if self.capture.variables[index].watched)
         anew = self.capture.anew
         watched = (index for index in watched if index not in self.put_back)
-        if self.flags_of_compile:
+        if self.flags_of_compile and not self.capture.own_lists:  # lists of the user's own go by more than flags
             watched = (index for index in watched if not self.capture.variables[index].compiled)
         left = (i for i in watched if not self.asks_otherwise(i) and self.way_to_loss(i).open)
         return tuple(i for i in left if anew is None or i in anew.trains or self.step_flags([i], frozen=False))

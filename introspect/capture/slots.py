@@ -23,6 +23,9 @@ SETTINGS = (
     "gradient_accumulation_steps",
     "dynamic_growth_steps",
 )
+COPY_MARK = "_introspect_copy"
+"""Attribute of every copy, which holds the original: a search among all live objects passes over those that an earlier
+look has left behind."""
 WRAPPED = ("inner_optimizer", "_optimizer", "_inner_optimizers")
 
 
@@ -54,8 +57,8 @@ def note_optimizers(value: Any, found: dict[int, Any]) -> None:
     elif is_optimizer(value) and id(value) not in found:
         found[id(value)] = value
         state = vars(value)
-        for part in (*map(state.get, WRAPPED), *state.values()):
-            note_optimizers(part, found)
+        for name in (*WRAPPED, *state):
+            note_optimizers(state.get(name) if name != COPY_MARK else None, found)
 
 
 def unwrap_optimizer(optimizer: Any) -> Any:

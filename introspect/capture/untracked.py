@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from introspect.capture.framework import list_bases
-from introspect.capture.slots import Books, copy_books, is_built, is_optimizer, list_variables
-from introspect.capture.trace.detach import COPY_MARK
+from introspect.capture.slots import COPY_MARK, Books, copy_books, is_built, is_optimizer, list_variables
 from introspect.capture.trace.traces import LiveTrace
 from introspect.capture.variables import (
     VariableTable,

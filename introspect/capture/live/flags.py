@@ -22,7 +22,7 @@ from typing import Any, Literal
 from introspect.capture.frames import pick_frame, rank_file
 from introspect.capture.framework import import_keras
 from introspect.capture.record import FlagWrite
-from introspect.capture.trace.detach import COPY_MARK
+from introspect.capture.slots import COPY_MARK
 from introspect.capture.trace.guard import PATCHING
 from introspect.errors import VersionError
 from introspect.records import Location

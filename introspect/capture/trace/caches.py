@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from introspect.capture.trace.detach import COPY_MARK
+from introspect.capture.slots import COPY_MARK
 
 if TYPE_CHECKING:
     from introspect.capture.trace.snapshot import ObjectSnapshot

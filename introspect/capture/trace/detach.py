@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from introspect.capture.slots import is_optimizer
+from introspect.capture.slots import COPY_MARK, is_optimizer
 
 OWNED = (
     "keras.src.optimizers",
@@ -22,11 +22,6 @@ OWNED = (
     "tf_keras.src.engine.compile_utils",
 )
 SCHEDULES = ("keras.src.optimizers.schedules", "tf_keras.src.optimizers.schedules")
-
-
-COPY_MARK = "_introspect_copy"
-"""Attribute of every copy, which holds the original: a search among all live objects passes over those that an earlier
-look has left behind."""
 
 
 class Detacher:

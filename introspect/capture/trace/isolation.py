@@ -10,10 +10,9 @@ from typing import Any
 from introspect.capture.frames import explain_error, locate_error
 from introspect.capture.framework import KerasName, list_model_variables, name_keras, name_strategy
 from introspect.capture.record import Followed, StepFailure
-from introspect.capture.slots import find_optimizers, is_built, is_optimizer
+from introspect.capture.slots import COPY_MARK, find_optimizers, is_built, is_optimizer
 from introspect.capture.trace.batch import invent_batch, take_batch
 from introspect.capture.trace.cutoff import tell_no_gradients
-from introspect.capture.trace.detach import COPY_MARK
 from introspect.capture.trace.eagerness import noted
 from introspect.capture.trace.followed import follow_step
 from introspect.capture.trace.invented import invent_specs

@@ -7,7 +7,7 @@ from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from introspect.capture.framework import KerasName
-from introspect.capture.trace.detach import COPY_MARK
+from introspect.capture.slots import COPY_MARK
 from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.inputs import empty_dataset, is_split, take_part
 from introspect.capture.trace.late import has_started

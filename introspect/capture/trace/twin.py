@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from introspect.capture.framework import KerasName, name_keras
-from introspect.capture.slots import find_optimizers, is_built
-from introspect.capture.trace.detach import COPY_MARK, Detacher
+from introspect.capture.slots import COPY_MARK, find_optimizers, is_built
+from introspect.capture.trace.detach import Detacher
 from introspect.capture.trace.keyed import share_keys
 from introspect.capture.trace.methods import bind_methods
 from introspect.capture.trace.snapshot import take_snapshot
