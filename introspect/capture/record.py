@@ -240,6 +240,8 @@ class SavedFile:
     """Whether the saved optimizer state fits the optimizer built from the flags."""
     named: bool = True
     """Whether the file says which optimizer the state is of; Keras builds its default one where not."""
+    own_compile: bool = False
+    """Whether the model's class has a `compile` of its own, which left its optimizer without variables at loading."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ Why it matters
 
 Cause
     Flags changed after the optimizer was built, and before `save`. Or the file's settings name no optimizer, so that
-    Keras takes its default.
+    Keras takes its default; or the class has a `compile` of its own, and Keras leaves compiling to it.
 
 Fix
     Compile with a new optimizer after loading, knowing that its state starts anew.
@@ -35,8 +35,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     saved = facts.capture.saved
     if saved is None or saved.fits or saved.optimizer_variables is None:
         return
-    if not saved.named:
-        yield _tell_unnamed(saved)
+    if not saved.named or saved.own_compile:
+        yield _tell_lost(saved)
         return
     wanted = [row.path for row in facts.rows if row.expected and row.tracked]
     trained = list(saved.trained or ())
@@ -60,20 +60,27 @@ def _tell_change(trained: list[str]) -> str:
     return f"Flags were changed after the optimizer was built and before the model was saved; {then}."
 
 
-def _tell_unnamed(saved: SavedFile) -> Finding:
-    """The state is there, and the settings that say whose it is are not."""
+def _tell_lost(saved: SavedFile) -> Finding:
+    """The state is there, and the loaded model has no optimizer that it could be of."""
+    if saved.own_compile:
+        lack = "and the loaded model has an optimizer that knows no variable yet"
+        cause = (
+            "The model's class has a compile() of its own, so that Keras 3 does not compile it as the file says, and drops "
+            "the state."
+        )
+    else:
+        lack = "and its settings name no optimizer"
+        cause = (
+            "The settings have lost it: Keras 3 takes it out of the model when save() writes an .h5 file, and later files "
+            "lack it. Keras compiles the loaded model with its default, RMSprop, and drops a state that does not fit."
+        )
+    arrays = count(saved.optimizer_variables or 0, "array")
     return RULE.finding(
         variables=(),
         layers=(),
-        message=(
-            f"{saved.path} holds the state of an optimizer ({count(saved.optimizer_variables or 0, 'array')}), and its "
-            "settings name no optimizer."
-        ),
-        cause=(
-            "The settings have lost it: Keras 3 takes it out of the model when save() writes an .h5 file, and later files "
-            "lack it. Keras compiles the loaded model with its default, RMSprop, and drops a state that does not fit."
-        ),
-        fix='# after loading, with the optimizer that it was:\nmodel.compile(optimizer="adam", loss=...)',
+        message=f"{saved.path} holds the state of an optimizer ({arrays}), {lack}.",
+        cause=cause,
+        fix='# after loading, with the optimizer that it was; its state starts anew:\nmodel.compile(optimizer="adam", loss=...)',
     )
 
 
