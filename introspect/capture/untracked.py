@@ -86,7 +86,7 @@ def search_handles(wanted: set[int]) -> dict[int, Any]:
 
 
 def revive_variable(handle: Any, placeholder: Any) -> Any:
-    """A tf.Variable around the handle of one whose object is gone, named by the op that reads it first.
+    """A tf.Variable around the handle of one whose object is gone, named by the op that takes it first.
 
     Seen on TensorFlow 2.19 to 2.21.
     """
@@ -95,7 +95,7 @@ def revive_variable(handle: Any, placeholder: Any) -> Any:
     from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
     told = handle._handle_data.shape_and_type[0]
-    name = placeholder.op.name.removesuffix("/resource")
+    name = next(iter(placeholder.consumers()), placeholder.op).name
     return BaseResourceVariable(
         trainable=False,
         shape=TensorShape(told.shape),
