@@ -17,7 +17,9 @@ from introspect.capture.variables import (
     read_handle,
     unwrap_variable,
 )
+from introspect.errors import VersionError
 
+GONE = "gone_variable"
 KINDS = (
     ("Variable", "wrappers"),
     ("KerasVariable", "wrappers"),
@@ -50,22 +52,22 @@ def find_unknown(lives: Iterable[LiveTrace], table: VariableTable) -> list[Any]:
     revived. What else is not found is no variable but a table, an iterator, or a token by which TensorFlow orders
     collectives.
     """
-    missing: dict[int, tuple[Any, Any]] = {}
+    missing: dict[int, Any] = {}
     found: dict[int, Any] = {}
     for live in lives:
         strange = list_strange(live.resources, table)
-        unknown = [(outside, inside) for outside, inside in strange if inside.dtype.name == "resource"]
+        unknown = [outside for outside, inside in strange if inside.dtype.name == "resource"]
         touched = index_handles(live.concrete.graph) if unknown else {}
-        for outside, inside in unknown:
+        for outside in unknown:
             if id(outside) not in missing:
-                missing[id(outside)] = outside, inside
+                missing[id(outside)] = outside
                 found[id(outside)] = touched.get(id(outside))
-    lost = {key for key, variable in found.items() if variable is None and is_variable_handle(missing[key][0])}
+    lost = {key for key, variable in found.items() if variable is None and is_variable_handle(missing[key])}
     found.update(search_handles(lost))
     tokens = list_tokens() if lost else set()
     for key in lost:
         if found[key] is None:
-            found[key] = revive_variable(*missing[key])
+            found[key] = revive_variable(missing[key])
     known = {id(variable): variable for variable in found.values() if variable is not None}
     return [variable for key, variable in known.items() if key not in tokens]
 
@@ -85,27 +87,32 @@ def search_handles(wanted: set[int]) -> dict[int, Any]:
     return found
 
 
-def revive_variable(handle: Any, placeholder: Any) -> Any:
-    """A tf.Variable around the handle of one whose object is gone, named by the op that takes it first.
+def revive_variable(handle: Any) -> Any:
+    """A tf.Variable around the handle of one whose object, and with it its name, is gone. Seen on TensorFlow 2.19 to 2.21.
 
-    Seen on TensorFlow 2.19 to 2.21.
+    Raises:
+        VersionError: TensorFlow makes none around a handle as it was seen to.
     """
-    from tensorflow.python.framework.dtypes import as_dtype
-    from tensorflow.python.framework.tensor_shape import TensorShape
-    from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
+    try:
+        from tensorflow.python.framework.dtypes import as_dtype
+        from tensorflow.python.framework.tensor_shape import TensorShape
+        from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
-    told = handle._handle_data.shape_and_type[0]
-    name = next(iter(placeholder.consumers()), placeholder.op).name
-    return BaseResourceVariable(
-        trainable=False,
-        shape=TensorShape(told.shape),
-        dtype=as_dtype(told.dtype),
-        handle=handle,
-        name=name,
-        handle_name=name,
-        unique_id=f"{name}_{id(handle)}",
-        in_graph_mode=False,
-    )
+        told = handle._handle_data.shape_and_type[0]
+        return BaseResourceVariable(
+            trainable=False,
+            shape=TensorShape(told.shape),
+            dtype=as_dtype(told.dtype),
+            handle=handle,
+            name=GONE,
+            handle_name=GONE,
+            unique_id=f"{GONE}_{id(handle)}",
+            in_graph_mode=False,
+        )
+    except (ImportError, AttributeError, TypeError) as error:
+        raise VersionError(
+            f"cannot reach a variable whose object is gone ({error}); tried on TensorFlow 2.19 to 2.21"
+        ) from None
 
 
 def list_tokens() -> set[int]:
