@@ -20,8 +20,8 @@ from introspect.capture.trace.cutoff import name_cutoff, tell_no_gradients
 from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.followed import follow_function
 from introspect.capture.trace.guard import preserve
-from introspect.capture.trace.handed import bind_arguments
 from introspect.capture.trace.isolation import list_built
+from introspect.capture.trace.passed import bind_arguments
 from introspect.capture.trace.snapshot import take_snapshot
 from introspect.capture.trace.step import is_function, trace_number
 from introspect.capture.trace.tapes import note_tapes

@@ -24,13 +24,13 @@ class LiveTrace:
     """Whether XLA compiles the step inside; the trace's own attribute tells for itself only."""
     begun: int = 0
     """TensorFlow's running number when tracing began, the first trace that made variables included; 0: not known."""
-    handed: tuple[tuple[Any, Any], ...] = ()
-    """(resource handle, placeholder) of each variable that the call hands over as an argument."""
+    passed: tuple[tuple[Any, Any], ...] = ()
+    """(resource handle, placeholder) of each variable that the call passes as an argument."""
 
     @property
     def resources(self) -> list[tuple[Any, Any]]:
         """(outside, inside) of all that the function takes beside its data."""
-        return [*self.concrete.graph.captures, *self.handed]
+        return [*self.concrete.graph.captures, *self.passed]
 
 
 def list_live(function: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Loops that hand variables to their tf.function as arguments, which the graph then captures none of."""
+"""Loops that pass variables to their tf.function as arguments, which the graph then captures none of."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def list_weights(model: Any) -> list[Any]:
 
 
 def make_step(model: Any) -> Any:
-    """Momentum by hand, over the weights and the state that it is handed."""
+    """Momentum by hand, over the weights and the state that it is passed."""
 
     def step(x: Any, y: Any, weights: Any, state: Any) -> Any:
         with tf.GradientTape() as tape:
@@ -51,7 +51,7 @@ def make_state(weights: list[Any]) -> list[Any]:
 @PACKAGES
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize("called", [False, True])
-def test_weights_are_handed_over(package: Any, eager: bool, called: bool) -> None:
+def test_weights_are_passed(package: Any, eager: bool, called: bool) -> None:
     model = layers(package)
     weights = list_weights(model)
     args = (X, Y, weights, make_state(weights))
@@ -62,7 +62,7 @@ def test_weights_are_handed_over(package: Any, eager: bool, called: bool) -> Non
 
 
 @PACKAGES
-def test_only_some_are_handed_over(package: Any) -> None:
+def test_only_some_are_passed(package: Any) -> None:
     model = layers(package)
     weights = list_weights(model)[2:]
     args = (X, Y, weights, make_state(weights))

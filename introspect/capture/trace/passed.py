@@ -1,4 +1,4 @@
-"""Variables that a loop hands to its tf.function as arguments: the graph has a placeholder for each, and captures none."""
+"""Variables that a loop passes to its tf.function as arguments: the graph has a placeholder for each, and captures none."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def bind_arguments(
         if not takes_variables(live.concrete):
             kept.append(live)
         elif live.concrete is current:
-            kept.append(replace(live, handed=pair_arguments(live.concrete, args, kwargs)))
+            kept.append(replace(live, passed=pair_arguments(live.concrete, args, kwargs)))
     return kept
 
 
