@@ -144,7 +144,7 @@ def find_container(variable: Any) -> Any:
 def is_variable_handle(handle: Any) -> bool:
     """Whether a resource says of what shape and dtype its value is, as those of variables do."""
     data = getattr(handle, "_handle_data", None)
-    return bool(data is not None and getattr(data, "is_set", False) and data.shape_and_type)
+    return bool(data is not None and getattr(data, "is_set", False) and len(data.shape_and_type) == 1)
 
 
 def claim_variables(variables: Iterable[Any]) -> Claims:
