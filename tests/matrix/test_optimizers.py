@@ -124,8 +124,8 @@ def test_an_optimizer_of_ones_own_that_leaves_variables_out(leaves_out: bool) ->
     optimizer = Partial(0.05)
     optimizer.ranks = (2,) if leaves_out else (1, 2)
     model.compile(optimizer, "mse")
-    for rule in ("INT104", "INT103"):
-        outcome = ask(model, data, Asked(rules=(rule,), arrived={"*/bias": "none"}) if leaves_out else Asked())
+    for _ in range(2):  # before a fit, and of a step that a new one shows to be as it is for another cause than its age
+        outcome = ask(model, data, Asked(rules=("INT104",), arrived={"*/bias": "none"}) if leaves_out else Asked())
         assert outcome.faults == []
         assert outcome.report is not None
         causes = [finding.cause for finding in outcome.report.findings]
