@@ -72,9 +72,11 @@ class Teller:
 
     def forget(self, subject: object = None) -> None:
         """Where errors are raised, each training raises them anew: all, or those of one subject."""
-        if self.on_mismatch == "raise" and subject is None:
+        if self.on_mismatch != "raise":
+            return
+        if subject is None:
             self._told.clear()
-        elif self.on_mismatch == "raise":
+        else:
             self._told.pop(subject, None)
 
     def tell(self) -> None:

@@ -51,9 +51,6 @@ class Trainings:
         self.current = Training()
         self._outer: list[Training] = []
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Trainings, ()
-
     @property
     def nested(self) -> bool:
         """Whether the current one runs inside of another."""

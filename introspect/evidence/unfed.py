@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from introspect.evidence.collect import TraceEvidence
-from introspect.graph.walk import select_nodes
+from introspect.graph.walk import Edges, select_nodes
 
 WHOLE_STEP = 0
 """The frame of the step itself, whose placeholders are its arguments."""
@@ -17,19 +17,16 @@ def find_unfed(evidence: TraceEvidence) -> int:
     that nobody needs. Seen on TensorFlow 2.19 to 2.21.
     """
     flow, edges = evidence.flow, evidence.edges
-    for node in select_nodes(flow, {"Placeholder"}).tolist():
-        if int(flow.frame[node]) == WHOLE_STEP:
-            continue
-        for reader in (one for port in edges.outputs[node] for one in edges.readers[port]):
-            if _ends_in_write(evidence, reader):
-                return int(reader)
-    return -1
-
-
-def _ends_in_write(evidence: TraceEvidence, node: int) -> bool:
-    """Whether a variable is written with a value that the op went into."""
-    edges = evidence.edges
+    inner = (node for node in select_nodes(flow, {"Placeholder"}).tolist() if int(flow.frame[node]) != WHOLE_STEP)
+    readers = [int(one) for node in inner for port in edges.outputs[node] for one in edges.readers[port]]
+    if not readers:
+        return -1
     written = {write.node for kept in (evidence.writes, evidence.undone) for one in kept.values() for write in one}
+    return next((reader for reader in readers if _ends_in(edges, reader, written)), -1)
+
+
+def _ends_in(edges: Edges, node: int, written: set[int]) -> bool:
+    """Whether the op, or one that its values go into, is among these."""
     seen, queue = {node}, [node]
     while queue:
         found = queue.pop()

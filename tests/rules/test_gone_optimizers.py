@@ -15,14 +15,12 @@ tf_keras = pytest.importorskip("tf_keras")
 
 import introspect  # noqa: E402
 from tests.oracle import PLAIN, Asked, ask, ask_loop  # noqa: E402
+from tests.rules import reported  # noqa: E402
+from tests.rules.reported import batches  # noqa: E402
 
 pytestmark = pytest.mark.tf
 PACKAGES = pytest.mark.parametrize("package", [keras, tf_keras], ids=lambda package: package.__name__)
-X, Y = np.random.default_rng(5).random((16, 4), dtype="float32"), np.ones((16, 1), "float32")
-
-
-def data() -> Any:
-    return tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)
+X, Y = reported.x, reported.y
 
 
 def layers(package: Any) -> Any:
@@ -34,7 +32,7 @@ def assigned(package: Any) -> Any:
     package.utils.set_random_seed(3)
     model = layers(package)
     model.compile("adam", "mse")
-    model.fit(data(), verbose=0)
+    model.fit(batches(), verbose=0)
     model.optimizer = package.optimizers.SGD(0.5)
     gc.collect()
     return model
@@ -45,7 +43,7 @@ def assigned(package: Any) -> Any:
 def test_the_step_goes_on_with_one_that_is_gone(package: Any, frozen: bool) -> None:
     model = assigned(package)
     model.layers[0].trainable = not frozen
-    outcome = ask(model, data(), Asked(rules=("INT203",), arguable=True))
+    outcome = ask(model, batches(), Asked(rules=("INT203",), arguable=True))
     assert outcome.faults == []
     assert outcome.rules == ({"INT101", "INT203"} if frozen else {"INT203"})
 
@@ -53,11 +51,11 @@ def test_the_step_goes_on_with_one_that_is_gone(package: Any, frozen: bool) -> N
 @PACKAGES
 def test_a_measured_step_leaves_its_variables(package: Any) -> None:
     measured, left = assigned(package), assigned(package)
-    report = introspect.inspect(measured, data=data(), measure=True)
+    report = introspect.inspect(measured, data=batches(), measure=True)
     assert report.environment.warnings == ()
     assert all(row.measured is not None and row.measured.gradient_norm for row in report.variables)
     for model in (measured, left):
-        model.fit(data(), verbose=0)
+        model.fit(batches(), verbose=0)
     for one, other in zip(measured.get_weights(), left.get_weights(), strict=True):
         assert np.array_equal(one, other)
 
@@ -86,7 +84,7 @@ def make_pair(package: Any) -> Callable[[], Any]:
         model = Pair()
         model.compile()
         model.first, model.second = package.optimizers.Adam(), package.optimizers.SGD(momentum=0.9)
-        model.fit(data(), verbose=0)
+        model.fit(batches(), verbose=0)
         return model
 
     return make
@@ -99,7 +97,7 @@ def test_one_of_two_was_replaced(package: Any, frozen: bool) -> None:
     model.first = package.optimizers.Adam(0.5)
     model.enc.trainable = not frozen
     gc.collect()
-    outcome = ask(model, data())
+    outcome = ask(model, batches())
     assert outcome.faults == []
     assert outcome.rules == ({"INT101"} if frozen else set())
 

@@ -13,14 +13,10 @@ tf_keras = pytest.importorskip("tf_keras")
 
 import introspect  # noqa: E402
 from tests.oracle import Asked, ask  # noqa: E402
+from tests.rules.reported import batches  # noqa: E402
 
 pytestmark = pytest.mark.tf
 PACKAGES = pytest.mark.parametrize("package", [keras, tf_keras], ids=lambda package: package.__name__)
-X, Y = np.random.default_rng(5).random((16, 4), dtype="float32"), np.ones((16, 1), "float32")
-
-
-def data() -> Any:
-    return tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)
 
 
 def make_parts(package: Any) -> list[Any]:
@@ -90,7 +86,7 @@ def fitted(package: Any, optimizer: Any) -> Any:
     layers = [package.layers.Input((4,)), package.layers.Dense(3), package.layers.Dense(1)]
     model = package.Sequential(layers)
     model.compile(optimizer, "mse")
-    model.fit(data(), verbose=0)
+    model.fit(batches(), verbose=0)
     return model
 
 
@@ -100,7 +96,7 @@ def fitted(package: Any, optimizer: Any) -> Any:
 def test_the_step_uses_what_it_holds(package: Any, builds: bool, frozen: bool) -> None:
     model = fitted(package, make_optimizer(package, builds))
     model.layers[0].trainable = not frozen
-    outcome = ask(model, data())
+    outcome = ask(model, batches())
     assert outcome.faults == []
     assert outcome.rules == ({"INT101"} if frozen else set())
     assert outcome.report is not None
@@ -114,7 +110,7 @@ def test_the_step_uses_what_it_holds(package: Any, builds: bool, frozen: bool) -
 def test_a_legacy_one(frozen: bool) -> None:
     model = fitted(tf_keras, make_legacy())
     model.layers[0].trainable = not frozen
-    outcome = ask(model, data())
+    outcome = ask(model, batches())
     assert outcome.faults == []
     assert outcome.rules == ({"INT101"} if frozen else set())
 
@@ -124,7 +120,7 @@ def test_another_of_the_kind_was_assigned(package: Any) -> None:
     model = fitted(package, make_optimizer(package, True))
     kept = model.optimizer
     model.optimizer = make_optimizer(package, True)
-    outcome = ask(model, data(), Asked(rules=("INT203",), arguable=True))
+    outcome = ask(model, batches(), Asked(rules=("INT203",), arguable=True))
     assert outcome.rules == {"INT203"}
     del kept
 

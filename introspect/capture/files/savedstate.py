@@ -32,16 +32,15 @@ def compare_saved(file: ModelFile, model: Any) -> SavedFile:
     saved = file.arrays
     if saved is None or optimizer is None:
         return SavedFile(file.path, None if saved is None else len(saved), None, None, True)
+    expected = list_shapes(optimizer)
     if not file.names_optimizer():
-        return SavedFile(file.path, len(saved), len(list_shapes(optimizer)), None, False, named=False)
+        return SavedFile(file.path, len(saved), len(expected), None, False, named=False)
     if file.kind == "keras" and overrides_compile(model) and not is_built(optimizer):
-        expected = list_shapes(optimizer)
         return SavedFile(file.path, len(saved), len(expected), None, len(saved) <= len(expected), own_compile=True)
     table = VariableTable()
     paths = [
         table.rows[table.add(weight, Entry("model"))].path for weight in model.weights if not is_weight_handler(weight)
     ]
-    expected = list_shapes(optimizer)
     layout = read_layout(optimizer, table)
     if layout is not None and len(saved) <= layout.own < len(expected):
         return SavedFile(file.path, len(saved), len(expected), (), True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from introspect.capture.trace.batch import invent_batch
+from introspect.capture.trace.inputs import take_part
 from introspect.capture.trace.tracing import is_distributed
 from introspect.errors import DataError
 
@@ -14,18 +15,7 @@ def read_element_spec(concrete: Any) -> Any | None:
     args, _ = concrete.structured_input_signature
     first = args[0] if args else None
     spec = getattr(first, "element_spec", getattr(first, "_element_spec", None))
-    return None if spec is None else unwrap_replicas(spec)
-
-
-def unwrap_replicas(spec: Any) -> Any:
-    """The spec of one replica's part where a strategy hands out one for each."""
-    import tensorflow as tf
-
-    def unwrap(part: Any) -> Any:
-        parts = getattr(part, "_value_specs", None)
-        return parts[0] if parts else part
-
-    return tf.nest.map_structure(unwrap, spec)
+    return None if spec is None else take_part(spec)
 
 
 def feed_step(concrete: Any, strategy: Any, batch: Any | None) -> list[Any]:

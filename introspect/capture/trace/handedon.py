@@ -17,7 +17,7 @@ def hand_on(model: Any, data: Any, batch_size: int | None = None) -> Any:
     Raises:
         DataError: the model's own `fit` cannot take the data.
     """
-    if data is None or not descends(model, ("keras_hub",), ("PipelineModel",)):
+    if not descends(model, ("keras_hub",), ("PipelineModel",)):
         return data
     try:
         batches = data if is_dataset(data) else batch_rows(data, batch_size or DEFAULT_BATCH)
