@@ -36,8 +36,9 @@ def diagnose_surely(capture: Capture, rules: Sequence[Rule], renew: Callable[[],
     """
     with collector_paused():
         facts, report = _diagnose(capture, rules)
-    if not is_doubtful(facts):
-        return report
+        if not is_doubtful(facts):
+            del facts  # else the collector would walk it first
+            return report
     started = time.perf_counter()
     try:
         later = renew()

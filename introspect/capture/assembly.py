@@ -36,6 +36,7 @@ from introspect.capture.trace.tapes import TapeNotes, read_notes
 from introspect.capture.trace.traces import LiveTrace, freeze_trace, number_first
 from introspect.capture.trace.unknown import Unknown
 from introspect.capture.variables import VariableTable, bind_resources
+from introspect.collector import collector_paused
 from introspect.records import ModelSummary, Source
 
 
@@ -109,6 +110,13 @@ Observer = Callable[[Reading, VariableTable, Capture], Capture]
 
 def assemble(reading: Reading) -> Capture:
     """The plain record; call it inside the guard of the trace, while the twin's books stand."""
+    with collector_paused():
+        table, capture = put_together(reading)
+    return capture if reading.observe is None else reading.observe(reading, table, capture)
+
+
+def put_together(reading: Reading) -> tuple[VariableTable, Capture]:
+    """The record of what the graphs and the objects alone tell, and its variables."""
     started = time.perf_counter()
     model, keras = reading.model, reading.keras
     parts = [part for stand_in in reading.optimizers for part in (stand_in.real, stand_in.copy)]
@@ -153,7 +161,7 @@ def assemble(reading: Reading) -> Capture:
         helper_parts=find_helper_parts(rows.tree, rows.table, keras),
         placements=tuple(place_traces(zip((live.concrete for live in reading.lives), traces, strict=True))),
     )
-    return capture if reading.observe is None else reading.observe(reading, rows.table, capture)
+    return rows.table, capture
 
 
 def find_xla_refusal(reading: Reading) -> StepFailure | None:

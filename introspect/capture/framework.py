@@ -21,6 +21,9 @@ PUBLIC_STRATEGIES = {
     "TPUStrategyV2": "TPUStrategy",
 }
 
+PLAIN = (str, int, float, type(None))
+"""Classes of most attributes, which hold no object of the framework's: told first, for there are many."""
+
 
 @cache
 def list_bases(kind: Hashable) -> frozenset[tuple[str, str]]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from introspect.capture.frames import rank_module
+from introspect.capture.framework import PLAIN
 from introspect.capture.layers import LayerTree
 
 BOOKS = frozenset({"_layers", "_operations", "_nodes", "_metrics", "_tracker", "_functional", "_inbound_nodes"})
-PLAIN = (str, int, float, type(None))
 MOST_NESTED = 2
 """Lists in lists that are looked through."""
 

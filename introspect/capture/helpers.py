@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from introspect.capture.frames import rank_module
-from introspect.capture.framework import KerasName, descends, name_keras
-from introspect.capture.handles import MOST_NESTED, PLAIN, is_book
+from introspect.capture.framework import PLAIN, KerasName, descends, name_keras
+from introspect.capture.handles import MOST_NESTED, is_book
 from introspect.capture.layers import LayerTree, refuse_layers, walk_layers
 from introspect.capture.record import HelperPart
 from introspect.capture.variables import VariableTable, is_keras_variable, is_variable

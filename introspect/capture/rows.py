@@ -82,6 +82,8 @@ def enter_model(model: Any, tree: LayerTree) -> Iterator[tuple[Any, Entry]]:
 
 def put_inner_first(owners: Sequence[str]) -> tuple[str, ...]:
     """Paths of layers that have a variable, those that hold another one of them last: a list of weights in an attribute."""
+    if len(owners) < 2:
+        return tuple(owners)
     return tuple(sorted(owners, key=lambda path: any(other.startswith(f"{path}/") for other in owners)))
 
 

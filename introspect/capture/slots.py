@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 from introspect.capture.frames import rank_module
-from introspect.capture.framework import descends
+from introspect.capture.framework import PLAIN, class_descends
 from introspect.capture.record import CapturedOptimizer, CapturedSlot
 from introspect.capture.variables import VariableTable, find_face, is_variable, read_number
 
@@ -34,8 +35,7 @@ def find_optimizers(model: Any) -> list[Any]:
     config = getattr(getattr(model, "_compile_config", None), "config", None) or {}
     found: dict[int, Any] = {}
     for value in (getattr(model, "optimizer", None), *vars(model).values(), config.get("optimizer")):
-        for optimizer in open_optimizer(value):
-            found.setdefault(id(optimizer), optimizer)
+        note_optimizers(value, found)
     return list(found.values())
 
 
@@ -48,6 +48,8 @@ def open_optimizer(value: Any) -> list[Any]:
 
 def note_optimizers(value: Any, found: dict[int, Any]) -> None:
     """Note an optimizer by its identity, then what it wraps, then what else it holds: a user's may hold others anywhere."""
+    if isinstance(value, PLAIN):
+        return
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
@@ -70,7 +72,13 @@ def unwrap_optimizer(optimizer: Any) -> Any:
 
 def is_optimizer(value: Any) -> bool:
     """Whether the object is an optimizer of Keras 3 or tf_keras, new or legacy."""
-    return descends(value, ("keras", "tf_keras"), ("BaseOptimizer", "_BaseOptimizer", "OptimizerV2"))
+    return is_optimizer_class(cast(Hashable, type(value)))
+
+
+@cache
+def is_optimizer_class(kind: Hashable) -> bool:
+    """The same of a class."""
+    return class_descends(kind, ("keras", "tf_keras"), ("BaseOptimizer", "_BaseOptimizer", "OptimizerV2"))
 
 
 def list_variables(optimizer: Any) -> list[Any]:
@@ -86,7 +94,7 @@ def list_variables(optimizer: Any) -> list[Any]:
 
 def find_variables(value: Any, found: dict[int, Any], depth: int = 3) -> None:
     """Note variables in an attribute: itself, in a list, in a legacy optimizer's dicts, in a loss scale's state."""
-    if value is None or isinstance(value, (str, int, float)):
+    if isinstance(value, PLAIN):
         return
     if is_variable(value):
         found.setdefault(id(value), value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, cast
 
-from introspect.capture.framework import class_descends, descends
+from introspect.capture.framework import class_descends
 from introspect.capture.record import Binding, CapturedVariable, Role
 
 RAW_NAMES = ("Variable", "DistributedVariable", "ShardedVariable")
@@ -22,12 +22,18 @@ def is_variable(value: Any) -> bool:
 def is_variable_class(kind: Hashable) -> bool:
     """The same of a class."""
     raw = class_descends(kind, ("tensorflow", "tf_keras"), RAW_NAMES)
-    return raw or class_descends(kind, ("keras",), ("Variable", "KerasVariable"))
+    return raw or is_keras_class(kind)
 
 
 def is_keras_variable(value: Any) -> bool:
     """Whether the object is Keras 3's variable, which wraps a tf.Variable."""
-    return descends(value, ("keras",), ("Variable", "KerasVariable"))
+    return is_keras_class(cast(Hashable, type(value)))
+
+
+@cache
+def is_keras_class(kind: Hashable) -> bool:
+    """The same of a class."""
+    return class_descends(kind, ("keras",), ("Variable", "KerasVariable"))
 
 
 def unwrap_variable(variable: Any) -> Any:

@@ -22,8 +22,8 @@ _KEPT: Words = np.asarray([(1 << 8 * used) - 1 for used in range(WORD + 1)], dty
 """By how many bytes of a word belong to a text: those."""
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
-BUCKETS = 1 << 16
-_TO_BUCKET = np.uint64(64 - 16)
+MOST_BITS = 16
+"""Of a hash, to choose a bucket by: 65,536 buckets, fewer for few texts."""
 
 
 class Buffer:
@@ -124,11 +124,12 @@ class Texts:
     def group(self) -> tuple[Ints, list[str]]:
         """([texts] a number for each different text, those texts). Fast where few are different."""
         hashes = self.hashes()
-        bucket = hashes >> _TO_BUCKET
-        head = np.full(BUCKETS, -1, dtype=np.int32)
+        bits = min(MOST_BITS, (8 * len(self) + 1).bit_length())
+        bucket = hashes >> np.uint64(64 - bits)
+        head = np.full(1 << bits, -1, dtype=np.int32)
         head[bucket] = np.arange(len(self))
         used = np.flatnonzero(head >= 0)
-        number = np.zeros(BUCKETS, dtype=np.int32)
+        number = np.zeros(1 << bits, dtype=np.int32)
         number[used] = np.arange(used.size)
         numbers, first = number[bucket], head[used]
         rest = np.flatnonzero(~self.equal(self.take(head[bucket])))

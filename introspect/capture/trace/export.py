@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 LIBRARY, FUNCTION = 2, 1
 """Fields `GraphDef.library` and `FunctionDefLibrary.function`."""
-NUMBERED = re.compile(rb"\n..??([a-z0-9_]+)_\d+\x12", re.DOTALL)
-"""A node's name without the number at its end, where it has no slash: between its length, of one byte or two, and the op."""
+NAME, OP = 0x0A, 0x12
+"""Tags of `NodeDef.name` and, right behind it, `NodeDef.op`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,32 @@ def require_same_names(graph: Any, arguments: set[str], definition: bytes) -> No
     name already another one, with a number behind it. Only where one looks so the graph is asked: for a name that it
     does not have it raises, which takes longer than to read a node.
     """
-    for name in map(bytes.decode, NUMBERED.findall(definition)):
+    for name in list_numbered(definition):
         if name in arguments and has_op(graph, name):
             raise LookupError(f"the definition has renamed node {name}")
+
+
+def list_numbered(definition: bytes) -> Iterator[str]:
+    """Names of nodes, without the number at their end, of those that have one and no slash.
+
+    Other bytes may look like a node's name as well: the names are those of nodes, or nobody's.
+    """
+    content = np.frombuffer(definition, dtype=np.uint8)
+    begin = np.flatnonzero(content[:-2] == NAME) + 1
+    size = content[begin].astype(np.int64)
+    wide = size >= 0x80  # a length of two bytes, seven bits in each
+    size[wide] += (content[begin[wide] + 1].astype(np.int64) - 1) * 0x80
+    begin += 1 + wide
+    end = np.minimum(begin + size, len(content) - 1)
+    last = content[end - 1]
+    chosen = (content[end] == OP) & (last >= ord("0")) & (last <= ord("9"))
+    begin, end = begin[chosen], end[chosen]
+    slashes = np.flatnonzero(content == ord("/"))
+    flat = np.searchsorted(slashes, begin) == np.searchsorted(slashes, end)
+    for start, stop in zip(begin[flat].tolist(), end[flat].tolist(), strict=True):
+        name, _, number = definition[start:stop].rpartition(b"_")
+        if name and number.isdigit():
+            yield name.decode(errors="replace")
 
 
 def has_op(graph: Any, name: str) -> bool:
