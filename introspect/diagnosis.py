@@ -54,7 +54,8 @@ def diagnose_surely(capture: Capture, rules: Sequence[Rule], renew: Callable[[],
         anew = _compare(capture, second) if compared else None
         timings = (*capture.timings, ("second step", time.perf_counter() - started))
         asked = _place_asked(facts, second)
-        sure = replace(capture, anew=anew, asked=asked, step_flags=later.step_flags, timings=timings)
+        used = _list_used(second)
+        sure = replace(capture, anew=anew, asked=asked, used_anew=used, step_flags=later.step_flags, timings=timings)
         return _diagnose(sure, rules)[1]
 
 
@@ -69,6 +70,13 @@ def _compare(capture: Capture, later: Facts) -> Anew:
         if any(write.kind != "initial" for write in current.writes.get(index, ())):
             writes.add(place)
     return Anew(frozenset(trains), frozenset(writes), _list_aside(capture, later))
+
+
+def _list_used(later: Facts) -> frozenset[str]:
+    """Attributes of the optimizers that the second step uses."""
+    bound = {binding.variable for binding in later.current.trace.bindings} if later.current is not None else set()
+    held = (one for one in later.capture.optimizers if one.attribute)
+    return frozenset(one.attribute for one in held if not bound.isdisjoint(one.variables))
 
 
 def _list_aside(capture: Capture, later: Facts) -> frozenset[int]:

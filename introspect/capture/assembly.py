@@ -9,7 +9,7 @@ from typing import Any
 
 from introspect.capture.fitend import find_fit_end
 from introspect.capture.framework import KerasName, describe_environment
-from introspect.capture.handles import find_handles
+from introspect.capture.handles import find_handles, name_optimizers
 from introspect.capture.helpers import find_helper_parts
 from introspect.capture.layers import describe_layers, refuse_layers
 from introspect.capture.live.flags import Event, name_events, recorded_writes
@@ -240,7 +240,12 @@ def describe_optimizers(reading: Reading, rows: Rows) -> tuple[CapturedOptimizer
     every = (*known, *(replace(optimizer, held=False) for optimizer in found))
     objects = [*(s.real for s in reading.optimizers), *rows.optimizers]
     inner = {id(part) for whole in objects for part in open_optimizer(whole)[1:]}
-    return tuple(replace(o, inner=True) if id(real) in inner else o for real, o in zip(objects, every, strict=True))
+    asked = reading.model is not None and (reading.summary.custom_train_step or len(objects) > 1)
+    names = name_optimizers(reading.model, objects) if asked else {}
+    return tuple(
+        replace(row, inner=id(real) in inner, attribute=names.get(id(real), ""))
+        for real, row in zip(objects, every, strict=True)
+    )
 
 
 def find_books(reading: Reading, optimizer: Any, built: bool) -> Any | None:

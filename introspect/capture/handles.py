@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from introspect.capture.frames import rank_module
 from introspect.capture.framework import PLAIN
 from introspect.capture.layers import LayerTree
+from introspect.capture.slots import COPY_MARK
 
 BOOKS = frozenset({"_layers", "_operations", "_nodes", "_metrics", "_tracker", "_functional", "_inbound_nodes"})
 MOST_NESTED = 2
@@ -71,3 +72,23 @@ def list_items(value: Any, reached: str, depth: int) -> Iterator[tuple[int, str]
     for key, item in pairs if depth else ():
         if isinstance(key, (str, int)):
             yield from list_items(item, f"{reached}[{key!r}]", depth - 1)
+
+
+def name_optimizers(model: Any, optimizers: Sequence[Any]) -> dict[int, str]:
+    """How the model holds each of these, by identity: "optimizer", "parts[0]", "optimizer.inner"; what only `compile` keeps has no name."""
+    by_id = {id(optimizer): optimizer for optimizer in optimizers}
+    names: dict[int, str] = {}
+    queue = [("optimizer", getattr(model, "optimizer", None)), *list_attributes(model)]
+    for reached, value in queue:
+        for key, name in list_items(value, reached, MOST_NESTED):
+            if key in by_id and key not in names:
+                names[key] = name
+                queue += [(f"{name}.{inner}", part) for inner, part in list_attributes(by_id[key])]
+    return names
+
+
+def list_attributes(holder: Any) -> list[tuple[str, Any]]:
+    """(name, value) of what an object holds itself, private names last."""
+    found = [(name, value) for name, value in vars(holder).items() if not isinstance(value, PLAIN)]
+    found = [(name, value) for name, value in found if not is_book(name) and name != COPY_MARK]
+    return sorted(found, key=lambda one: one[0].startswith("_"))

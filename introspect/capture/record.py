@@ -107,6 +107,8 @@ class CapturedOptimizer:
     """Whether its class is the user's."""
     inner: bool = False
     """Whether another one holds it."""
+    attribute: str = ""
+    """How the model holds it, beside others or for a step of the user's: "optimizer", "parts[0]", "optimizer.inner"; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,6 +503,8 @@ class Capture:
     """Of the current trace if introspect made it, else of that second step; None where neither is known to tell all."""
     code: StepCode | None = None
     """Of a loop of the user's own, where the names of the line that called introspect lead to it."""
+    used_anew: frozenset[str] = frozenset()
+    """Attributes of the optimizers that a step which is traced now uses, where one was asked."""
     anew_failure: str = ""
     """Why such a second step cannot be traced, in one line."""
     unread: str = ""

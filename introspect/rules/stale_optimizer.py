@@ -2,13 +2,15 @@
 
 What it does
     Looks in the compiled step for the variables of `model.optimizer` (slots, iterations, learning rate) and finds
-    none of them, while the step trains.
+    none of them, while the step trains. What a `train_step` of one's own means to use, and which of the other
+    optimizers that the model holds, a step tells that is traced now: it uses one of which the compiled step, which
+    trains by one that the model does not hold, knows no variable.
 
 Why it matters
     A learning rate set on the new optimizer does nothing; the old one goes on.
 
 Cause
-    `model.optimizer = …` was assigned after the step was traced, without compile; or `train_step` is a tf.function of
+    `model.optimizer = …` (or `model.g_optimizer = …`) was assigned after the step was traced, without compile; or `train_step` is a tf.function of
     one's own, which keeps its trace when the model is compiled again.
 
 Fix
@@ -20,7 +22,7 @@ Example
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from introspect.capture.record import Capture, CapturedOptimizer
 from introspect.evidence.collect import TraceEvidence
@@ -33,22 +35,68 @@ from introspect.rules._stale import explain_kept, mend_kept, name_kept
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """At most one finding."""
+    """One finding for each optimizer of the model's that the step leaves out though it is meant to use it."""
     current, capture = facts.current, facts.capture
-    mine = next((optimizer for optimizer in capture.optimizers if optimizer.current), None)
-    own = {index for optimizer in capture.optimizers if optimizer.current for index in optimizer.variables}
-    if current is None or mine is None or not own or current.trace.caller not in OWN_CALLERS:
+    if current is None or current.trace.caller not in OWN_CALLERS:
         return
+    mine = next((optimizer for optimizer in capture.optimizers if optimizer.current), None)
     kept = _name_kept(facts, current)
-    bound = {binding.variable for binding in current.trace.bindings}
-    if kept is not None:
-        stale = _uses_old_alone(capture, bound) and not _is_default(mine)
-    else:
-        stale = (
-            current.trace.source == "compiled" and not capture.model.custom_train_step and _misses(facts, own, bound)
-        )
-    if stale:
+    if mine is not None and _is_stale(facts, current, mine, kept):
         yield _report(current, mine, kept)
+    else:
+        yield from (_report(current, idle, None) for idle in find_idle(facts) if _uses_anew(capture, idle))
+
+
+def _is_stale(facts: Facts, current: TraceEvidence, mine: CapturedOptimizer, kept: str | None) -> bool:
+    """Whether the trace alone shows that `model.optimizer` is left out though the step means to use it."""
+    capture, bound = facts.capture, _list_bound(current)
+    own = {index for optimizer in capture.optimizers if optimizer.current for index in optimizer.variables}
+    if not own:
+        return False
+    if kept is not None:
+        return _uses_old_alone(capture, bound) and not _is_default(mine)
+    compiled = current.trace.source == "compiled"
+    return compiled and not capture.model.custom_train_step and _misses(facts, own, bound)
+
+
+def _list_bound(current: TraceEvidence) -> set[int]:
+    """Variables that the trace takes."""
+    return {binding.variable for binding in current.trace.bindings}
+
+
+def find_idle(facts: Facts) -> list[CapturedOptimizer]:
+    """Optimizers that the model holds and its compiled step does not use, while that uses others than the model holds.
+
+    A whole in place of its parts. Whether the step means to use them only a new one tells; that Keras' own means to use
+    `model.optimizer` is known.
+    """
+    current, capture = facts.current, facts.capture
+    if current is None or current.trace.source != "compiled" or current.trace.caller not in OWN_CALLERS:
+        return []
+    held = [optimizer for optimizer in capture.optimizers if optimizer.attribute]
+    own = {index for optimizer in held for index in optimizer.variables}
+    bound = _list_bound(current)
+    others = any(capture.variables[index].role in ("untracked", "optimizer") for index in bound - own)
+    if not held or not others or _name_kept(facts, current) is not None:
+        return []
+    asked = (one for one in held if capture.model.custom_train_step or one.attribute != "optimizer")
+    idle = [one for one in asked if not _is_default(one) and bound.isdisjoint(_list_whole(held, one))]
+    return [one for one in idle if not any(_is_part(one, other) for other in idle)]
+
+
+def _list_whole(held: Sequence[CapturedOptimizer], whole: CapturedOptimizer) -> set[int]:
+    """Variables of an optimizer and of those that it holds."""
+    return {index for one in held if one is whole or _is_part(one, whole) for index in one.variables}
+
+
+def _is_part(part: CapturedOptimizer, whole: CapturedOptimizer) -> bool:
+    return part.attribute.startswith((f"{whole.attribute}.", f"{whole.attribute}["))
+
+
+def _uses_anew(capture: Capture, optimizer: CapturedOptimizer) -> bool:
+    """Whether a step that is traced now uses it, or one that it holds."""
+    own = optimizer.attribute
+    return any(name == own or name.startswith((f"{own}.", f"{own}[")) for name in capture.used_anew)
 
 
 def _name_kept(facts: Facts, current: TraceEvidence) -> str | None:
@@ -78,18 +126,18 @@ def _misses(facts: Facts, own: set[int], bound: set[int]) -> bool:
 
 
 def _report(current: TraceEvidence, mine: CapturedOptimizer, kept: str | None) -> Finding:
+    held = f"model.{mine.attribute or 'optimizer'}"
     if kept is None:
-        cause = "model.optimizer was assigned after the step was traced, and the step keeps the one that it was traced with."
-        fix = (
-            f"introspect.recompile(model)\n{OR}to go on with this very object:\n"
-            "model.compile(optimizer=model.optimizer, loss=..., metrics=...)"
-        )
+        cause = f"{held} was assigned after the step was traced, and the step keeps the one that it was traced with."
+        fix = "introspect.recompile(model)"
+        if held == "model.optimizer":
+            fix += f"\n{OR}to go on with this very object:\nmodel.compile(optimizer=model.optimizer, loss=..., metrics=...)"
     else:
         cause, fix = explain_kept(kept, "model was compiled with this one"), mend_kept(kept)
     return RULE.finding(
         variables=(),
         layers=(),
-        message=f"The step goes on with an older optimizer: it does not use model.optimizer ({mine.class_name} {mine.name!r}).",
+        message=f"The step goes on with an older optimizer: it does not use {held} ({mine.class_name} {mine.name!r}).",
         cause=f"{cause} A learning rate set on the new one does nothing.",
         fix=fix,
         evidence=(EvidenceStep(note=f"{current.trace.id} binds no variable of {mine.name!r}", trace=current.trace.id),),

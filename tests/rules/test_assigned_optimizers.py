@@ -1,0 +1,135 @@
+"""Optimizers of a model that were assigned after the step was traced, wherever the model holds them."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+keras = pytest.importorskip("keras")
+tf_keras = pytest.importorskip("tf_keras")
+
+import introspect  # noqa: E402
+from tests.oracle import Asked, ask  # noqa: E402
+from tests.rules.reported import batches  # noqa: E402
+from tests.rules.test_held_optimizers import fitted, make_optimizer  # noqa: E402
+
+pytestmark = pytest.mark.tf
+PACKAGES = pytest.mark.parametrize("package", [keras, tf_keras], ids=lambda package: package.__name__)
+Pick = Callable[[Any], Any]
+
+
+def make_model(package: Any, pick: Pick, **held: Any) -> Any:
+    """One whose own step takes its optimizer by `pick`; `held` are its attributes. It is fitted once."""
+
+    class Picky(package.Model):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.hid, self.out = package.layers.Dense(3), package.layers.Dense(1)
+
+        def call(self, x: Any) -> Any:
+            return self.out(self.hid(x))
+
+        def train_step(self, batch: Any) -> Any:
+            x, y = batch
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self(x) - y) ** 2)
+            weights = self.trainable_variables
+            pick(self).apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            return {"loss": loss}
+
+    model = Picky()
+    model.compile(package.optimizers.Adam(1e-3))
+    for name, value in held.items():
+        setattr(model, name, value)
+    model.fit(batches(), verbose=0)
+    return model
+
+
+def give_own(model: Any, optimizer: Any) -> None:
+    model.optimizer = optimizer
+
+
+def give_first(model: Any, optimizer: Any) -> None:
+    model.first = optimizer
+
+
+def give_part(model: Any, optimizer: Any) -> None:
+    model.parts[1] = optimizer
+
+
+def give_named(model: Any, optimizer: Any) -> None:
+    model.named["late"] = optimizer
+
+
+WAYS: dict[str, tuple[Pick, Callable[[Any, Any], None]]] = {
+    "optimizer": (lambda model: model.optimizer, give_own),
+    "first": (lambda model: model.first, give_first),
+    "parts[1]": (lambda model: model.parts[1], give_part),
+    "named['late']": (lambda model: model.named["late"], give_named),
+}
+
+
+def make_way(package: Any, way: str) -> tuple[Any, Any]:
+    """(a fitted model, the optimizer that its step uses)"""
+    adam = package.optimizers.Adam
+    pick = WAYS[way][0]
+    held = {"first": adam(), "parts": [adam(), adam()], "named": {"late": adam()}}
+    model = make_model(package, pick, **(held if way != "optimizer" else {}))
+    return model, pick(model)
+
+
+def count(optimizer: Any) -> int:
+    return int(optimizer.iterations)
+
+
+@PACKAGES
+@pytest.mark.parametrize("gone", [False, True], ids=["alive", "gone"])
+@pytest.mark.parametrize("way", WAYS)
+def test_one_that_was_assigned_later_does_nothing(package: Any, way: str, gone: bool) -> None:
+    model, old = make_way(package, way)
+    WAYS[way][1](model, package.optimizers.SGD(0.5))
+    if gone:
+        old = None
+        gc.collect()
+    outcome = ask(model, batches(), Asked(rules=("INT203",), arguable=True))
+    assert outcome.faults == []
+    assert outcome.rules == {"INT203"}
+    report = introspect.inspect(model, try_fixes=True)
+    (finding,) = [one for one in report.findings if one.rule == "INT203"]
+    assert f"does not use model.{way} (SGD " in finding.message
+    assert finding.certainty == "proven"
+    assert finding.verified
+    model.fit(batches(), verbose=0)
+    assert count(WAYS[way][0](model)) == 0
+    assert old is None or count(old) > 1
+    introspect.recompile(model)
+    assert ask(model, batches()).rules == set()
+    model.fit(batches(), verbose=0)
+    assert count(WAYS[way][0](model)) > 0
+
+
+@PACKAGES
+def test_one_that_the_step_never_means_to_use(package: Any) -> None:
+    """An optimizer that only the step's closure holds trains, whatever the model holds beside it."""
+    held = [package.optimizers.Adam()]
+    model = make_model(package, lambda _: held[0], first=package.optimizers.SGD(0.5))
+    assert ask(model, batches()).faults == []
+    assert ask(model, batches()).rules == set()
+
+
+@PACKAGES
+def test_a_part_that_took_anothers_place(package: Any) -> None:
+    model = fitted(package, make_optimizer(package, False))
+    assert ask(model, batches()).rules == set()
+    model.optimizer.optimizers[0] = package.optimizers.SGD(0.5)
+    gc.collect()
+    outcome = ask(model, batches(), Asked(rules=("INT203",), arguable=True))
+    assert outcome.rules == {"INT203"}
+    (finding,) = introspect.inspect(model).findings
+    assert "does not use model.optimizer.optimizers[0] (SGD " in finding.message
+    model.fit(batches(), verbose=0)
+    assert count(model.optimizer.optimizers[0]) == 0
