@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from introspect.arguments import split_words
 from introspect.capture.record import Capture, SavedFile
-from introspect.diagnosis import diagnose, diagnose_surely
+from introspect.diagnosis import diagnose, diagnose_loop, diagnose_surely
 from introspect.errors import IntrospectError, NotBuiltError
 from introspect.records import Report
-from introspect.remedies import Recompile
+from introspect.remedies import Recompile, Retrace
 from introspect.rules import RULES, Rule
 
 if TYPE_CHECKING:
@@ -95,20 +95,19 @@ class Loop:
 def inspect_loop(loop: Loop, rules: Sequence[Rule], measure: bool, try_fixes: bool) -> Report:
     """The report of a custom loop's step."""
     from introspect.capture import capture_function
+    from introspect.capture.renewal.looptrial import capture_loop_trial
 
     observe = observer(measure, args=loop.args, kwargs=loop.kwargs)
     capture = capture_function(
         loop.step, loop.args, loop.kwargs, model=loop.model, optimizer=loop.optimizer, observe=observe
     )
-    report = checked(diagnose(capture, rules))
-    if try_fixes:
-        from introspect import fixes
-        from introspect.capture.renewal.looptrial import capture_loop_trial
+    make = cache(partial(capture_loop_trial, loop.step, loop.args, loop.kwargs, loop.model, loop.optimizer))
+    report = checked(diagnose_loop(capture, rules, partial(make, (Retrace(),))))
+    if not try_fixes:
+        return report
+    from introspect import fixes
 
-        return fixes.try_fixes(
-            report, partial(capture_loop_trial, loop.step, loop.args, loop.kwargs, loop.model, loop.optimizer)
-        )
-    return report
+    return fixes.try_fixes(report, make)
 
 
 def observer(measure: bool, **feed: Any) -> Observer | None:

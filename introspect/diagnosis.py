@@ -15,6 +15,7 @@ from introspect.records import SEVERITIES, Finding, Report, VariableReport
 from introspect.report.build import build_report, build_rows
 from introspect.rules import RULES, Rule
 from introspect.rules._doubt import doubts_calls, is_doubtful
+from introspect.rules.stale_optimizer import find_idle
 
 
 def diagnose(capture: Capture, rules: Sequence[Rule] = RULES) -> Report:
@@ -57,6 +58,20 @@ def diagnose_surely(capture: Capture, rules: Sequence[Rule], renew: Callable[[],
         used = _list_used(second)
         sure = replace(capture, anew=anew, asked=asked, used_anew=used, step_flags=later.step_flags, timings=timings)
         return _diagnose(sure, rules)[1]
+
+
+def diagnose_loop(capture: Capture, rules: Sequence[Rule], renew: Callable[[], Capture]) -> Report:
+    """The same of a custom loop's step: asked anew where it does not use the optimizer that it was said to train with."""
+    with collector_paused():
+        facts, report = _diagnose(capture, rules)
+        if not find_idle(facts):
+            return report
+    try:
+        later = renew()
+    except IntrospectError:  # it cannot be looked at: the report says nothing of it
+        return report
+    with collector_paused():
+        return _diagnose(replace(capture, used_anew=_list_used(_diagnose(later, ())[0])), rules)[1]
 
 
 def _compare(capture: Capture, later: Facts) -> Anew:

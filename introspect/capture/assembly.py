@@ -9,7 +9,7 @@ from typing import Any
 
 from introspect.capture.fitend import find_fit_end
 from introspect.capture.framework import KerasName, describe_environment
-from introspect.capture.handles import find_handles, name_optimizers
+from introspect.capture.handles import find_handles, list_attributes, name_optimizers
 from introspect.capture.helpers import find_helper_parts
 from introspect.capture.layers import describe_layers, refuse_layers
 from introspect.capture.live.flags import Event, name_events, recorded_writes
@@ -92,6 +92,8 @@ class Reading:
     notes: TapeNotes | None = None
     """What the current trace asked gradient tapes, where introspect made it."""
     code: StepCode | None = None
+    named: Any = None
+    """What a loop was given as its optimizer."""
     observe: Observer | None = None
     """Adds to the capture what only the live step can tell."""
 
@@ -240,12 +242,23 @@ def describe_optimizers(reading: Reading, rows: Rows) -> tuple[CapturedOptimizer
     every = (*known, *(replace(optimizer, held=False) for optimizer in found))
     objects = [*(s.real for s in reading.optimizers), *rows.optimizers]
     inner = {id(part) for whole in objects for part in open_optimizer(whole)[1:]}
-    asked = reading.model is not None and (reading.summary.custom_train_step or len(objects) > 1)
-    names = name_optimizers(reading.model, objects) if asked else {}
+    names = name_optimizers(list_roots(reading, len(objects)), objects)
     return tuple(
         replace(row, inner=id(real) in inner, attribute=names.get(id(real), ""))
         for real, row in zip(objects, every, strict=True)
     )
+
+
+def list_roots(reading: Reading, optimizers: int) -> list[tuple[str, Any]]:
+    """(name, object) by which the user reaches optimizers: what a loop was given, or the model's attributes.
+
+    Keras' own step means `model.optimizer`, which needs no name where it is the one that is known.
+    """
+    if reading.code is not None:
+        return [(reading.code.optimizer or "optimizer", reading.named)]
+    if reading.model is None or (optimizers < 2 and not reading.summary.custom_train_step):
+        return []
+    return [("optimizer", getattr(reading.model, "optimizer", None)), *list_attributes(reading.model)]
 
 
 def find_books(reading: Reading, optimizer: Any, built: bool) -> Any | None:

@@ -111,6 +111,7 @@ def read_function(
         current=find_called(step, args, kwargs) if concretes else None,
         source="eager" if eager else "compiled" if concretes else "traced",
         code=name_code(step, optimizer),
+        named=optimizer,
         summary=summarize_function(name, model, keras, eager, bool(getattr(step, "_jit_compile", False))),
         optimizers=pair_optimizers(open_optimizer(optimizer), {}, optimizer),
         data_given=bool(args or kwargs),

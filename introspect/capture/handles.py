@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from introspect.capture.frames import rank_module
@@ -74,11 +74,11 @@ def list_items(value: Any, reached: str, depth: int) -> Iterator[tuple[int, str]
             yield from list_items(item, f"{reached}[{key!r}]", depth - 1)
 
 
-def name_optimizers(model: Any, optimizers: Sequence[Any]) -> dict[int, str]:
-    """How the model holds each of these, by identity: "optimizer", "parts[0]", "optimizer.inner"; what only `compile` keeps has no name."""
+def name_optimizers(roots: Iterable[tuple[str, Any]], optimizers: Sequence[Any]) -> dict[int, str]:
+    """How each of these is reached from (name, object) of the roots, by identity: "optimizer", "parts[0]", "optimizer.inner"."""
     by_id = {id(optimizer): optimizer for optimizer in optimizers}
     names: dict[int, str] = {}
-    queue = [("optimizer", getattr(model, "optimizer", None)), *list_attributes(model)]
+    queue = list(roots)
     for reached, value in queue:
         for key, name in list_items(value, reached, MOST_NESTED):
             if key in by_id and key not in names:

@@ -108,7 +108,7 @@ class CapturedOptimizer:
     inner: bool = False
     """Whether another one holds it."""
     attribute: str = ""
-    """How the model holds it, beside others or for a step of the user's: "optimizer", "parts[0]", "optimizer.inner"; else empty."""
+    """How the user reaches it from the model, or what a loop's is called: "optimizer", "parts[0]", "optimizer.inner"; else empty."""
 
 
 @dataclass(frozen=True, slots=True)

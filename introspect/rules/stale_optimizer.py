@@ -30,28 +30,28 @@ from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.remedies import OR
 from introspect.rules._base import Rule
-from introspect.rules._code import OWN_CALLERS
+from introspect.rules._code import is_own_loop, write_anew
 from introspect.rules._stale import explain_kept, mend_kept, name_kept
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     """One finding for each optimizer of the model's that the step leaves out though it is meant to use it."""
     current, capture = facts.current, facts.capture
-    if current is None or current.trace.caller not in OWN_CALLERS:
+    if current is None:
         return
     mine = next((optimizer for optimizer in capture.optimizers if optimizer.current), None)
     kept = _name_kept(facts, current)
     if mine is not None and _is_stale(facts, current, mine, kept):
-        yield _report(current, mine, kept)
+        yield _report(facts, current, mine, kept)
     else:
-        yield from (_report(current, idle, None) for idle in find_idle(facts) if _uses_anew(capture, idle))
+        yield from (_report(facts, current, idle, None) for idle in find_idle(facts) if _uses_anew(capture, idle))
 
 
 def _is_stale(facts: Facts, current: TraceEvidence, mine: CapturedOptimizer, kept: str | None) -> bool:
     """Whether the trace alone shows that `model.optimizer` is left out though the step means to use it."""
     capture, bound = facts.capture, _list_bound(current)
     own = {index for optimizer in capture.optimizers if optimizer.current for index in optimizer.variables}
-    if not own:
+    if not own or is_own_loop(current):
         return False
     if kept is not None:
         return _uses_old_alone(capture, bound) and not _is_default(mine)
@@ -71,7 +71,7 @@ def find_idle(facts: Facts) -> list[CapturedOptimizer]:
     `model.optimizer` is known.
     """
     current, capture = facts.current, facts.capture
-    if current is None or current.trace.source != "compiled" or current.trace.caller not in OWN_CALLERS:
+    if current is None or current.trace.source != "compiled":
         return []
     held = [optimizer for optimizer in capture.optimizers if optimizer.attribute]
     own = {index for optimizer in held for index in optimizer.variables}
@@ -125,11 +125,12 @@ def _misses(facts: Facts, own: set[int], bound: set[int]) -> bool:
     return any(facts.capture.variables[index].role in ("untracked", "optimizer") for index in bound)
 
 
-def _report(current: TraceEvidence, mine: CapturedOptimizer, kept: str | None) -> Finding:
-    held = f"model.{mine.attribute or 'optimizer'}"
+def _report(facts: Facts, current: TraceEvidence, mine: CapturedOptimizer, kept: str | None) -> Finding:
+    loop = is_own_loop(current)
+    held = mine.attribute if loop else f"model.{mine.attribute or 'optimizer'}"
     if kept is None:
         cause = f"{held} was assigned after the step was traced, and the step keeps the one that it was traced with."
-        fix = "introspect.recompile(model)"
+        fix = write_anew(facts)
         if held == "model.optimizer":
             fix += f"\n{OR}to go on with this very object:\nmodel.compile(optimizer=model.optimizer, loss=..., metrics=...)"
     else:

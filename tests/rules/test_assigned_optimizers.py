@@ -14,11 +14,13 @@ tf_keras = pytest.importorskip("tf_keras")
 
 import introspect  # noqa: E402
 from tests.oracle import Asked, ask  # noqa: E402
+from tests.rules import reported  # noqa: E402
 from tests.rules.reported import batches  # noqa: E402
 from tests.rules.test_held_optimizers import fitted, make_optimizer  # noqa: E402
 
 pytestmark = pytest.mark.tf
 PACKAGES = pytest.mark.parametrize("package", [keras, tf_keras], ids=lambda package: package.__name__)
+X, Y = reported.x, reported.y
 Pick = Callable[[Any], Any]
 
 
@@ -133,3 +135,52 @@ def test_a_part_that_took_anothers_place(package: Any) -> None:
     assert "does not use model.optimizer.optimizers[0] (SGD " in finding.message
     model.fit(batches(), verbose=0)
     assert count(model.optimizer.optimizers[0]) == 0
+
+
+def make_loop(package: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """(model, the tf.function of a loop that was called once, where it finds its optimizer)"""
+    model = package.Sequential([package.layers.Input((4,)), package.layers.Dense(3), package.layers.Dense(1)])
+    held = {"optimizer": package.optimizers.Adam()}
+
+    @tf.function
+    def step(x: Any, y: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(x) - y) ** 2)
+        weights = model.trainable_variables
+        held["optimizer"].apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return loss
+
+    step(X, Y)
+    return model, step, held
+
+
+@PACKAGES
+@pytest.mark.parametrize("gone", [False, True], ids=["alive", "gone"])
+def test_the_optimizer_of_a_loop_that_was_assigned_later(package: Any, gone: bool) -> None:
+    model, step, held = make_loop(package)
+    old = None if gone else held["optimizer"]
+    optimizer = held["optimizer"] = package.optimizers.SGD(0.5)
+    gc.collect()
+    given: dict[str, Any] = {"args": (X, Y), "model": model, "optimizer": optimizer}
+    (finding,) = introspect.inspect(step, **given, try_fixes=True).findings
+    assert finding.rule == "INT203"
+    assert "does not use optimizer (SGD " in finding.message
+    assert finding.verified
+    step(X, Y)
+    assert count(optimizer) == 0
+    assert old is None or count(old) == 2
+    names = {"step": step, "tf": tf}
+    exec(finding.fix, names)
+    assert introspect.inspect(names["step"], **given).findings == ()
+    names["step"](X, Y)
+    assert count(optimizer) == 1
+
+
+@PACKAGES
+def test_optimizers_that_a_loop_is_not_meant_to_use(package: Any) -> None:
+    """One of two is for another step; one belongs to no step at all."""
+    model, step, held = make_loop(package)
+    other = package.optimizers.SGD(0.5)
+    for named in ([held["optimizer"], other], other):
+        report = introspect.inspect(step, args=(X, Y), model=model, optimizer=named)
+        assert "INT203" not in {finding.rule for finding in report.findings}
