@@ -14,8 +14,8 @@ from introspect.facts import Facts
 from introspect.records import SEVERITIES, Finding, Report, VariableReport
 from introspect.report.build import build_report, build_rows
 from introspect.rules import RULES, Rule
+from introspect.rules._assigned import describe_renewed, may_be_assigned
 from introspect.rules._doubt import doubts_calls, is_doubtful
-from introspect.rules.stale_optimizer import find_idle
 
 
 def diagnose(capture: Capture, rules: Sequence[Rule] = RULES) -> Report:
@@ -55,8 +55,8 @@ def diagnose_surely(capture: Capture, rules: Sequence[Rule], renew: Callable[[],
         anew = _compare(capture, second) if compared else None
         timings = (*capture.timings, ("second step", time.perf_counter() - started))
         asked = _place_asked(facts, second)
-        used = _list_used(second)
-        sure = replace(capture, anew=anew, asked=asked, used_anew=used, step_flags=later.step_flags, timings=timings)
+        renewed = describe_renewed(second)
+        sure = replace(capture, anew=anew, asked=asked, renewed=renewed, step_flags=later.step_flags, timings=timings)
         return _diagnose(sure, rules)[1]
 
 
@@ -64,14 +64,14 @@ def diagnose_loop(capture: Capture, rules: Sequence[Rule], renew: Callable[[], C
     """The same of a custom loop's step: asked anew where it does not use the optimizer that it was said to train with."""
     with collector_paused():
         facts, report = _diagnose(capture, rules)
-        if not find_idle(facts):
+        if not may_be_assigned(facts):
             return report
     try:
         later = renew()
     except IntrospectError:  # it cannot be looked at: the report says nothing of it
         return report
     with collector_paused():
-        return _diagnose(replace(capture, used_anew=_list_used(_diagnose(later, ())[0])), rules)[1]
+        return _diagnose(replace(capture, renewed=describe_renewed(_diagnose(later, ())[0])), rules)[1]
 
 
 def _compare(capture: Capture, later: Facts) -> Anew:
@@ -85,13 +85,6 @@ def _compare(capture: Capture, later: Facts) -> Anew:
         if any(write.kind != "initial" for write in current.writes.get(index, ())):
             writes.add(place)
     return Anew(frozenset(trains), frozenset(writes), _list_aside(capture, later))
-
-
-def _list_used(later: Facts) -> frozenset[str]:
-    """Attributes of the optimizers that the second step uses."""
-    bound = {binding.variable for binding in later.current.trace.bindings} if later.current is not None else set()
-    held = (one for one in later.capture.optimizers if one.attribute)
-    return frozenset(one.attribute for one in held if not bound.isdisjoint(one.variables))
 
 
 def _list_aside(capture: Capture, later: Facts) -> frozenset[int]:

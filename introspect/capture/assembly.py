@@ -252,13 +252,17 @@ def describe_optimizers(reading: Reading, rows: Rows) -> tuple[CapturedOptimizer
 def list_roots(reading: Reading, optimizers: int) -> list[tuple[str, Any]]:
     """(name, object) by which the user reaches optimizers: what a loop was given, or the model's attributes.
 
-    Keras' own step means `model.optimizer`, which needs no name where it is the one that is known.
+    Keras' own step means `model.optimizer`: where no other is known, no other is looked for.
     """
     if reading.code is not None:
         return [(reading.code.optimizer or "optimizer", reading.named)]
-    if reading.model is None or (optimizers < 2 and not reading.summary.custom_train_step):
+    if reading.model is None:
         return []
-    return [("optimizer", getattr(reading.model, "optimizer", None)), *list_attributes(reading.model)]
+    alone = optimizers < 2 and not reading.summary.custom_train_step
+    return [
+        ("optimizer", getattr(reading.model, "optimizer", None)),
+        *(() if alone else list_attributes(reading.model)),
+    ]
 
 
 def find_books(reading: Reading, optimizer: Any, built: bool) -> Any | None:

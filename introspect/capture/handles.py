@@ -83,6 +83,8 @@ def name_optimizers(roots: Iterable[tuple[str, Any]], optimizers: Sequence[Any])
         for key, name in list_items(value, reached, MOST_NESTED):
             if key in by_id and key not in names:
                 names[key] = name
+                if len(names) == len(by_id):
+                    return names
                 queue += [(f"{name}.{inner}", part) for inner, part in list_attributes(by_id[key])]
     return names
 

@@ -444,6 +444,19 @@ class Anew:
     aside: frozenset[int] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What a step that is traced now takes from the optimizers, by the attributes that they are reached by.
+
+    Attributes:
+        used: those of which it uses variables.
+        rates: those with a schedule in whose place it may take the rate from a variable.
+    """
+
+    used: frozenset[str]
+    rates: frozenset[str]
+
+
 @dataclass(frozen=True)
 class Capture:
     """All facts of one model at one moment."""
@@ -503,8 +516,8 @@ class Capture:
     """Of the current trace if introspect made it, else of that second step; None where neither is known to tell all."""
     code: StepCode | None = None
     """Of a loop of the user's own, where the names of the line that called introspect lead to it."""
-    used_anew: frozenset[str] = frozenset()
-    """Attributes of the optimizers that a step which is traced now uses, where one was asked."""
+    renewed: Renewed | None = None
+    """What a step that is traced now uses, where one was asked."""
     anew_failure: str = ""
     """Why such a second step cannot be traced, in one line."""
     unread: str = ""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
+from introspect.rules._assigned import may_be_assigned
 from introspect.rules._targets import is_averaged_by_step
 from introspect.rules.frozen_layer_statistics_updated import ASK_THEIR_FLAG, moves, name_writer
-from introspect.rules.stale_optimizer import find_idle
 from introspect.rules.untracked_variable import list_untracked
 
 
@@ -15,7 +15,7 @@ def is_doubtful(facts: Facts) -> bool:
     current = facts.current
     if current is None:
         return False
-    if (facts.flags_of_compile and doubts_calls(facts)) or doubts_gradients(facts, current) or find_idle(facts):
+    if (facts.flags_of_compile and doubts_calls(facts)) or doubts_gradients(facts, current) or may_be_assigned(facts):
         return True
     own = facts.capture.model.custom_train_step or facts.capture.sets_flags
     if current.trace.source != "compiled" or (facts.flags_of_compile and not own):

@@ -1,7 +1,7 @@
 """A variable trains and a slot that its optimizer keeps for it stands still.
 
 What it does
-    Names slots (momentum, velocity, …) of trained variables that the current trace never writes.
+    Names slots (momentum, velocity, …) of trained variables of which the current trace writes none.
 
 Why it matters
     The variable is moved by something else than this optimizer, or by an older one with slots of its own.
@@ -34,9 +34,11 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     still, owner = [], "the optimizer"
     for optimizer in facts.capture.optimizers:
-        if not any(current.writes.get(slot.slot) for slot in optimizer.slots):
+        moved = {slot.variable for slot in optimizer.slots if current.writes.get(slot.slot)}
+        if not moved:
             continue  # none of its slots moves: it is not the one in use
-        found = [s for s in optimizer.slots if current.updates(s.variable) and not current.writes.get(s.slot)]
+        # Adafactor keeps slots that it uses for matrices alone: one that moves tells that it trains the variable.
+        found = [s for s in optimizer.slots if current.updates(s.variable) and s.variable not in moved]
         owner = f"optimizer {optimizer.name!r}" if found else owner
         still += found
     if not still:

@@ -184,3 +184,59 @@ def test_optimizers_that_a_loop_is_not_meant_to_use(package: Any) -> None:
     for named in ([held["optimizer"], other], other):
         report = introspect.inspect(step, args=(X, Y), model=model, optimizer=named)
         assert "INT203" not in {finding.rule for finding in report.findings}
+
+
+def make_rates(package: Any, kind: str) -> Any:
+    """A compiled model by the kind of its optimizer; "own": with a step of the user's."""
+    package.utils.set_random_seed(3)
+    if kind == "own":
+        return make_model(package, lambda model: model.optimizer)
+    optimizers = package.optimizers.legacy if kind == "legacy" else package.optimizers
+    model = package.Sequential([package.layers.Input((4,)), package.layers.Dense(3), package.layers.Dense(1)])
+    model.compile(
+        {"momentum": lambda: optimizers.SGD(0.1, momentum=0.9)}.get(kind, lambda: optimizers.SGD(0.1))(), "mse"
+    )
+    model.fit(batches(), verbose=0)
+    return model
+
+
+def give_schedule(package: Any, model: Any) -> None:
+    """One by which nothing would move: what moves goes by the rate from before."""
+    model.optimizer.learning_rate = package.optimizers.schedules.ExponentialDecay(0.0, 10, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("package", "kind"),
+    [(package, kind) for package in (keras, tf_keras) for kind in ("plain", "momentum", "own")]
+    + [(tf_keras, "legacy")],
+    ids=lambda part: getattr(part, "__name__", part),
+)
+def test_a_schedule_that_was_assigned_later_does_nothing(package: Any, kind: str) -> None:
+    model = make_rates(package, kind)
+    assert ask(model, batches()).rules == set()
+    give_schedule(package, model)
+    outcome = ask(model, batches(), Asked(rules=("INT203",), arguable=True))
+    assert outcome.faults == []
+    assert outcome.rules == {"INT203"}
+    (finding,) = introspect.inspect(model, try_fixes=True).findings
+    assert finding.message.endswith("does not use the ExponentialDecay of model.optimizer.")
+    assert finding.verified
+    introspect.recompile(model)
+    assert ask(model, batches(), Asked(numeric=True)).rules == set()
+    before = model.get_weights()
+    model.fit(batches(), verbose=0)
+    still = [(one == other).all() for one, other in zip(before, model.get_weights(), strict=True)]
+    assert all(still) == (kind != "momentum")
+
+
+@PACKAGES
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam", "Nadam"])
+def test_a_schedule_that_the_model_was_compiled_with(package: Any, optimizer: str) -> None:
+    layers = [package.layers.Input((4,)), package.layers.Dense(3), package.layers.Dense(1)]
+    model = package.Sequential(layers)
+    rate = package.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
+    model.compile(getattr(package.optimizers, optimizer)(rate), "mse")
+    model.fit(batches(), verbose=0)
+    report = introspect.inspect(model)
+    assert report.findings == ()
+    assert "second step" not in dict(report.timings)
