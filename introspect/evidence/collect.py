@@ -163,6 +163,11 @@ class TraceEvidence:
             number = frames[number].parent
         return found
 
+    def overwrites(self, variable: int) -> list[WriteFact]:
+        """Writes that put a value in the place of the one that the update made: of constraints, averages, by hand."""
+        facts = self.writes.get(variable, ())
+        return [fact for fact in facts if fact.effect == "assign" and fact.kind not in ("gradient", "initial")]
+
     def gradient_writes(self, variable: int) -> list[WriteFact]:
         """The writes that carry the variable's gradient, those that are taken back among them."""
         found = self.writes.get(variable, [])

@@ -170,9 +170,11 @@ class _RowBuilder:
         )
 
     def resolved(self, numbers: MeasuredVariable) -> bool | None:
-        """None where nothing was asked for: a gradient of 0, a rate of 0, a branch that did not run."""
+        """None where nothing was asked for (a gradient of 0, a rate of 0, a branch that did not run), or another write decides."""
         if numbers.changed:
             return True
+        if self.current is not None and self.current.overwrites(numbers.variable):
+            return None
         if numbers.asked_norm is not None:
             return False if numbers.asked_norm > 0 else None
         writes = self.current.gradient_writes(numbers.variable) if self.current is not None else []

@@ -9,7 +9,11 @@ from typing import Literal
 from introspect.capture.record import CapturedOptimizer, MeasuredVariable
 from introspect.facts import Facts
 
-Verdict = Literal["moves", "not finite", "zero gradient", "rate is zero", "held back", "not resolved", "unclear"]
+Verdict = Literal[
+    "moves", "not finite", "zero gradient", "rate is zero", "held back", "put back", "not resolved", "unclear"
+]
+
+EPSILONS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +25,23 @@ class Numbers:
     optimizer: CapturedOptimizer | None
     conditional: bool
     """Whether every write of its gradient stands in a branch."""
+    overwritten: bool
+    """Whether the step puts a value in the place of the updated one: of a constraint, an average, by hand."""
+    epsilon: float | None
+    """Distance of 1 from the next number of its dtype."""
 
     @property
     def asked(self) -> float | None:
         """How much the step adds to the variable, before rounding; None where the graph does not show it."""
         return self.numbers.asked_norm
+
+    @property
+    def surely_resolved(self) -> bool:
+        """Whether what the step adds changes some element: were each lost, their norm were below this part of the weights'."""
+        weights, asked = self.numbers.weight_norm, self.asked
+        if weights is None or asked is None or self.epsilon is None:
+            return False
+        return asked > self.epsilon * weights
 
 
 def list_numbers(facts: Facts) -> list[Numbers]:
@@ -38,7 +54,10 @@ def list_numbers(facts: Facts) -> list[Numbers]:
     for numbers in measure.rows:
         writes = current.gradient_writes(numbers.variable)
         conditional = bool(writes) and all(write.conditional for write in writes)
-        found.append(Numbers(numbers.variable, numbers, trackers.get(numbers.variable), conditional))
+        overwritten = bool(current.overwrites(numbers.variable))
+        epsilon = EPSILONS.get(facts.capture.variables[numbers.variable].dtype)
+        tracker = trackers.get(numbers.variable)
+        found.append(Numbers(numbers.variable, numbers, tracker, conditional, overwritten, epsilon))
     return found
 
 
@@ -51,11 +70,20 @@ def judge(one: Numbers) -> Verdict:
         return "zero gradient"
     if numbers.changed or numbers.changed is None:
         return "moves"
+    if one.overwritten:
+        return _judge_overwritten(one)
     if one.asked is not None and one.asked > 0:
         return "not resolved"
     if one.conditional:
         return "held back"
     return _judge_still(one)
+
+
+def _judge_overwritten(one: Numbers) -> Verdict:
+    """The variable is as it was, and the step puts a value in the place of the updated one."""
+    if one.surely_resolved:
+        return "put back"
+    return "rate is zero" if _judge_still(one) == "rate is zero" else "unclear"
 
 
 def _judge_still(one: Numbers) -> Verdict:

@@ -292,3 +292,31 @@ def test_weights_of_several_types() -> None:
     model.fit(FLOATS, TARGET, batch_size=8, verbose=0)
     report = measure(model, data=(FLOATS, TARGET))
     assert all(row.measured.gradient_norm > 0 and row.measured.resolved for row in report.variables)
+
+
+@pytest.mark.parametrize(
+    ("rate", "constraint", "rules", "resolved"),
+    [
+        (0.1, "non_neg", ["INT505"], None),
+        (1e-3, "max_norm", [], True),
+        (1e-12, "max_norm", [], None),  # either may be why nothing moves
+        (1e-12, None, ["INT503"], False),
+        (0.0, "max_norm", ["INT501"], None),
+    ],
+)
+@pytest.mark.parametrize("name", ["keras", "tf_keras"])
+def test_a_constraint_that_undoes_the_update(
+    name: str, rate: float, constraint: str | None, rules: list[str], resolved: bool | None
+) -> None:
+    keras = pytest.importorskip(name)
+    start = "zeros" if constraint == "non_neg" else "ones"
+    layer = keras.layers.Dense(1, use_bias=False, kernel_constraint=constraint, kernel_initializer=start)
+    model = keras.Sequential([keras.layers.Input((4,)), layer])
+    model.compile(keras.optimizers.SGD(rate), "mse")
+    model.fit(abs(FLOATS), 0 * TARGET - 1, batch_size=8, verbose=0)
+    report = measure(model, data=(abs(FLOATS), 0 * TARGET - 1))
+    assert ids(report) == rules
+    (row,) = report.variables
+    assert row.measured is not None
+    assert row.measured.resolved is resolved
+    assert "constraint" in report.findings[0].cause if rules == ["INT505"] else True
