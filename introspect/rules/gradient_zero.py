@@ -39,9 +39,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     moved = [one for one in found if one.numbers.changed]
     cause = "Somewhere between the variable and the loss a factor is 0 on this batch: dead units, saturation, a weight of 0."
     if moved:
-        cause += (
-            f" The optimizer moves {count(len(moved), 'of them')} all the same, by decay or by what its slots hold."
-        )
+        cause += f" The optimizer moves {len(moved)} of them all the same, by decay or by what its slots hold."
     yield RULE.finding(
         variables=paths,
         layers=facts.layers_of(indices),

@@ -25,6 +25,7 @@ from introspect.capture.record import CapturedOptimizer
 from introspect.facts import Facts
 from introspect.records import Finding
 from introspect.rules._base import Rule
+from introspect.rules._code import is_own_loop, write_anew
 from introspect.rules._groups import of_layers
 from introspect.rules._numbers import by_optimizer, select
 from introspect.rules._wording import agree, count, name_some
@@ -51,6 +52,8 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 def _report(facts: Facts, optimizer: CapturedOptimizer, still: Sequence[int], reason: str) -> Finding:
     paths = facts.paths_of(still)
+    # One that the step goes on with though another took its place (INT203).
+    old = not (optimizer.attribute or optimizer.current) and any(one.attribute for one in facts.capture.optimizers)
     number = len(still)
     return RULE.finding(
         variables=paths,
@@ -59,9 +62,16 @@ def _report(facts: Facts, optimizer: CapturedOptimizer, still: Sequence[int], re
             f"{count(number, 'variable')}{of_layers(facts, still)} {agree(number, 'gets its', 'get their')} gradient and "
             f"{agree(number, 'stands', 'stand')} still: {name_some(paths)}."
         ),
-        cause=f"Optimizer {optimizer.name} writes {agree(number, 'it', 'them')}, and {reason}; the step is not stale.",
-        fix=_SCHEDULE if isinstance(optimizer.learning_rate, str) else "model.optimizer.learning_rate = 1e-3",
+        cause=f"Optimizer {optimizer.name} writes {agree(number, 'it', 'them')}, and {reason}{'' if old else '; the step is not stale'}.",
+        fix=write_anew(facts) if old else _write_rate(facts, optimizer),
     )
+
+
+def _write_rate(facts: Facts, optimizer: CapturedOptimizer) -> str:
+    if isinstance(optimizer.learning_rate, str):
+        return _SCHEDULE
+    loop = facts.current is not None and is_own_loop(facts.current)
+    return f"{'' if loop else 'model.'}{optimizer.attribute or 'optimizer'}.learning_rate = 1e-3"
 
 
 _SCHEDULE = "# wait, if it warms up; else compile with another schedule: Keras lets nobody set the rate that one gives"

@@ -240,3 +240,19 @@ def test_a_schedule_that_the_model_was_compiled_with(package: Any, optimizer: st
     report = introspect.inspect(model)
     assert report.findings == ()
     assert "second step" not in dict(report.timings)
+
+
+@PACKAGES
+def test_a_rate_of_0_is_set_where_it_is_used(package: Any) -> None:
+    model = package.Sequential([package.layers.Input((4,)), package.layers.Dense(1)])
+    model.compile(package.optimizers.SGD(0.0), "mse")
+    model.fit(batches(), verbose=0)
+    (idle,) = introspect.inspect(model).findings
+    assert (idle.rule, idle.fix) == ("INT501", "model.optimizer.learning_rate = 1e-3")
+    old = model.optimizer
+    model.optimizer = package.optimizers.SGD(0.5)
+    found = {finding.rule: finding for finding in introspect.inspect(model).findings}
+    assert set(found) == {"INT203", "INT501"}
+    assert found["INT501"].fix == "introspect.recompile(model)"
+    assert "not stale" not in found["INT501"].cause
+    assert count(old) > 0
