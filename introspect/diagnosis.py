@@ -35,11 +35,9 @@ def diagnose_surely(capture: Capture, rules: Sequence[Rule], renew: Callable[[],
         capture: of a model's step.
         renew: gives the capture of a step that is traced now; costs one trace, and is called at most once.
     """
-    with collector_paused():
-        facts, report = _diagnose(capture, rules)
-        if not is_doubtful(facts):
-            del facts  # else the collector would walk it first
-            return report
+    facts, report = _diagnose_first(capture, rules, is_doubtful)
+    if facts is None:
+        return report
     started = time.perf_counter()
     try:
         later = renew()
@@ -60,12 +58,23 @@ def diagnose_surely(capture: Capture, rules: Sequence[Rule], renew: Callable[[],
         return _diagnose(sure, rules)[1]
 
 
-def diagnose_loop(capture: Capture, rules: Sequence[Rule], renew: Callable[[], Capture]) -> Report:
-    """The same of a custom loop's step: asked anew where it does not use the optimizer that it was said to train with."""
+def _diagnose_first(
+    capture: Capture, rules: Sequence[Rule], doubts: Callable[[Facts], bool]
+) -> tuple[Facts | None, Report]:
+    """The report, with what is known beside it where that leaves a doubt."""
     with collector_paused():
         facts, report = _diagnose(capture, rules)
-        if not may_be_assigned(facts):
-            return report
+        if doubts(facts):
+            return facts, report
+        del facts  # else the collector would walk it first
+        return None, report
+
+
+def diagnose_loop(capture: Capture, rules: Sequence[Rule], renew: Callable[[], Capture]) -> Report:
+    """The same of a custom loop's step: asked anew where it does not use the optimizer that it was said to train with."""
+    facts, report = _diagnose_first(capture, rules, may_be_assigned)
+    if facts is None:
+        return report
     try:
         later = renew()
     except IntrospectError:  # it cannot be looked at: the report says nothing of it

@@ -38,18 +38,16 @@ def list_held(parent: Any) -> Iterator[tuple[int, str]]:
     (`mha.value_dense`), then private attributes.
     """
     kind = type(parent)
-    values = [(name, value) for name, value in reversed(vars(parent).items()) if not isinstance(value, PLAIN)]
-    named = [(name, value) for name, value in values if name.isidentifier() and not is_book(name)]
-    named = [(name, value) for name, value in named if not hasattr(kind, name)]
+    named = [(name, value) for name, value in reversed(list_attributes(parent)) if not hasattr(kind, name)]
     private = [(name, value) for name, value in named if name.startswith("_")]
     for name, value in private:
-        yield from list_items(value, f".{name}", MOST_NESTED)
+        yield from ((id(item), code) for code, item in open_items(value, f".{name}"))
     for name, value in ((name.lstrip("_"), value) for name, value in private):
         if hasattr(value, "trainable") and is_given(kind, name) and getattr(parent, name) is value:
             yield id(value), f".{name}"
     for name, value in named:
         if not name.startswith("_"):
-            yield from list_items(value, f".{name}", MOST_NESTED)
+            yield from ((id(item), code) for code, item in open_items(value, f".{name}"))
 
 
 def is_book(name: str) -> bool:
@@ -63,34 +61,38 @@ def is_given(kind: type, name: str) -> bool:
     return owner is not None and not rank_module(owner.__module__) and isinstance(vars(owner)[name], property)
 
 
-def list_items(value: Any, reached: str, depth: int) -> Iterator[tuple[int, str]]:
-    """The value itself, or what a list, tuple or dict holds."""
+def open_items(value: Any, reached: str, depth: int = MOST_NESTED) -> Iterator[tuple[str, Any]]:
+    """A value, or what stands in a list, tuple or dict, each with the Python that reaches it."""
     if not isinstance(value, (list, tuple, dict)):
-        yield id(value), reached
+        yield reached, value
         return
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
     for key, item in pairs if depth else ():
         if isinstance(key, (str, int)):
-            yield from list_items(item, f"{reached}[{key!r}]", depth - 1)
+            yield from open_items(item, f"{reached}[{key!r}]", depth - 1)
+
+
+def list_attributes(holder: Any) -> list[tuple[str, Any]]:
+    """(name, value) of what an object's own attributes hold, plain values, Keras' own lists and copies' originals left out."""
+    held = [(name, value) for name, value in vars(holder).items() if not isinstance(value, PLAIN)]
+    return [(n, value) for n, value in held if n.isidentifier() and not is_book(n) and n != COPY_MARK]
 
 
 def name_optimizers(roots: Iterable[tuple[str, Any]], optimizers: Sequence[Any]) -> dict[int, str]:
     """How each of these is reached from (name, object) of the roots, by identity: "optimizer", "parts[0]", "optimizer.inner"."""
     by_id = {id(optimizer): optimizer for optimizer in optimizers}
     names: dict[int, str] = {}
-    queue = list(roots)
+    queue = put_public_first(roots)
     for reached, value in queue:
-        for key, name in list_items(value, reached, MOST_NESTED):
-            if key in by_id and key not in names:
-                names[key] = name
+        for name, part in open_items(value, reached):
+            if id(part) in by_id and id(part) not in names:
+                names[id(part)] = name
                 if len(names) == len(by_id):
                     return names
-                queue += [(f"{name}.{inner}", part) for inner, part in list_attributes(by_id[key])]
+                queue += [(f"{name}.{inner}", held) for inner, held in put_public_first(list_attributes(part))]
     return names
 
 
-def list_attributes(holder: Any) -> list[tuple[str, Any]]:
-    """(name, value) of what an object holds itself, private names last."""
-    found = [(name, value) for name, value in vars(holder).items() if not isinstance(value, PLAIN)]
-    found = [(name, value) for name, value in found if not is_book(name) and name != COPY_MARK]
-    return sorted(found, key=lambda one: one[0].startswith("_"))
+def put_public_first(attributes: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Private names last, each kind in its order."""
+    return sorted(attributes, key=lambda one: one[0].startswith("_"))

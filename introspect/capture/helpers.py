@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from introspect.capture.frames import rank_module
-from introspect.capture.framework import PLAIN, KerasName, descends, name_keras
-from introspect.capture.handles import MOST_NESTED, is_book
+from introspect.capture.framework import KerasName, descends, name_keras
+from introspect.capture.handles import list_attributes, open_items
 from introspect.capture.layers import LayerTree, refuse_layers, walk_layers
 from introspect.capture.record import HelperPart
 from introspect.capture.variables import VariableTable, is_keras_variable, is_variable
@@ -38,7 +38,7 @@ def list_parts(layer: Any) -> Iterator[tuple[str, str, str, Any]]:
     stack = [(f"self.{name}", value) for name, value in list_attributes(layer)]
     seen: set[int] = set()
     for _ in range(MOST_DEEP):
-        objects = [(code, item) for code, value in stack for code, item in open_items(value, code, MOST_NESTED)]
+        objects = [(code, item) for code, value in stack for code, item in open_items(value, code)]
         stack = []
         for code, item in objects:
             if not is_helper(item) or id(item) in seen:
@@ -47,24 +47,6 @@ def list_parts(layer: Any) -> Iterator[tuple[str, str, str, Any]]:
             for name, value in list_attributes(item):
                 yield f"{code}.{name}", name, type(item).__name__, value
                 stack.append((f"{code}.{name}", value))
-
-
-def list_attributes(holder: Any) -> Iterator[tuple[str, Any]]:
-    """What an object's own attributes hold, plain values and Keras' own lists left out."""
-    for name, value in vars(holder).items():
-        if name.isidentifier() and not is_book(name) and not isinstance(value, PLAIN):
-            yield name, value
-
-
-def open_items(value: Any, code: str, depth: int) -> Iterator[tuple[str, Any]]:
-    """A value, or what stands in a list, tuple or dict, each with the Python that reaches it."""
-    if not isinstance(value, (list, tuple, dict)):
-        yield code, value
-        return
-    pairs = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, item in pairs if depth else ():
-        if isinstance(key, (str, int)):
-            yield from open_items(item, f"{code}[{key!r}]", depth - 1)
 
 
 def is_helper(value: Any) -> bool:
@@ -77,7 +59,7 @@ def is_helper(value: Any) -> bool:
 
 def list_indices(value: Any, table: VariableTable, keras: KerasName) -> Iterator[int]:
     """Rows of the variables of a layer, of what a list or dict holds, or of a variable, where a layer would hold it."""
-    for _, item in open_items(value, "", MOST_NESTED):
+    for _, item in open_items(value, ""):
         if is_variable(item):
             variables = [item] if keras == "tf_keras" or is_keras_variable(item) else []
         elif descends(item, (keras,), ("Layer",)):

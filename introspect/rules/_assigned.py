@@ -13,11 +13,8 @@ from introspect.rules._stale import name_kept
 
 def may_be_assigned(facts: Facts) -> bool:
     """Whether a compiled step leaves out what only a new one can tell that it is meant to use."""
-    return facts.current is not None and facts.current.trace.source == "compiled" and _leaves_out(facts)
-
-
-def _leaves_out(facts: Facts) -> bool:
-    return bool(find_idle(facts) or find_kept_rates(facts))
+    compiled = facts.current is not None and facts.current.trace.source == "compiled"
+    return compiled and bool(find_idle(facts) or find_kept_rates(facts))
 
 
 def describe_renewed(later: Facts) -> Renewed:
@@ -31,7 +28,7 @@ def describe_renewed(later: Facts) -> Renewed:
 def list_idle(facts: Facts) -> list[CapturedOptimizer]:
     """Optimizers that the step leaves out, and that a step which is traced now uses."""
     renewed = facts.capture.renewed
-    return [] if renewed is None else [one for one in find_idle(facts) if uses(renewed, one)]
+    return [] if renewed is None else [one for one in find_idle(facts) if _uses(renewed, one)]
 
 
 def list_kept_rates(facts: Facts) -> list[tuple[CapturedOptimizer, int]]:
@@ -39,7 +36,7 @@ def list_kept_rates(facts: Facts) -> list[tuple[CapturedOptimizer, int]]:
     renewed = facts.capture.renewed
     if renewed is None:
         return []
-    found = {id(one): (one, index) for one, index in find_kept_rates(facts) if uses(renewed, one)}
+    found = {id(one): (one, index) for one, index in find_kept_rates(facts) if _uses(renewed, one)}
     return [pair for pair in found.values() if pair[0].attribute not in renewed.rates]
 
 
@@ -58,7 +55,7 @@ def find_idle(facts: Facts) -> list[CapturedOptimizer]:
         return []
     asked = (one for one in held if capture.model.custom_train_step or one.attribute != "optimizer")
     idle = [one for one in asked if not is_default(one) and bound.isdisjoint(_list_whole(held, one))]
-    return [one for one in idle if not any(_is_part(one, other) for other in idle)]
+    return [one for one in idle if not any(_is_below(one.attribute, other.attribute) for other in idle)]
 
 
 def find_kept_rates(facts: Facts) -> list[tuple[CapturedOptimizer, int]]:
@@ -94,10 +91,10 @@ def _list_writes(current: TraceEvidence, variables: Iterable[int]) -> list[int]:
     return [write.node for index in variables for write in current.writes.get(index, ())]
 
 
-def uses(renewed: Renewed, optimizer: CapturedOptimizer) -> bool:
+def _uses(renewed: Renewed, optimizer: CapturedOptimizer) -> bool:
     """Whether a step that is traced now uses it, or one that it holds."""
     own = optimizer.attribute
-    return any(name == own or name.startswith((f"{own}.", f"{own}[")) for name in renewed.used)
+    return any(name == own or _is_below(name, own) for name in renewed.used)
 
 
 def is_apart(capture: Capture, index: int) -> bool:
@@ -122,8 +119,10 @@ def name_kept_training(facts: Facts, current: TraceEvidence) -> str | None:
 
 def _list_whole(held: Sequence[CapturedOptimizer], whole: CapturedOptimizer) -> set[int]:
     """Variables of an optimizer and of those that it holds."""
-    return {index for one in held if one is whole or _is_part(one, whole) for index in one.variables}
+    parts = (one for one in held if one is whole or _is_below(one.attribute, whole.attribute))
+    return {index for one in parts for index in one.variables}
 
 
-def _is_part(part: CapturedOptimizer, whole: CapturedOptimizer) -> bool:
-    return part.attribute.startswith((f"{whole.attribute}.", f"{whole.attribute}["))
+def _is_below(attribute: str, whole: str) -> bool:
+    """Whether an optimizer that is reached so is a part of the one that is reached as `whole`."""
+    return attribute.startswith((f"{whole}.", f"{whole}["))

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
-from introspect.capture.record import StepCode
+from introspect.capture.record import CapturedOptimizer, StepCode
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import LayerReport
@@ -59,6 +59,11 @@ def write_optimizer(name: str, replicated: bool) -> str:
     if not replicated:
         return f"{made} no variable yet"
     return f"with model.distribute_strategy.scope():\n    {made} these variables\n    {name}.build(model.trainable_variables)"
+
+
+def write_held(current: TraceEvidence, optimizer: CapturedOptimizer) -> str:
+    """Python that reaches an optimizer: "model.optimizer", "model.parts[0]"; of a loop what it is called there."""
+    return f"{'' if is_own_loop(current) else 'model.'}{optimizer.attribute or 'optimizer'}"
 
 
 def write_layer(facts: Facts, path: str) -> str:

@@ -33,7 +33,7 @@ from introspect.records import EvidenceStep, Finding
 from introspect.remedies import OR
 from introspect.rules._assigned import is_apart, is_default, list_bound, list_idle, list_kept_rates, name_kept_training
 from introspect.rules._base import Rule
-from introspect.rules._code import is_own_loop, write_anew
+from introspect.rules._code import is_own_loop, write_anew, write_held
 from introspect.rules._stale import explain_kept, mend_kept
 
 
@@ -78,7 +78,7 @@ def _misses(facts: Facts, own: set[int], bound: set[int]) -> bool:
 
 
 def _report(facts: Facts, current: TraceEvidence, mine: CapturedOptimizer, kept: str | None) -> Finding:
-    held = _name(current, mine)
+    held = write_held(current, mine)
     if kept is None:
         cause, fix = _explain(held), _mend(facts, current, held)
     else:
@@ -94,7 +94,7 @@ def _report(facts: Facts, current: TraceEvidence, mine: CapturedOptimizer, kept:
 
 
 def _report_rate(facts: Facts, current: TraceEvidence, optimizer: CapturedOptimizer, index: int) -> Finding:
-    held, path = _name(current, optimizer), facts.capture.variables[index].path
+    held, path = write_held(current, optimizer), facts.capture.variables[index].path
     return RULE.finding(
         variables=(),
         layers=(),
@@ -105,11 +105,6 @@ def _report_rate(facts: Facts, current: TraceEvidence, optimizer: CapturedOptimi
             EvidenceStep(note=f"{current.trace.id} takes the rate from variable {path!r}", trace=current.trace.id),
         ),
     )
-
-
-def _name(current: TraceEvidence, optimizer: CapturedOptimizer) -> str:
-    """How the user's code reaches the optimizer."""
-    return optimizer.attribute if is_own_loop(current) else f"model.{optimizer.attribute or 'optimizer'}"
 
 
 def _explain(held: str) -> str:

@@ -14,13 +14,11 @@ tf_keras = pytest.importorskip("tf_keras")
 
 import introspect  # noqa: E402
 from tests.oracle import Asked, ask  # noqa: E402
-from tests.rules import reported  # noqa: E402
+from tests.rules.exchanged import PACKAGES, X, Y, make_layers, make_loop  # noqa: E402
 from tests.rules.reported import batches  # noqa: E402
 from tests.rules.test_held_optimizers import fitted, make_optimizer  # noqa: E402
 
 pytestmark = pytest.mark.tf
-PACKAGES = pytest.mark.parametrize("package", [keras, tf_keras], ids=lambda package: package.__name__)
-X, Y = reported.x, reported.y
 Pick = Callable[[Any], Any]
 
 
@@ -137,23 +135,6 @@ def test_a_part_that_took_anothers_place(package: Any) -> None:
     assert count(model.optimizer.optimizers[0]) == 0
 
 
-def make_loop(package: Any) -> tuple[Any, Any, dict[str, Any]]:
-    """(model, the tf.function of a loop that was called once, where it finds its optimizer)"""
-    model = package.Sequential([package.layers.Input((4,)), package.layers.Dense(3), package.layers.Dense(1)])
-    held = {"optimizer": package.optimizers.Adam()}
-
-    @tf.function
-    def step(x: Any, y: Any) -> Any:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((model(x) - y) ** 2)
-        weights = model.trainable_variables
-        held["optimizer"].apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        return loss
-
-    step(X, Y)
-    return model, step, held
-
-
 @PACKAGES
 @pytest.mark.parametrize("gone", [False, True], ids=["alive", "gone"])
 def test_the_optimizer_of_a_loop_that_was_assigned_later(package: Any, gone: bool) -> None:
@@ -192,7 +173,7 @@ def make_rates(package: Any, kind: str) -> Any:
     if kind == "own":
         return make_model(package, lambda model: model.optimizer)
     optimizers = package.optimizers.legacy if kind == "legacy" else package.optimizers
-    model = package.Sequential([package.layers.Input((4,)), package.layers.Dense(3), package.layers.Dense(1)])
+    model = make_layers(package)
     model.compile(
         {"momentum": lambda: optimizers.SGD(0.1, momentum=0.9)}.get(kind, lambda: optimizers.SGD(0.1))(), "mse"
     )
@@ -232,8 +213,7 @@ def test_a_schedule_that_was_assigned_later_does_nothing(package: Any, kind: str
 @PACKAGES
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam", "Nadam"])
 def test_a_schedule_that_the_model_was_compiled_with(package: Any, optimizer: str) -> None:
-    layers = [package.layers.Input((4,)), package.layers.Dense(3), package.layers.Dense(1)]
-    model = package.Sequential(layers)
+    model = make_layers(package)
     rate = package.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
     model.compile(getattr(package.optimizers, optimizer)(rate), "mse")
     model.fit(batches(), verbose=0)

@@ -15,22 +15,16 @@ tf_keras = pytest.importorskip("tf_keras")
 
 import introspect  # noqa: E402
 from tests.oracle import PLAIN, Asked, ask, ask_loop  # noqa: E402
-from tests.rules import reported  # noqa: E402
+from tests.rules.exchanged import PACKAGES, X, Y, make_layers, make_loop  # noqa: E402
 from tests.rules.reported import batches  # noqa: E402
 
 pytestmark = pytest.mark.tf
-PACKAGES = pytest.mark.parametrize("package", [keras, tf_keras], ids=lambda package: package.__name__)
-X, Y = reported.x, reported.y
-
-
-def layers(package: Any) -> Any:
-    return package.Sequential([package.layers.Input((4,)), package.layers.Dense(3), package.layers.Dense(1)])
 
 
 def assigned(package: Any) -> Any:
     """`model.optimizer` assigned after a fit with one that nobody else holds."""
     package.utils.set_random_seed(3)
-    model = layers(package)
+    model = make_layers(package)
     model.compile("adam", "mse")
     model.fit(batches(), verbose=0)
     model.optimizer = package.optimizers.SGD(0.5)
@@ -106,17 +100,7 @@ def test_one_of_two_was_replaced(package: Any, frozen: bool) -> None:
 @PACKAGES
 @pytest.mark.parametrize("gone", [False, True])
 def test_a_loop_whose_optimizer_is_gone(package: Any, gone: bool) -> None:
-    model, held = layers(package), {"optimizer": package.optimizers.Adam()}
-
-    @tf.function
-    def step(x: Any, y: Any) -> Any:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((model(x) - y) ** 2)
-        weights = model.trainable_variables
-        held["optimizer"].apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        return loss
-
-    step(X, Y)
+    model, step, held = make_loop(package)
     if gone:
         held["optimizer"] = package.optimizers.SGD()
         gc.collect()

@@ -13,10 +13,10 @@ tf_keras = pytest.importorskip("tf_keras")
 
 import introspect  # noqa: E402
 from tests.oracle import Asked, ask  # noqa: E402
+from tests.rules.exchanged import PACKAGES, make_layers  # noqa: E402
 from tests.rules.reported import batches  # noqa: E402
 
 pytestmark = pytest.mark.tf
-PACKAGES = pytest.mark.parametrize("package", [keras, tf_keras], ids=lambda package: package.__name__)
 
 
 def make_parts(package: Any) -> list[Any]:
@@ -83,8 +83,7 @@ def make_legacy() -> Any:
 
 
 def fitted(package: Any, optimizer: Any) -> Any:
-    layers = [package.layers.Input((4,)), package.layers.Dense(3), package.layers.Dense(1)]
-    model = package.Sequential(layers)
+    model = make_layers(package)
     model.compile(optimizer, "mse")
     model.fit(batches(), verbose=0)
     return model

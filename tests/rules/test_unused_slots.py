@@ -11,15 +11,15 @@ keras = pytest.importorskip("keras")
 tf_keras = pytest.importorskip("tf_keras")
 
 import introspect  # noqa: E402
+from tests.rules.exchanged import PACKAGES, make_layers  # noqa: E402
 from tests.rules.reported import batches  # noqa: E402
 
 pytestmark = pytest.mark.tf
 
 
-@pytest.mark.parametrize("package", [keras, tf_keras], ids=lambda package: package.__name__)
+@PACKAGES
 def test_slots_that_wait_for_matrices_are_no_finding(package: Any) -> None:
-    layers = [package.layers.Input((4,)), package.layers.Dense(3), package.layers.Dense(1)]
-    model = package.Sequential(layers)
+    model = make_layers(package)
     model.compile(package.optimizers.Adafactor(0.1), "mse")
     model.fit(batches(), verbose=0)
     report = introspect.inspect(model)
