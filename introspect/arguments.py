@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -23,10 +25,19 @@ Exit code: 0 clean, 1 findings at or above --fail-on, 2 a target could not be an
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are one line."""
+    """argparse whose errors are one line, and which a full, closed or broken stream does not stop: so Python 3.11.2's."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE_ERROR, f"{self.prog}: {message}; --help shows the options\n")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        with contextlib.suppress(AttributeError, OSError):
+            super().exit(status, message)
+        sys.exit(status)
+
+    def print_help(self, file: Any = None) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            super().print_help(file)
 
 
 def build_parser() -> Parser:
