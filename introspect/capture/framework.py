@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import platform
 import sys
+import weakref
 from collections.abc import Hashable
 from functools import cache
 from typing import Any, Literal, cast
@@ -21,7 +22,7 @@ PUBLIC_STRATEGIES = {
     "TPUStrategyV2": "TPUStrategy",
 }
 
-PLAIN = (str, int, float, type(None))
+PLAIN: tuple[type, ...] = (str, int, float, type(None), *weakref.ProxyTypes)
 """Classes of most attributes, which hold no object of the framework's: told first, for there are many."""
 
 

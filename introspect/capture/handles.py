@@ -63,7 +63,7 @@ def is_given(kind: type, name: str) -> bool:
 
 def open_items(value: Any, reached: str, depth: int = MOST_NESTED) -> Iterator[tuple[str, Any]]:
     """A value, or what stands in a list, tuple or dict, each with the Python that reaches it."""
-    if not isinstance(value, (list, tuple, dict)):
+    if issubclass(type(value), PLAIN) or not isinstance(value, (list, tuple, dict)):
         yield reached, value
         return
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
@@ -74,7 +74,7 @@ def open_items(value: Any, reached: str, depth: int = MOST_NESTED) -> Iterator[t
 
 def list_attributes(holder: Any) -> list[tuple[str, Any]]:
     """(name, value) of what an object's own attributes hold, plain values, Keras' own lists and copies' originals left out."""
-    held = [(name, value) for name, value in vars(holder).items() if not isinstance(value, PLAIN)]
+    held = [(name, value) for name, value in vars(holder).items() if not issubclass(type(value), PLAIN)]
     return [(n, value) for n, value in held if n.isidentifier() and not is_book(n) and n != COPY_MARK]
 
 

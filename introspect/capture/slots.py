@@ -48,7 +48,7 @@ def open_optimizer(value: Any) -> list[Any]:
 
 def note_optimizers(value: Any, found: dict[int, Any]) -> None:
     """Note an optimizer by its identity, then what it wraps, then what else it holds: a user's may hold others anywhere."""
-    if isinstance(value, PLAIN):
+    if issubclass(type(value), PLAIN):
         return
     if isinstance(value, dict):
         value = list(value.values())
@@ -94,7 +94,7 @@ def list_variables(optimizer: Any) -> list[Any]:
 
 def find_variables(value: Any, found: dict[int, Any], depth: int = 3) -> None:
     """Note variables in an attribute: itself, in a list, in a legacy optimizer's dicts, in a loss scale's state."""
-    if isinstance(value, PLAIN):
+    if issubclass(type(value), PLAIN):
         return
     if is_variable(value):
         found.setdefault(id(value), value)

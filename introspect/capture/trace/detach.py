@@ -119,7 +119,7 @@ def choose_copier(value: Any) -> Callable[[Detacher, Any], Any] | None:
         (dict, Detacher.copy_dict),
         (set, Detacher.copy_set),
     ):
-        if isinstance(value, base):
+        if issubclass(kind, base):
             return copier
     if kind is tuple:
         return Detacher.copy_tuple
@@ -131,7 +131,7 @@ def is_owned(value: Any) -> bool:
 
     A tf_keras metric is not: its methods are bound to the original; the guard restores what it builds late.
     """
-    if isinstance(value, (type, tuple)):
+    if issubclass(type(value), (type, tuple)):
         return False
     if is_optimizer(value):
         return True

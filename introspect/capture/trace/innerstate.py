@@ -1,20 +1,26 @@
-"""State that no attribute shows: what generators have drawn, what deques and small arrays hold."""
+"""State that no dict of attributes shows: what generators have drawn, what deques and small arrays hold, `__slots__`."""
 
 from __future__ import annotations
 
+import array
 import random
+import types
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+
+from introspect.capture.frames import list_owners
 
 MOST_OF_ARRAY = 2**20
 MOST_OF_ARRAYS = 2**26
 """Bytes of one array, and of all arrays of a snapshot, that are kept; a larger array is left as the step left it."""
 
 GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator)
+
+MISSING = object()
 
 Restore = Callable[[], None]
 
@@ -36,7 +42,7 @@ class ArrayRoom:
 @cache
 def has_inner(kind: type) -> bool:
     """Whether objects of a class have such state."""
-    return issubclass(kind, (deque, np.ndarray, *GENERATORS))
+    return issubclass(kind, (deque, np.ndarray, array.array, bytearray, *GENERATORS))
 
 
 def save_inner(value: Any, room: ArrayRoom) -> Restore | None:
@@ -45,6 +51,8 @@ def save_inner(value: Any, room: ArrayRoom) -> Restore | None:
         return save_deque(value)
     if isinstance(value, np.ndarray):
         return save_array(value, room)
+    if isinstance(value, (array.array, bytearray)):
+        return save_numbers(value, room)
     if isinstance(value, GENERATORS):
         return save_generator(value)
     return None
@@ -69,6 +77,19 @@ def save_array(value: Any, room: ArrayRoom) -> Restore | None:
     def restore() -> None:
         if value.shape == kept.shape and not holds_same(value, kept):
             value[...] = kept
+
+    return restore
+
+
+def save_numbers(value: Any, room: ArrayRoom) -> Restore | None:
+    """An array of Python's own: its numbers or bytes."""
+    if not room.take(len(value) * getattr(value, "itemsize", 1)):
+        return None
+    kept = value[:]
+
+    def restore() -> None:
+        if bytes(value) != bytes(kept):
+            value[:] = kept
 
     return restore
 
@@ -100,3 +121,30 @@ def save_generator(value: Any) -> Restore | None:
         source.state = numbers
 
     return restore
+
+
+@cache
+def list_slots(kind: Any) -> tuple[types.MemberDescriptorType, ...]:
+    """The attributes that `__slots__` of a user's class give its objects."""
+    own = (member for owner in list_owners(kind) for member in vars(owner).values())
+    return tuple(member for member in own if isinstance(member, types.MemberDescriptorType))
+
+
+def read_slots(value: Any) -> dict[types.MemberDescriptorType, Any]:
+    """What those attributes hold, `MISSING` where one was never set."""
+    found: dict[types.MemberDescriptorType, Any] = {}
+    for member in list_slots(cast(Hashable, type(value))):
+        try:
+            found[member] = member.__get__(value)
+        except AttributeError:
+            found[member] = MISSING
+    return found
+
+
+def restore_slots(value: Any, kept: dict[types.MemberDescriptorType, Any]) -> None:
+    """Put them back, past every `__setattr__`."""
+    for member, now in read_slots(value).items():
+        if kept[member] is MISSING and now is not MISSING:
+            member.__delete__(value)
+        elif now is not kept[member]:
+            member.__set__(value, kept[member])

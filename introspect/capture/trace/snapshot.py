@@ -8,13 +8,14 @@ The user's own objects and Keras' are all walked; those of other installed packa
 
 from __future__ import annotations
 
+import argparse
+import functools
 import threading
 import types
 import weakref
-from collections import deque
+from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,17 @@ import numpy as np
 from introspect.capture.frames import list_owners, rank_module
 from introspect.capture.framework import list_bases
 from introspect.capture.trace.caches import is_cache, list_callables, read_entries
-from introspect.capture.trace.innerstate import ArrayRoom, Restore, has_inner, save_inner
+from introspect.capture.trace.innerstate import (
+    ArrayRoom,
+    Restore,
+    has_inner,
+    list_slots,
+    read_slots,
+    restore_slots,
+    save_inner,
+)
 
-ATOMS = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, types.BuiltinFunctionType, range)
+ATOMS = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, range)
 KERAS = ("keras", "tf_keras")
 GRAPH_CLASSES = ("KerasTensor", "Node", "SymbolicArguments", "Location")
 """Keras' record of functional calls: large, never written by a trace (lists of nodes are restored as lists)."""
@@ -39,6 +48,11 @@ MISSING = object()
 
 PROXIES = ("_DictWrapper", "_TupleWrapper")
 """TensorFlow's tracked dict and tuple, which pass every write on to the plain one inside."""
+
+HOLDERS = (types.SimpleNamespace, argparse.Namespace, UserDict, UserList, ChainMap)
+"""Python's own classes whose objects hold what a user puts there."""
+
+WEAK_CONTAINERS = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet)
 
 WRAPPERS = ("ListWrapper", "List")
 """TensorFlow's tracked lists: the plain list inside is an attribute."""
@@ -123,7 +137,7 @@ def take_snapshot(roots: Iterable[Any]) -> ObjectSnapshot:
     stack, foreign, left = list(roots), deque[Any](), MOST_FOREIGN
     while stack or (foreign and left):
         if stack:
-            value = stack.pop()
+            value = open_proxy(stack.pop())
             if isinstance(value, ATOMS) or id(value) in seen:
                 continue
             seen.add(id(value))
@@ -134,6 +148,16 @@ def take_snapshot(roots: Iterable[Any]) -> ObjectSnapshot:
             value, left = foreign.popleft(), left - 1
         stack.extend(record(value, snapshot))
     return snapshot
+
+
+def open_proxy(value: Any) -> Any:
+    """What a weak proxy stands for, None where that is gone; any other object itself."""
+    if type(value) not in weakref.ProxyTypes:
+        return value
+    try:
+        return getattr(value.__repr__, "__self__", None)
+    except ReferenceError:
+        return None
 
 
 def record(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
@@ -158,7 +182,7 @@ def record(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
 
 
 def record_items(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
-    """What a container holds, a bound method's two parts."""
+    """What a container holds; of what holds an object without attributes, that object."""
     kind: Any = type(value)
     if has_inner(kind) and (restore := save_inner(value, snapshot.room)) is not None:
         snapshot.inner.append(restore)
@@ -178,9 +202,23 @@ def record_items(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
         yield from value
     elif isinstance(value, np.ndarray):
         yield from value.flat if value.dtype == object else ()
-    elif isinstance(value, types.MethodType):
-        yield value.__self__
+    else:
+        yield from record_held(value, snapshot)
+
+
+def record_held(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
+    """What a method is bound to, what a partial calls and gives, what a weak reference leads to."""
+    if isinstance(value, types.MethodType):
+        yield from record_named(value.__self__, snapshot)
         yield value.__func__
+    elif isinstance(value, types.BuiltinFunctionType):  # `self.seen.append`
+        yield value.__self__
+    elif isinstance(value, functools.partial):
+        yield from (value.func, value.args, value.keywords)
+    elif isinstance(value, types.MappingProxyType):
+        yield from list(value.values())
+    elif isinstance(value, weakref.ref):  # TensorFlow binds a method that is a tf.function so to its object
+        yield value()
 
 
 def record_closure(function: types.FunctionType, snapshot: ObjectSnapshot) -> Iterator[Any]:
@@ -249,20 +287,24 @@ def record_module(value: Any, code: types.CodeType, snapshot: ObjectSnapshot) ->
 
 
 def record_attributes(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
-    if isinstance(value, weakref.WeakKeyDictionary):
+    if isinstance(value, WEAK_CONTAINERS):
         yield vars(value)["data"]
         return
     if type(value).__name__ == "ObjectIdentityDictionary":
         yield value._storage
         return
+    kind: Any = type(value)
     if not has_state(value):
         return
-    attributes = dict(vars(value))
-    if is_foreign(value) and any(is_shared(attribute) for attribute in attributes.values()):
+    attributes = dict(vars(value)) if has_attributes(value) else {}
+    fixed = read_slots(value)
+    if is_foreign(value) and any(map(is_shared, (*attributes.values(), *fixed.values()))):
         return
-    snapshot.attributes.append((value, attributes))
-    yield from attributes.values()
-    kind: Any = type(value)
+    if has_attributes(value):
+        snapshot.attributes.append((value, attributes))
+    if fixed:
+        snapshot.inner.append(functools.partial(restore_slots, value, fixed))
+    yield from (*attributes.values(), *fixed.values())
     yield from record_class(kind, snapshot)
     for owner in list_owners(kind):
         for name, member in vars(owner).items():
@@ -275,7 +317,9 @@ def record_attributes(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
 def has_state(value: Any) -> bool:
     """Whether the object's own attributes are restored: all but those of TensorFlow, numpy and Python's own classes."""
     kind: Any = type(value)
-    return isinstance(value, threading.local) or (rank_kind(kind) > 0 and has_attributes(value))
+    if rank_kind(kind) == 0:
+        return isinstance(value, threading.local)
+    return bool(list_slots(kind)) or has_attributes(value)
 
 
 def has_attributes(value: Any) -> bool:
@@ -294,12 +338,12 @@ def is_foreign(value: Any) -> bool:
     return rank_kind(kind) == 1
 
 
-@cache
+@functools.cache
 def rank_kind(kind: Any) -> int:
     """2 for a class of the user's or of Keras', 1 for another installed package's, 0 for one whose objects stay as they are."""
     if kind.__name__ in GRAPH_CLASSES:
         return 0
-    if kind.__name__ in WRAPPERS or any(package in KERAS for package, _ in list_bases(kind)):
+    if kind in HOLDERS or kind.__name__ in WRAPPERS or any(package in KERAS for package, _ in list_bases(kind)):
         return 2
     return rank_module(str(kind.__module__))
 
