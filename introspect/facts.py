@@ -110,7 +110,7 @@ class Facts:
             return Way("whole", path=way.path)
         if not way.open:
             return way
-        handed_over = index in self.tracked
+        handed_over = self._is_handed_over(index)
         if way.suspects and self._is_wanted(index, handed_over):
             return replace(way, kind="cut", cuts=way.suspects[-1:], touched=False)
         if not way.touched and handed_over and not self._losses and self._is_summed_before(way):
@@ -118,6 +118,14 @@ class Facts:
         if not way.touched and handed_over:
             return replace(way, kind="unclear" if self._losses else "unused", ends=way.path[-1:])
         return way
+
+    def _is_handed_over(self, index: int) -> bool:
+        """Whether an optimizer has the variable; one that was built before the flags of an older step says nothing of it."""
+        anew = self.capture.anew
+        if anew is not None and index in anew.trains:
+            return False
+        frozen_then = self.flags_of_compile and self.capture.variables[index].compiled is False
+        return index in self.tracked and not frozen_then
 
     def _is_wanted(self, index: int, handed_over: bool) -> bool:
         """Whether the step wants a gradient of the variable, as far as is known: by the flags that it was made with."""

@@ -42,7 +42,7 @@ def is_loss_unknown(facts: Facts, current: TraceEvidence) -> bool:
 def doubts_gradients(facts: Facts, current: TraceEvidence) -> bool:
     """Whether the optimizer of a compiled step knows a variable that gets no gradient: from before, or for another cause."""
     ways = (facts.way_to_loss(index) for index in facts.without_gradient if index in facts.tracked)
-    return current.trace.source == "compiled" and any(way.open or way.suspects for way in ways)
+    return current.trace.source == "compiled" and any(way.open or way.suspects or not way.touched for way in ways)
 
 
 def doubts_calls(facts: Facts) -> bool:
