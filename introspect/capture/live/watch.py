@@ -18,6 +18,7 @@ from introspect.capture.model import runs_eagerly
 from introspect.capture.slots import count_iterations, find_optimizers, open_optimizer
 from introspect.capture.trace.step import StepFunctions, find_functions, is_function, list_traces
 from introspect.capture.trace.workers import spans_workers, uses_coordinator
+from introspect.collector import collector_paused
 from introspect.proving import Prover
 from introspect.records import Report
 
@@ -297,7 +298,9 @@ def find_entry_flags(model: Any, outer: Mapping[Any, bool]) -> Mapping[Any, bool
     compiled = getattr(model, "_compiled_trainable_state", None)
     if compiled is None:
         return outer
-    for holder in gc.get_referrers(compiled):
+    with collector_paused():  # a collection in between relinks the lists that CPython walks here: it runs into their heads
+        holders = gc.get_referrers(compiled)
+    for holder in holders:
         state = holder if isinstance(holder, dict) else getattr(holder, "__dict__", {})
         if state.get("_should_set_trainable") and state.get("_model") is model:
             kept = dict(state.get("_current_trainable_state") or {})
