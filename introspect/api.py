@@ -234,9 +234,10 @@ def look_at(
     """The report of a model; one that was never called has its variables for the time of the look, if there is data."""
     from introspect.capture import capture_model, made_variables
 
-    def look() -> Report:
+    def look(without_own: bool = False) -> Report:
         observe = observer(wanted.measure, data=wanted.data, batch_size=wanted.batch_size)
-        capture = capture_model(model, data=wanted.data, batch_size=wanted.batch_size, observe=observe)
+        feed = {"data": wanted.data, "batch_size": wanted.batch_size}
+        capture = capture_model(model, **feed, observe=observe, without_own=without_own)
         if saved is not None:
             capture = replace(capture, saved=saved, model=replace(capture.model, file=file))
         return finish(model, capture, rules, wanted)
@@ -246,8 +247,8 @@ def look_at(
     except NotBuiltError:
         if wanted.data is None:
             raise
-    with made_variables(model, wanted.data, wanted.batch_size):
-        return look()
+    with made_variables(model, wanted.data, wanted.batch_size) as made:
+        return look(without_own=not made)
 
 
 def finish(model: Any, capture: Capture, rules: Sequence[Rule], wanted: Wanted) -> Report:

@@ -15,30 +15,27 @@ from introspect.errors import NotBuiltError
 
 
 @contextmanager
-def made_variables(model: Any, data: Any, batch_size: int | None = None) -> Iterator[None]:
+def made_variables(model: Any, data: Any, batch_size: int | None = None) -> Iterator[bool]:
     """Trace the step on batches of the data's type, so that its layers make their variables as the first `fit` would.
 
     No batch is run. Initializers are, on op seeds of their own: the kernels that the user's seeds lead to are not used.
 
+    Yields:
+        Whether the model has any then; what a step trains may stand outside of its model.
+
     Raises:
-        NotBuiltError: the model makes no variables by it.
         StepError: the step cannot be traced on such batches.
     """
     keras = require_model(model)
     eager = Feed(data, batch_size, runs_functions_eagerly()) if runs_eagerly(model) else None
     with preserve(model):
         change_op_seeds()
-        before = len(list_model_variables(model))
         spec = read_spec(model, data, keras, batch_size)
         with suppress(Exception):
             trace_call(model, spec)
         with suppress(NotBuiltError):
             trace_isolated(model, keras, spec, False, batch_size, eager)
-        if len(list_model_variables(model)) == before:
-            raise NotBuiltError(
-                f"model {model.name!r} makes no variables on a batch of data=; call it once, model(x), first"
-            )
-        yield
+        yield bool(list_model_variables(model))
 
 
 def trace_call(model: Any, spec: Any) -> None:

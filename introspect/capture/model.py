@@ -37,6 +37,7 @@ def capture_model(
     batch_size: int | None = None,
     saved: SavedFile | None = None,
     observe: Observer | None = None,
+    without_own: bool = False,
 ) -> Capture:
     """Read a compiled model and its step, changing nothing.
 
@@ -48,6 +49,7 @@ def capture_model(
         batch_size: as `fit` is given it, for arrays and for batches that are made up.
         saved: what the file says that the model was loaded from.
         observe: asked for what only the live step can tell, before it is let go.
+        without_own: whether a model that has no variables and no trace is read all the same.
 
     Raises:
         IntrospectError: `model` is no Keras model.
@@ -60,9 +62,10 @@ def capture_model(
     started = time.perf_counter()
     keras = require_model(model)
     require_compiled(model, keras)
-    require_variables(model)
     spec = None if data is None else read_spec(model, data, keras, batch_size)
     reading = read_traces(model, keras, spec)
+    if not (without_own or reading.lives):
+        require_variables(model)
     reading.data, reading.data_given, reading.observe = data, data is not None, observe
     if saved is not None:
         reading.summary = replace(reading.summary, file=saved.path)

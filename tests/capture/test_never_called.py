@@ -156,3 +156,51 @@ def test_data_that_does_not_fit(package: str) -> None:
     with pytest.raises(StepError, match="cannot be traced"):
         introspect.inspect(model, data=(np.zeros((4,), "int32"), np.zeros((4, 9, 2))))
     assert not model.built
+
+
+def make_trainer(keras: Any) -> Any:
+    """A model whose every weight stands in an object that Keras does not look into."""
+
+    class Parts:
+        def __init__(self) -> None:
+            self.encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="encode")])
+            self.decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="decode")])
+            self.decoder.trainable = False
+
+    class Trainer(keras.Model):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__(name="trainer")
+            self.parts = Parts()
+
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self.parts.decoder(self.parts.encoder(x)) - y) ** 2)
+            weights = self.parts.encoder.trainable_weights
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            return {"loss": loss}
+
+    model = Trainer()
+    model.compile("sgd")
+    return model
+
+
+@pytest.mark.parametrize("package", KERAS)
+def test_weights_outside_of_the_model(package: str) -> None:
+    """A step that trains what its model does not hold is read, before `fit` by data and afterwards as it is."""
+    model = make_trainer(importlib.import_module(package))
+    data = (np.ones((8, 3), "float32"), np.zeros((8, 1), "float32"))
+    with pytest.raises(NotBuiltError, match="has no variables yet"):
+        introspect.inspect(model)
+    for inspected in (True, False):
+        report = introspect.inspect(model, data=data if inspected else None)
+        assert report.ok
+        updated = {row.path.removesuffix(":0"): row.updated for row in report.variables}
+        moved = [path for path, one in updated.items() if one == "yes"]
+        assert len(moved) == 2
+        assert all(path.startswith(("encode/", "sequential/encode/")) for path in moved)
+        assert set(updated.values()) <= {"yes", "no"}
+        before = [np.array(w) for part in (model.parts.encoder, model.parts.decoder) for w in part.weights]
+        model.fit(*data, batch_size=4, verbose=0)
+        after = [np.array(w) for part in (model.parts.encoder, model.parts.decoder) for w in part.weights]
+        assert [bool((a != b).any()) for a, b in zip(before, after, strict=True)] == [True, True, False, False]
