@@ -21,6 +21,7 @@ from introspect.capture.trace.flagstate import keep_flags
 from introspect.capture.trace.followed import follow_function
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.isolation import list_built
+from introspect.capture.trace.late import find_late_variables
 from introspect.capture.trace.passed import bind_arguments
 from introspect.capture.trace.snapshot import take_snapshot
 from introspect.capture.trace.step import is_function, trace_number
@@ -155,10 +156,14 @@ def trace_function(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: d
 def trace_or_follow(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The trace of the function; where it runs eagerly and Python asks for values, along the way of these arguments."""
     if reading.source != "eager":
-        return trace_copy(step, args, kwargs)
+        copy, concrete = trace_copy(step, args, kwargs)
+        handed = [part for value in (*args, *kwargs.values()) for part in open_optimizer(value)]
+        known = [*choose_optimizers(reading, step), *handed]
+        reading.failure = find_late_variables(step, copy, known, bool(reading.lives))
+        return concrete
     snapshot = take_snapshot([unwrap_function(step), args, kwargs])
     try:
-        return trace_copy(step, args, kwargs)
+        return trace_copy(step, args, kwargs)[1]
     except Exception:
         snapshot.restore()
     concrete, asked = follow_function(unwrap_function(step), args, kwargs)
@@ -217,8 +222,8 @@ def trace_unbuilt(
         return None, ()
 
 
-def trace_copy(step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The trace of a function that was never called.
+def trace_copy(step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """A copy of a function, never called before, and its trace.
 
     Where it makes variables of values that are known in its first call alone, TensorFlow has no one trace of it, and runs
     it as two branches; a function around it holds both. Seen on TensorFlow 2.19 to 2.21.
@@ -228,11 +233,12 @@ def trace_copy(step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
     snapshot = take_snapshot([unwrap_function(step), args, kwargs])
     try:
-        return copy_function(step).get_concrete_function(*args, **kwargs)
+        copy = copy_function(step)
+        return copy, copy.get_concrete_function(*args, **kwargs)
     except UnliftableError:
         snapshot.restore()
     copy = copy_function(step)
-    return tf.function(lambda *given, **named: copy(*given, **named)).get_concrete_function(*args, **kwargs)
+    return copy, tf.function(lambda *given, **named: copy(*given, **named)).get_concrete_function(*args, **kwargs)
 
 
 def copy_function(step: Any) -> Any:

@@ -195,6 +195,7 @@ class StepFailure:
     kind: Literal[
         "unknown-variable",
         "late-optimizer",
+        "late-variables",
         "retrace",
         "xla",
         "xla-open-loop",

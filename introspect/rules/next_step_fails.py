@@ -11,9 +11,9 @@ Why it matters
 Cause
     The data or the model changed since the last trace, so that the step must be traced again, and that fails; or the
     averages that the optimizer keeps (`use_ema`) no longer fit the variables that train, or `MultiOptimizer` does not
-    know one of them; or an optimizer that was assigned after the first trace has its variables still to make. Or XLA has
-    no kernel for an op, cannot tell how often a loop runs at most, or cannot reach a resource that lives on another device:
-    in Keras 3 `jit_compile="auto"`, the default, turns XLA on where a GPU is visible. Or replicas add up their gradients
+    know one of them; or an optimizer has its variables still to make when the step's first call is over, as one that was
+    assigned later, or where that call raised. Or XLA has no kernel for an op, cannot tell how often a loop runs at most, or
+    cannot reach a resource that lives on another device: in Keras 3 `jit_compile="auto"`, the default, turns XLA on where a GPU is visible. Or replicas add up their gradients
     in a function that a `tf.cond` or a loop calls, where TensorFlow does not number that: Keras 3 calls the step there
     with `steps_per_execution`, and so does a tf.function whose first call makes an optimizer's variables among replicas.
 
@@ -55,8 +55,9 @@ _CAUSES = {
     "xla-elsewhere": f"{_XLA} It makes one program for one device, which reaches no variable, table or writer on another; "
     "TensorFlow keeps tables, writers and tf.Variable of int32 on the host.",
     "retrace": "The data or the model changed since the last trace, so that the step must be traced again, and that fails.",
-    "late-optimizer": "The optimizer was assigned after the step's first trace and has its variables still to make; "
+    "late-optimizer": "The optimizer has its variables still to make, and the step's first call is over, be it one that raised; "
     "TensorFlow lets a step make variables in its first call alone.",
+    "late-variables": "The step makes variables, as it did before; TensorFlow lets it make them in its first call alone.",
     "fit-end": "What the optimizer keeps (averages, with use_ema; which of several has which variable) belongs to the "
     "variables that trained when it was built; it does not fit those that train now.",
     "no-average": "With use_ema, fit ends by putting each weight's average in its place, and Keras keeps none of weights that "
@@ -77,7 +78,8 @@ _FIXES = {
     "xla-open-loop": "tf.while_loop(..., maximum_iterations=n), or {without}",
     "xla-elsewhere": "{without}; or make the variable where the step runs (a counter in tf.int64)",
     "retrace": "# mend what the message names, then compile again",
-    "late-optimizer": "introspect.recompile(model)",
+    "late-optimizer": "{late}",
+    "late-variables": "# make them once, before the step is called for the first time",
     "fit-end": "{recompile}",
     "no-average": "model.optimizer.use_ema = False",
     "eager-float8": "model.compile(optimizer=model.optimizer, loss=..., run_eagerly=False)",
@@ -99,6 +101,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         "{keras}": facts.capture.model.keras,
         "{optimizer}": _name_optimizer(facts),
         "{recompile}": write_recompile(facts),
+        "{late}": _build_before(facts) if own_loop else "introspect.recompile(model)",
         "{without}": f"{'tf.function' if own_loop else 'compile'}(jit_compile=False)",
     }
     fix = _FIXES[failure.kind]
@@ -112,6 +115,11 @@ def check(facts: Facts) -> Iterator[Finding]:
         fix=fix,
         evidence=(EvidenceStep(note="raised here", location=failure.location),) if failure.location else (),
     )
+
+
+def _build_before(facts: Facts) -> str:
+    """Code that makes the variables of a loop's optimizer where that is allowed."""
+    return f"{_name_optimizer(facts)}.build(model.trainable_variables)  # before the step is called with it"
 
 
 def _name_optimizer(facts: Facts) -> str:

@@ -183,7 +183,8 @@ def start_averages(pairs: Iterable[tuple[Any, Any]]) -> None:
 
 
 def copy_value(source: Any, target: Any) -> None:
-    """Assign one variable to another, replica by replica."""
+    """Assign one variable to another, replica by replica; one that a step made which then raised holds nothing."""
     copies = zip(list_copies(unwrap_variable(source)), list_copies(unwrap_variable(target)), strict=True)
     for value, copy in copies:
-        copy.assign(value.read_value())
+        if bool(value.is_initialized()):
+            copy.assign(value.read_value())

@@ -97,8 +97,8 @@ def trace_isolated(
             f"model {model.name!r} makes variables when it is first called; pass data=, one batch as (x, y), or call it once on a "
             "batch, model(x)"
         )
-    if traced_before and eager is None and attempt.failure is None and attempt.concrete is not None:
-        attempt.failure = find_late_optimizer(model, attempt.twin)
+    if eager is None and attempt.failure is None and attempt.concrete is not None:
+        attempt.failure = find_late_optimizer(model, attempt.twin, traced_before)
     return attempt
 
 

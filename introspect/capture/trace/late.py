@@ -13,12 +13,14 @@ from introspect.capture.trace.twin import Twin
 from introspect.capture.variables import list_copies, unwrap_variable
 
 SAID = "ValueError: tf.function only supports singleton tf.Variables created on the first call"
+SAID_UNTRACED = "ValueError: Creating variables on a non-first call to a function decorated with tf.function"
+"""Where the first call has raised, so that there is no trace."""
 
 
-def find_late_optimizer(model: Any, twin: Twin) -> StepFailure | None:
-    """What the retrace raises where the twin's trace has made an optimizer's variables, and the model's own may not.
+def find_late_optimizer(model: Any, twin: Twin, traced: bool) -> StepFailure | None:
+    """What the next trace raises where the twin's has made an optimizer's variables, and the model's own may not.
 
-    Only what a tf.function itself notes counts: variables made outside of the trace, in an init_scope, it allows.
+    `traced`: whether there is a trace of the model's own: its first call may have raised as well. Only what a tf.function itself notes counts: variables made outside of the trace, in an init_scope, it allows.
     """
     pairs = zip(list_functions(model, twin.keras), list_functions(twin.model, twin.keras), strict=True)
     made = {id(variable) for own, copy in pairs if is_started(own) for variable in list_made(copy)}
@@ -26,8 +28,21 @@ def find_late_optimizer(model: Any, twin: Twin) -> StepFailure | None:
         if any(
             id(part) in made for variable in list_variables(copy) for part in list_copies(unwrap_variable(variable))
         ):
-            return StepFailure("late-optimizer", f"{SAID}; {type(real).__name__} has variables still to make")
+            said = SAID if traced else SAID_UNTRACED
+            return StepFailure("late-optimizer", f"{said}; {type(real).__name__} has variables still to make")
     return None
+
+
+def find_late_variables(step: Any, copy: Any, optimizers: list[Any], traced: bool) -> StepFailure | None:
+    """What the next trace of a loop's tf.function raises where its copy has made variables in the first call of its own."""
+    made = {id(variable) for variable in list_made(copy)} if is_started(step) else set()
+    if not made:
+        return None
+    said = SAID if traced else SAID_UNTRACED
+    for optimizer in optimizers:
+        if any(id(unwrap_variable(variable)) in made for variable in list_variables(optimizer)):
+            return StepFailure("late-optimizer", f"{said}; {type(optimizer).__name__} has variables still to make")
+    return StepFailure("late-variables", f"{said}; the step makes some in this one")
 
 
 def list_functions(model: Any, keras: KerasName) -> tuple[Any | None, Any | None]:

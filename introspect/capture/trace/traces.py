@@ -156,4 +156,9 @@ def describe_spec(spec: Any) -> str:
         rank_known = spec.shape.rank is not None
         sizes = ", ".join("?" if size is None else str(size) for size in spec.shape) if rank_known else "..."
         return f"{spec.dtype.name}[{sizes}]"
-    return str(spec)
+    return "object" if is_held(spec) else str(spec)
+
+
+def is_held(spec: Any) -> bool:
+    """Whether a trace keeps no more of an argument than that it was no tensor. Seen on TensorFlow 2.19 to 2.21."""
+    return type(spec).__name__ == "UnknownArgument"
