@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from introspect.capture.record import FlagWrite
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
-from introspect.history import tell_step_flags
+from introspect.history import MOST_NAMES, tell_step_flags
 from introspect.records import EvidenceStep
 from introspect.rules._code import is_own_loop, write_anew, write_recompile
 from introspect.rules._groups import are_several, bare_layers, group_layers, list_groups
 from introspect.rules._lists import name_read
-from introspect.rules._wording import agree, count, place
+from introspect.rules._wording import agree, count, join, place
 
 TRACED_NAME = re.compile(r"^__(?:inference|forward)_(.+)_\d+$")
 """What TensorFlow calls the traces of a function; the group is the function's own name."""
@@ -163,12 +163,15 @@ def explain_step_flags(writes: Sequence[FlagWrite]) -> str:
     )
 
 
-def mend_step_flags(facts: Facts, current: TraceEvidence, trains: bool) -> str:
+def mend_step_flags(facts: Facts, current: TraceEvidence, writes: Sequence[FlagWrite], trains: bool) -> str:
     """Advice that leaves the flags saying what the step does; a step of Keras' own takes them from a `call`."""
     if not (facts.capture.model.custom_train_step or is_own_loop(current)):
         return "# set flags before compile, and leave them alone in call() and in whatever else a training step runs"
+    targets = list(dict.fromkeys(write.target for write in writes))
+    named = join([f"{target}.trainable = {trains}" for target in targets])
+    set_last = named if len(targets) <= MOST_NAMES else f".trainable = {trains} of each"
     return (
-        f"# at the end of the step, leave the flags saying what it does: .trainable = {trains}\n"
+        f"# at the end of the step, leave the flags saying what it does: {set_last}\n"
         "# or, leave the flags alone there, and take gradients for lists of variables that were made once"
     )
 

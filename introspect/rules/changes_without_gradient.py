@@ -34,6 +34,7 @@ from introspect.rules._wording import agree, count, name_some
 
 _WORDS = {
     "decay": "weight decay",
+    "own": "an assign of what is made of its own value",
     "constraint": "a constraint",
     "average": "an average of other variables or of earlier values",
     "statistics": "an assign of the forward pass",
@@ -47,6 +48,8 @@ _WORDS = {
 
 _CAUSES = {
     "decay": "Weight decay is applied to each variable that the optimizer is given, whatever its gradient.",
+    "own": "The call of a layer, or the train step, assigns it what it makes of the value that it holds: masked, clipped, scaled to "
+    "a norm. What is so already stays as it is.",
     "average": "The train step itself assigns an average: a target network, a momentum encoder.",
     "statistics": "A layer assigns a value of its own when it is called in training.",
     "step": "The train step itself assigns a value that is made of the data.",
@@ -56,7 +59,7 @@ _CAUSES = {
     "in place of a missing gradient leave a variable as it is.",
 }
 
-MAY_STAY = frozenset({"state", "other"})
+MAY_STAY = frozenset({"state", "other", "own"})
 """Kinds of writes of which the graph does not tell that the value is another than before."""
 
 
@@ -92,7 +95,8 @@ def _find_kind(facts: Facts, current: TraceEvidence, index: int) -> str | None:
     writes = [write for write in current.writes.get(index, ()) if write.kind != "initial"]
     if writes:
         outside = writes[0].kind == "statistics" and facts.layer_of_node(current, writes[0].node) is None
-        return "step" if outside else writes[0].kind
+        undecayed = writes[0].kind == "decay" and index not in facts.tracked
+        return "step" if outside else "own" if undecayed else writes[0].kind
     return "fit end" if any(end.target == index for end in facts.capture.fit_end) else None
 
 

@@ -120,11 +120,13 @@ def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -
     which = bare_layers(facts, moved)
     several = are_several(which)
     cause, fix = _explain(facts, current, moved, kind)
+    kinds = {write.kind for index in moved for write in current.writes[index] if write.kind != "initial"}
+    does = "writing" if kinds == {"decay"} else "changing"  # what is made of the value itself may be what it is already
     return RULE.finding(
         variables=paths,
         layers=facts.layers_of(moved),
         message=(
-            f"{capitalise(which)} {'are' if several else 'is'} frozen, and the training step goes on changing "
+            f"{capitalise(which)} {'are' if several else 'is'} frozen, and the training step goes on {does} "
             f"{count(number, 'variable')} that {'they keep' if several else 'it keeps'}: "
             f"{name_some(paths)}."
         ),

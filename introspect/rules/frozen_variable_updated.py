@@ -203,8 +203,8 @@ def _mend(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -
         return mend_kept(kept)
     if facts.asks_otherwise(indices[0]):
         return mend_lists(facts)
-    if facts.step_flags(indices, frozen=True):
-        return mend_step_flags(facts, current, True)
+    if flags := facts.step_flags(indices, frozen=True):
+        return mend_step_flags(facts, current, flags, True)
     if _is_stale(facts, current, indices):
         return mend_stale(facts, current, indices)
     if not facts.capture.model.custom_train_step:

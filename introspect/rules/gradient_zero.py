@@ -8,7 +8,8 @@ Why it matters
 
 Cause
     Dead ReLUs, a saturated activation, a path that is multiplied by 0 (a zero-initialised gate, LoRA's first step, a
-    loss weight or sample weights of 0), a row of an embedding that the batch does not name.
+    loss weight or sample weights of 0), a row of an embedding that the batch does not name; or parts of the loss that
+    cancel each other out, as the last bias of a WGAN's critic does.
 
 Fix
     Look where the path is 0 if other batches show the same; the first step of a zero-initialised path mends itself.
@@ -37,7 +38,10 @@ def check(facts: Facts) -> Iterator[Finding]:
     indices = [one.index for one in found]
     paths, number = facts.paths_of(indices), len(indices)
     moved = [one for one in found if one.numbers.changed]
-    cause = "Somewhere between the variable and the loss a factor is 0 on this batch: dead units, saturation, a weight of 0."
+    cause = (
+        "Somewhere between the variable and the loss a factor is 0 on this batch: dead units, saturation, a weight of 0; or "
+        "parts of the loss cancel each other out, as a bias does under a difference of means."
+    )
     if moved:
         cause += f" The optimizer moves {len(moved)} of them all the same, by decay or by what its slots hold."
     yield RULE.finding(

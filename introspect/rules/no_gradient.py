@@ -220,7 +220,7 @@ def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> t
     if kept is not None:
         return explain_kept(kept, "flags were set"), mend_kept(kept)
     if flags := facts.step_flags(indices, frozen=False):
-        return explain_step_flags(flags), mend_step_flags(facts, current, False)
+        return explain_step_flags(flags), mend_step_flags(facts, current, flags, False)
     if all(facts.asks_otherwise(index) for index in indices):
         return explain_lists(facts, indices, held=False), mend_lists(facts)
     it, their = agree(len(indices), "it", "them"), agree(len(indices), "Its value reaches", "Their values reach")

@@ -115,7 +115,7 @@ def _report_put_back(facts: Facts, current: TraceEvidence, indices: list[int], f
 def _mend(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
     itself = facts.step_flags(left_out, frozen=False)
     if itself:
-        return mend_step_flags(facts, current, False)
+        return mend_step_flags(facts, current, itself, False)
     if _chooses_by_trace(facts, current):
         return f"{write_step(current)}\n# or, to take turns, choose in the graph: tf.cond on a tf.Variable that the step counts up"
     own = facts.own_optimizer(left_out)

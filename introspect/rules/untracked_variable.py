@@ -141,6 +141,7 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
     )
     wrapped = _name_lambda(facts, current, node)
     held = write_held([layer.rpartition("/")[2] for layer in layers], "calls")
+    stay = _STAY if _trains_by_design(facts, current) else ""
     if wrapped is not None:
         return (
             f"The variables belong to {named}, which the function of Lambda layer {wrapped} calls{used}: Keras does not look "
@@ -148,12 +149,19 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
             f"# call the layer, or the model that it is of, directly, as a layer of the model and not in a Lambda\n{OR}{held.removeprefix('# ')}",
         )
     if (parts := find_parts(facts, still)) is not None:
-        return f"The variables belong to {named}{used}, which {tell_parts(facts, parts)}.", write_parts(facts, parts)
+        return (
+            f"The variables belong to {named}{used}, which {tell_parts(facts, parts)}.",
+            f"{write_parts(facts, parts)}{stay}",
+        )
     return (
         f"The variables belong to {named}{used}, which Keras does not see: it looks in the attributes of layers, and in "
         f"{seen} assigned to them. Not seen: {unseen}, a class attribute, a helper object, a layer made in call().",
-        held,
+        f"{held}{stay}",
     )
+
+
+_STAY = f"\n{OR}where it is to stay as it is, say so of the layer, or net:\nnet.trainable = False"
+"""For steps of the user's own, which may use a net for its features alone."""
 
 
 def _name_lambda(facts: Facts, current: TraceEvidence, node: int | None) -> str | None:

@@ -87,6 +87,7 @@ def test_flags_that_the_step_sets_are_the_cause(package: str) -> None:
     for _ in range(2):
         told = find_cause(model, data, "INT101")
         assert "The step itself sets discriminator.trainable at test_flags_of_a_step.py" in told
+        assert "leave the flags saying what it does: discriminator.trainable = True" in told
         assert "introspect.recompile" not in told
         model.compile(type(model.optimizer)(0.01), type(model.optimizer)(0.01))
         assert ask(model, data, Asked(rules=("INT101",))).faults == []
