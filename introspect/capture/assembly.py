@@ -94,6 +94,8 @@ class Reading:
     code: StepCode | None = None
     named: Any = None
     """What a loop was given as its optimizer."""
+    reached: tuple[tuple[str, Any], ...] = ()
+    """Of a loop that was given none: how its function's names lead to optimizers."""
     observe: Observer | None = None
     """Adds to the capture what only the live step can tell."""
 
@@ -124,6 +126,7 @@ def put_together(reading: Reading) -> tuple[VariableTable, Capture]:
     parts = [part for stand_in in reading.optimizers for part in (stand_in.real, stand_in.copy)]
     models = [part for part in (model, *reading.twins) if part is not None]
     rows = fill_rows(model, models, parts, reading.lives)
+    rows.enter_idle(list_reached(reading))
     names = rows.table.name_rows()
     traces = freeze_traces(reading.lives, rows.table, reading.current)
     feeding = list_functions(reading.data, reading.lives, rows.table)
@@ -221,7 +224,8 @@ def pair_optimizers(optimizers: list[Any], twins: dict[int, Any], main: Any) -> 
 def describe_optimizers(reading: Reading, rows: Rows) -> tuple[CapturedOptimizer, ...]:
     """Those that are known, then those that only the graph knows.
 
-    Of a loop for which no optimizer was named, the ones that its graph uses are the current ones.
+    Of a loop for which no optimizer was named, the ones that its graph uses are the current ones; others that its
+    function leads to come last.
     """
     known = [
         describe_optimizer(
@@ -239,8 +243,14 @@ def describe_optimizers(reading: Reading, rows: Rows) -> tuple[CapturedOptimizer
     for part in rows.optimizers:
         books = find_books(reading, part, is_built(part) and reading.books is None)
         found.append(describe_optimizer(part, part, rows.list_owned(part), rows.table, meant, books))
-    every = (*known, *(replace(optimizer, held=False) for optimizer in found))
-    objects = [*(s.real for s in reading.optimizers), *rows.optimizers]
+    idle = [
+        describe_optimizer(
+            part, part, rows.list_owned(part), rows.table, False, find_books(reading, part, is_built(part))
+        )
+        for part in rows.idle
+    ]
+    every = (*known, *(replace(optimizer, held=False) for optimizer in found), *idle)
+    objects = [*(s.real for s in reading.optimizers), *rows.optimizers, *rows.idle]
     inner = {id(part) for whole in objects for part in open_optimizer(whole)[1:]}
     names = name_optimizers(list_roots(reading, len(objects)), objects)
     return tuple(
@@ -254,6 +264,8 @@ def list_roots(reading: Reading, optimizers: int) -> list[tuple[str, Any]]:
 
     Keras' own step means `model.optimizer`: where no other is known, no other is looked for.
     """
+    if reading.reached:
+        return list(reading.reached)
     if reading.code is not None:
         return [(reading.code.optimizer or "optimizer", reading.named)]
     if reading.model is None:
@@ -263,6 +275,11 @@ def list_roots(reading: Reading, optimizers: int) -> list[tuple[str, Any]]:
         ("optimizer", getattr(reading.model, "optimizer", None)),
         *(() if alone else list_attributes(reading.model)),
     ]
+
+
+def list_reached(reading: Reading) -> list[Any]:
+    """Optimizers that the names of a loop's function lead to, where it was given none."""
+    return [part for _, value in reading.reached for part in open_optimizer(value)]
 
 
 def find_books(reading: Reading, optimizer: Any, built: bool) -> Any | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from introspect.capture.assembly import Observer, Reading, assemble, pair_optimizers
+from introspect.capture.assembly import Observer, Reading, assemble, list_reached, pair_optimizers
 from introspect.capture.frames import explain_error, locate_error
 from introspect.capture.framework import KerasName, name_keras, require_backend
 from introspect.capture.naming import name_in_caller
+from introspect.capture.reached import reach_optimizers
 from introspect.capture.record import Capture, Followed, StepCode, StepFailure
 from introspect.capture.slots import open_optimizer
 from introspect.capture.trace.current import look_up
@@ -104,6 +104,7 @@ def read_function(
 
     eager = not is_function(step) or tf.config.functions_run_eagerly()
     name = name_function(step)
+    reached = () if optimizer is not None else reach_optimizers(unwrap_function(step))
     concretes = [] if eager else sorted(list_live(step), key=trace_number)
     return Reading(
         model=model,
@@ -111,8 +112,9 @@ def read_function(
         lives=[LiveTrace(concrete, name) for concrete in concretes],
         current=find_called(step, args, kwargs) if concretes else None,
         source="eager" if eager else "compiled" if concretes else "traced",
-        code=name_code(step, optimizer),
+        code=name_code(step, optimizer, reached),
         named=optimizer,
+        reached=reached,
         summary=summarize_function(name, model, keras, eager, bool(getattr(step, "_jit_compile", False))),
         optimizers=pair_optimizers(open_optimizer(optimizer), {}, optimizer),
         data_given=bool(args or kwargs),
@@ -193,18 +195,10 @@ def trace_otherwise(
     return concrete
 
 
-def choose_optimizers(reading: Reading, step: Any) -> list[Any]:
+def choose_optimizers(reading: Reading) -> list[Any]:
     """The loop's optimizers: the one that was named, else those in what the function closes over or names."""
     named = [stand_in.real for stand_in in reading.optimizers]
-    return named or [part for value in list_names(unwrap_function(step)) for part in open_optimizer(value)]
-
-
-def list_names(function: Any) -> list[Any]:
-    """Values of a Python function's closure, of its globals and of its owner's attributes."""
-    owner, plain = getattr(function, "__self__", None), getattr(function, "__func__", function)
-    found = inspect.getclosurevars(plain) if inspect.isfunction(plain) else None
-    values = [] if found is None else [*found.nonlocals.values(), *found.globals.values()]
-    return [*values, *(vars(owner).values() if hasattr(owner, "__dict__") else ())]
+    return named or list_reached(reading)
 
 
 def trace_unbuilt(
@@ -266,12 +260,13 @@ def name_function(step: Any) -> str:
     return str(name or type(plain).__name__)
 
 
-def name_code(step: Any, optimizer: Any) -> StepCode:
-    """How the caller of introspect reaches them."""
+def name_code(step: Any, optimizer: Any, reached: Sequence[tuple[str, Any]]) -> StepCode:
+    """How the caller of introspect reaches them; of an optimizer that was not named, how the function does, where it has one."""
     owned = getattr(unwrap_function(step), "__self__", None) is not None
     name = name_in_caller(step, owned)
     owned = owned or (name is not None and "." in name)
-    return StepCode(name, None if optimizer is None else name_in_caller(optimizer, owned))
+    alone = reached[0][0] if len(reached) == 1 else None
+    return StepCode(name, alone if optimizer is None else name_in_caller(optimizer, owned))
 
 
 def summarize_function(name: str, model: Any, keras: KerasName, eager: bool, jit: bool) -> ModelSummary:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 from introspect.capture.frames import rank_file, rank_module
 from introspect.capture.trace.step import is_function
+
+NAMESPACES = (SimpleNamespace, Namespace)
 
 MOST_OBJECTS = 2000
 """Objects that are looked at in one frame."""
@@ -76,8 +80,9 @@ def walk_names(frame: Any) -> Iterator[tuple[str, Any]]:
 
 
 def is_holder(value: Any) -> bool:
-    """Whether it is an object of a class of the user's."""
-    return rank_module(str(type(value).__module__)) == 2 and isinstance(getattr(value, "__dict__", None), dict)
+    """Whether it is an object of a class of the user's, or one of Python's that holds what a user puts there."""
+    own = type(value) in NAMESPACES or rank_module(str(type(value).__module__)) == 2
+    return own and isinstance(getattr(value, "__dict__", None), dict)
 
 
 def name_method(name: str, holder: Any, function: Any) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from introspect.capture.frames import list_owners
@@ -30,6 +30,22 @@ class Rows:
     """Optimizers that only the graph knows, found by the variables they own."""
     owned: dict[int, list[Any]]
     """Variables of optimizers that were looked through, by the optimizer's identity."""
+    strays: bool = False
+    """Whether the graphs use a variable that no object owns."""
+    idle: list[Any] = field(default_factory=list)
+    """Optimizers that a loop's function leads to, where its graphs use others."""
+
+    def enter_idle(self, reached: Sequence[Any]) -> None:
+        """Rows, after all others, for optimizers that the graphs leave out while they use some that nothing leads to."""
+        strange = not {id(part) for part in self.optimizers} <= {id(part) for part in reached}
+        if not strange and not self.strays:
+            return
+        known = {*self.owned, *map(id, self.optimizers)}
+        self.idle = list({id(part): part for part in reached if id(part) not in known}.values())
+        for part in self.idle:
+            self.owned[id(part)] = list_variables(part)
+            for variable in self.owned[id(part)]:
+                self.table.add(variable, OF_OPTIMIZER)
 
     def list_owned(self, *optimizers: Any) -> list[Any]:
         """Variables that the optimizers own."""
@@ -58,7 +74,8 @@ def fill_rows(model: Any, models: Sequence[Any], optimizers: Iterable[Any], live
         table = make_table([*own, *before, *state, *behind])
     if model is not None:
         note_lists(model, table)
-    return Rows(table, tree, list_claiming(unknown, claims), owned)
+    strays = any(not claims.has(variable) for variable in unknown)
+    return Rows(table, tree, list_claiming(unknown, claims), owned, strays)
 
 
 def make_table(entries: Iterable[tuple[Any, Entry]]) -> VariableTable:

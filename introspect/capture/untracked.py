@@ -43,6 +43,10 @@ class Claims:
     seeds: dict[int, Any] = field(default_factory=dict)
     layers: dict[int, Any] = field(default_factory=dict)
 
+    def has(self, variable: Any) -> bool:
+        """Whether an optimizer, a metric, a seed generator or a layer owns a tf.Variable."""
+        return any(id(variable) in owned for owned in (self.optimizers, self.metrics, self.seeds, self.layers))
+
 
 def find_unknown(lives: Iterable[LiveTrace], table: VariableTable) -> list[Any]:
     """tf.Variables that the traces use and that the table has no row for, in the order of the traces; each once.

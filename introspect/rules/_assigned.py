@@ -51,7 +51,7 @@ def find_idle(facts: Facts) -> list[CapturedOptimizer]:
         return []
     bound = list_bound(current)
     own = {index for optimizer in held for index in optimizer.variables}
-    if not any(is_apart(capture, index) for index in bound - own) or name_kept_training(facts, current) is not None:
+    if not _uses_old(facts, current, bound - own) or name_kept_training(facts, current) is not None:
         return []
     asked = (one for one in held if capture.model.custom_train_step or one.attribute != "optimizer")
     idle = [one for one in asked if not is_default(one) and bound.isdisjoint(_list_whole(held, one))]
@@ -100,6 +100,19 @@ def _uses(renewed: Renewed, optimizer: CapturedOptimizer) -> bool:
 def is_apart(capture: Capture, index: int) -> bool:
     """Whether it may be a variable of an optimizer that nobody reaches."""
     return capture.variables[index].role in ("untracked", "optimizer")
+
+
+def _uses_old(facts: Facts, current: TraceEvidence, indices: set[int]) -> bool:
+    """Whether one of these may be a variable of an optimizer that nobody reaches.
+
+    Where no model tells which variables are its own: a number that updates are made of and the loss is not.
+    """
+    if any(is_apart(facts.capture, index) for index in indices):
+        return True
+    if facts.capture.layers:
+        return False
+    updates = [write.node for index, _, _ in facts.pairs for write in current.gradient_writes(index)]
+    return any(not facts.may_reach_loss(index) for index in indices.intersection(sources_of(current, updates)))
 
 
 def is_default(optimizer: CapturedOptimizer) -> bool:

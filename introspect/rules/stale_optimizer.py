@@ -4,15 +4,16 @@ What it does
     Looks in the compiled step for the variables of `model.optimizer` (slots, iterations, learning rate) and finds
     none of them, while the step trains. What a `train_step` of one's own means to use, and which of the other
     optimizers that the model holds, a step tells that is traced now: it uses one of which the compiled step, which
-    trains by one that the model does not hold, knows no variable. So with a schedule: the compiled step takes the rate
-    from a variable in its place.
+    trains by one that the model does not hold, knows no variable. So with a custom loop's function, and the optimizers
+    that it was said to train with or that its closure, its globals and its object lead to; and with a schedule: the
+    compiled step takes the rate from a variable in its place.
 
 Why it matters
     A learning rate set on the new optimizer does nothing; the old one goes on.
 
 Cause
-    `model.optimizer = …` (`model.g_optimizer = …`, a schedule as `model.optimizer.learning_rate`) was assigned after the
-    step was traced, without compile; or `train_step` is a tf.function of one's own, which keeps its trace when the
+    `model.optimizer = …` (`model.g_optimizer = …`, a loop's `optimizer = …`, a schedule as
+    `model.optimizer.learning_rate`) was assigned after the step was traced, without compile; or `train_step` is a tf.function of one's own, which keeps its trace when the
     model is compiled again.
 
 Fix

@@ -34,3 +34,8 @@ def make_loop(package: Any) -> tuple[Any, Any, dict[str, Any]]:
 
     step(X, Y)
     return model, step, held
+
+
+def count(optimizer: Any) -> int:
+    """Steps that an optimizer has made."""
+    return int(optimizer.iterations)

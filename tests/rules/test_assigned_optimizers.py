@@ -14,7 +14,7 @@ tf_keras = pytest.importorskip("tf_keras")
 
 import introspect  # noqa: E402
 from tests.oracle import Asked, ask  # noqa: E402
-from tests.rules.exchanged import PACKAGES, X, Y, make_layers, make_loop  # noqa: E402
+from tests.rules.exchanged import PACKAGES, X, Y, count, make_layers, make_loop  # noqa: E402
 from tests.rules.reported import batches  # noqa: E402
 from tests.rules.test_held_optimizers import fitted, make_optimizer  # noqa: E402
 
@@ -80,10 +80,6 @@ def make_way(package: Any, way: str) -> tuple[Any, Any]:
     held = {"first": adam(), "parts": [adam(), adam()], "named": {"late": adam()}}
     model = make_model(package, pick, **(held if way != "optimizer" else {}))
     return model, pick(model)
-
-
-def count(optimizer: Any) -> int:
-    return int(optimizer.iterations)
 
 
 @PACKAGES

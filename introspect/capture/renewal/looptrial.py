@@ -45,9 +45,9 @@ def capture_loop_trial(
             raise StepError("what the loop's own code would hold is not known to its model")
         set_flags(model, actions)
         if any(isinstance(action, RenewOptimizer) for action in actions):
-            forget_optimizers(choose_optimizers(reading, step))
+            forget_optimizers(choose_optimizers(reading))
         if any(isinstance(action, BuildOptimizer) for action in actions):
-            build_optimizers(choose_optimizers(reading, step), model)
+            build_optimizers(choose_optimizers(reading), model)
         trace_function(reading, step, args, kwargs)
         return assemble(reading)
 

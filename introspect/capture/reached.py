@@ -1,0 +1,61 @@
+"""How a loop's Python function leads to its optimizers: by what it closes over, its globals, the object it is a method of."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Iterator
+from types import FunctionType
+from typing import Any
+
+from introspect.capture.frames import rank_module
+from introspect.capture.framework import name_keras
+from introspect.capture.handles import list_attributes
+from introspect.capture.naming import is_holder, name_in_caller
+from introspect.capture.slots import open_optimizer
+from introspect.capture.trace.ownfit import open_code, open_function
+from introspect.capture.trace.step import is_function, read_cells
+
+
+def reach_optimizers(function: Any) -> tuple[tuple[str, Any], ...]:
+    """(Python, value) of what holds optimizers: "optimizer", "self.optimizers", "trainer.optimizer"; nothing is run for it."""
+    found: dict[str, Any] = {}
+    for name, value in walk_named(function, set()):
+        if open_optimizer(value):
+            found.setdefault(name, value)
+        elif is_holder(value) or name_keras(value) != "none":
+            held = [(key, part) for key, part in list_attributes(value) if open_optimizer(part)]
+            reached = (name or name_in_caller(value) or "self") if held else name
+            found.update((f"{reached}.{key}", part) for key, part in held if f"{reached}.{key}" not in found)
+    return tuple(found.items())
+
+
+def walk_named(function: Any, seen: set[Any]) -> Iterator[tuple[str, Any]]:
+    """(name, value) of what a function and those of the user's that it calls have names for; an owner comes without one."""
+    owner, plain = find_owner(function)
+    if owner is not None:
+        yield "", owner
+    if not isinstance(plain, FunctionType) or plain in seen or rank_module(plain.__module__ or "") != 2:
+        return
+    seen.add(plain)
+    names = {name for code in open_code(plain.__code__) for name in code.co_names}
+    named = {name: plain.__globals__[name] for name in sorted(names & plain.__globals__.keys())}
+    values = {**named, **read_cells(plain)}
+    yield from values.items()
+    for value in values.values():
+        called = open_function(value.python_function if is_function(value) else value)
+        if called is not None:
+            yield from walk_named(called, seen)
+
+
+def find_owner(function: Any) -> tuple[Any | None, Any]:
+    """The object that a method is bound to, and the Python function of its class; for what is no method, None and itself.
+
+    TensorFlow binds a method that is a tf.function by a closure around a weak reference. Seen on TensorFlow 2.19 to 2.21.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    bound = read_cells(function).get("weak_instance")
+    if isinstance(bound, weakref.ref) and hasattr(function, "__wrapped__"):
+        return bound(), function.__wrapped__
+    return getattr(function, "__self__", None), getattr(function, "__func__", function)
