@@ -13,8 +13,8 @@ Why it matters
 
 Cause
     `model.optimizer = …` (`model.g_optimizer = …`, a loop's `optimizer = …`, a schedule as
-    `model.optimizer.learning_rate`) was assigned after the step was traced, without compile; or `train_step` is a tf.function of one's own, which keeps its trace when the
-    model is compiled again.
+    `model.optimizer.learning_rate`) was assigned after the step was traced, without compile; or `train_step` is a
+    tf.function of one's own, which keeps its trace when the model is compiled again.
 
 Fix
     Give the optimizer to `model.compile(optimizer=…)`; take `@tf.function` from `train_step`.
