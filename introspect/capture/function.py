@@ -160,7 +160,7 @@ def trace_or_follow(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: 
     if reading.source != "eager":
         copy, concrete = trace_copy(step, args, kwargs)
         handed = [part for value in (*args, *kwargs.values()) for part in open_optimizer(value)]
-        known = [*choose_optimizers(reading, step), *handed]
+        known = [*choose_optimizers(reading), *handed]
         reading.failure = find_late_variables(step, copy, known, bool(reading.lives))
         return concrete
     snapshot = take_snapshot([unwrap_function(step), args, kwargs])

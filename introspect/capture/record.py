@@ -70,6 +70,8 @@ class CapturedVariable:
     """Whether it trained by the flags of the last `compile`, which tf_keras keeps; None in Keras 3."""
     asked: bool | None = None
     """In the list that Keras' own `train_step` asks the model for, as it is now; None where it cannot be had."""
+    metric: bool = False
+    """State of a metric; tf_keras counts that of one in an attribute among the model's variables."""
     listed: bool = False
     """In `model.trainable_variables` though the model does not track it: the class overrides that list."""
 

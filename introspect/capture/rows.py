@@ -91,10 +91,12 @@ def enter_model(model: Any, tree: LayerTree) -> Iterator[tuple[Any, Entry]]:
     trained = {id(variable) for variable in model.trainable_variables}
     compiled, asked = list_compiled(model), list_asked(model)
     seeds = {id(variable) for layer in tree.layers for variable in list_seeds(layer)}
+    counted = {id(variable) for variable in list_metric_variables(model, name_keras(model))}
     for variable in list_model_variables(model):
         owners = put_inner_first(tree.owners.get(id(variable), ()))
         then, asks = (None if found is None else id(variable) in found for found in (compiled, asked))
-        yield variable, Entry("model", id(variable) in trained, owners, id(variable) in seeds, then, asks)
+        seed, metric = id(variable) in seeds, id(variable) in counted
+        yield variable, Entry("model", id(variable) in trained, owners, seed, then, asks, metric)
 
 
 def put_inner_first(owners: Sequence[str]) -> tuple[str, ...]:

@@ -78,6 +78,7 @@ class Entry:
     seed: bool = False
     compiled: bool | None = None
     asked: bool | None = None
+    metric: bool = False
 
 
 @dataclass
@@ -189,6 +190,7 @@ def describe_variable(face: Any, copies: tuple[Any, ...], path: str, entry: Entr
         overwrite=bool(getattr(face, "overwrite_with_gradient", False)),
         compiled=entry.compiled,
         asked=entry.asked,
+        metric=entry.metric or entry.role == "metric",
     )
 
 

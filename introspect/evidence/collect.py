@@ -244,7 +244,9 @@ def _scan(
 ) -> TraceEvidence:
     roles = [variable.role for variable in capture.variables]
     accesses = resources.accesses.values()
-    metric_writes = [a for a in accesses if a.effect != "read" and a.places and roles[a.places[0][0]] == "metric"]
+    metric_writes = [
+        a for a in accesses if a.effect != "read" and a.places and capture.variables[a.places[0][0]].metric
+    ]
     ends = find_ends(flow, metric_writes)
     goes = scan_back(flow, edges, marked, ends)
     reached = join_ends(flow, goes)

@@ -76,3 +76,36 @@ def test_unfrozen_without_compile(backend: str, last: bool) -> None:
 @pytest.mark.parametrize("last", [False, True])
 def test_trained_from_the_first(backend: str, last: bool) -> None:
     assert not look(make_model(pytest.importorskip(backend), frozen=False, last=last)).findings
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_linear_loss_that_a_metric_in_an_attribute_alone_takes(backend: str, frozen: bool) -> None:
+    """tf_keras counts that metric's state among the model's variables; only it reads what is made with the bias."""
+    keras = pytest.importorskip(backend)
+
+    class Critic(keras.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.critic, self.told = make_model(keras, frozen=False, last=False), keras.metrics.Mean(name="told")
+
+        def call(self, x: Any) -> Any:
+            return self.critic(x)
+
+        def train_step(self, data: Any) -> Any:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(self.critic(data[0]))
+            weights = self.critic.trainable_weights
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            self.told.update_state(loss)
+            return {"told": self.told.result()}
+
+    model = Critic()
+    model.critic.layers[-1].trainable = not frozen
+    model(X)
+    model.compile("adam")
+    fit_once(model, make_data())
+    report = look(model)
+    assert report.findings == ()
+    (bias,) = (one for one in report.variables if "out/bias" in one.path)
+    assert (bias.updated, bias.gradient) == (("no", "none") if frozen else ("yes", "dense"))
