@@ -153,6 +153,12 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
             f"The variables belong to {named}{used}, which {tell_parts(facts, parts)}.",
             f"{write_parts(facts, parts)}{stay}",
         )
+    if is_own_loop(current):
+        return (
+            f"The variables belong to {named}{used}, which model {facts.capture.model.name} does not hold: they are of another "
+            "net that the step calls and does not train, as a teacher or a target network; or they stand where Keras does not look.",
+            f"{held}{stay}",
+        )
     return (
         f"The variables belong to {named}{used}, which Keras does not see: it looks in the attributes of layers, and in "
         f"{seen} assigned to them. Not seen: {unseen}, a class attribute, a helper object, a layer made in call().",
