@@ -37,6 +37,9 @@ from introspect.rules._stale import name_origin
 from introspect.rules._steps import op_step, write_steps
 from introspect.rules._wording import agree, count, name_some, place
 
+MOST_READS = 50
+"""Variables whose place in the user's code is looked up."""
+
 
 def check(facts: Facts) -> Iterator[Finding]:
     """One finding for those that do not train, one for those that an old step goes on training, one for those in a list."""
@@ -104,10 +107,7 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
     """A bare tf.Variable, a layer of the other Keras, or a layer that stands where Keras does not look."""
     layers = facts.layers_of(still)
     node = next((current.reads[index][0] for index in still if current.reads.get(index)), None)
-    where = (
-        place(facts.locate(current, current.flow.function(node), current.flow.name(node))) if node is not None else ""
-    )
-    used = f" (used at {where})" if where else ""
+    used = _write_places(facts, current, still)
     tf_keras = facts.capture.model.keras == "tf_keras"
     if node is not None and _stands_in_loss(facts, current, node):
         return _explain_net(facts, layers, used) if layers else _explain_loss(facts, still, used)
@@ -164,6 +164,14 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
         f"{seen} assigned to them. Not seen: {unseen}, a class attribute, a helper object, a layer made in call().",
         f"{held}{stay}",
     )
+
+
+def _write_places(facts: Facts, current: TraceEvidence, still: list[int]) -> str:
+    """Where the user's own code uses the variables, as far as the first of them tell."""
+    flow, nodes = current.flow, [current.reads[index][0] for index in still if current.reads.get(index)]
+    places = (place(facts.locate(current, flow.function(node), flow.name(node))) for node in nodes[:MOST_READS])
+    named = [one for one in dict.fromkeys(places) if one]
+    return f" (used at {name_some(named)})" if named else ""
 
 
 _STAY = f"\n{OR}where it is to stay as it is, say so of the layer, or net:\nnet.trainable = False"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -45,3 +46,22 @@ def test_a_frozen_net_of_the_loop_is_no_finding(package: Any) -> None:
     model, target, step = make_target_loop(package)
     target.trainable = False
     assert introspect.inspect(step, args=(X, Y), model=model).findings == ()
+
+
+def test_each_place_that_uses_the_variables_is_named() -> None:
+    class Patches(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = tf.Variable([1.0]), tf.Variable([2.0])
+
+        def call(self, inputs: Any) -> Any:
+            shifted = inputs + self.first
+            return shifted * self.second
+
+    model = keras.Sequential([keras.Input((4,)), Patches(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+    (finding,) = introspect.inspect(model).findings
+    assert finding.rule == "INT105"
+    line = Patches.call.__code__.co_firstlineno
+    assert f"(used at test_other_nets.py:{line + 1} and test_other_nets.py:{line + 2})" in finding.cause
