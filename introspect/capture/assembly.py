@@ -278,8 +278,9 @@ def list_roots(reading: Reading, optimizers: int) -> list[tuple[str, Any]]:
 
 
 def list_reached(reading: Reading) -> list[Any]:
-    """Optimizers that the names of a loop's function lead to, where it was given none."""
-    return [part for _, value in reading.reached for part in open_optimizer(value)]
+    """Optimizers that the names of a loop's function lead to, where it was given none; each once."""
+    parts = (part for _, value in reading.reached for part in open_optimizer(value))
+    return list({id(part): part for part in parts}.values())
 
 
 def find_books(reading: Reading, optimizer: Any, built: bool) -> Any | None:

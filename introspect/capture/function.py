@@ -265,7 +265,7 @@ def name_code(step: Any, optimizer: Any, reached: Sequence[tuple[str, Any]]) -> 
     owned = getattr(unwrap_function(step), "__self__", None) is not None
     name = name_in_caller(step, owned)
     owned = owned or (name is not None and "." in name)
-    alone = reached[0][0] if len(reached) == 1 else None
+    alone = reached[0][0] if len({id(value) for _, value in reached}) == 1 else None
     return StepCode(name, alone if optimizer is None else name_in_caller(optimizer, owned))
 
 

@@ -9,7 +9,7 @@ from types import FunctionType
 from typing import Any
 
 from introspect.capture.frames import rank_module
-from introspect.capture.framework import name_keras
+from introspect.capture.framework import PLAIN, name_keras
 from introspect.capture.handles import list_attributes
 from introspect.capture.naming import is_holder, name_in_caller
 from introspect.capture.slots import open_optimizer
@@ -43,13 +43,20 @@ def walk_named(function: Any, seen: set[Any]) -> Iterator[tuple[str, Any]]:
     values = {**named, **read_cells(plain)}
     yield from values.items()
     for value in values.values():
-        called = open_function(value.python_function if is_function(value) else value)
+        called = open_called(value)
         if called is not None:
             yield from walk_named(called, seen)
 
 
+def open_called(value: Any) -> FunctionType | None:
+    """The Python function of what a function of the user's may call. Other objects are asked nothing: it might run code."""
+    if type(value).__module__.startswith("tensorflow.") and is_function(value):
+        value = value.python_function
+    return None if issubclass(type(value), PLAIN) else open_function(value)
+
+
 def find_owner(function: Any) -> tuple[Any | None, Any]:
-    """The object that a method is bound to, and the Python function of its class; for what is no method, None and itself.
+    """The object that a method is bound to, or that is called itself, and the function of its class; else None and itself.
 
     TensorFlow binds a method that is a tf.function by a closure around a weak reference. Seen on TensorFlow 2.19 to 2.21.
     """
@@ -58,4 +65,7 @@ def find_owner(function: Any) -> tuple[Any | None, Any]:
     bound = read_cells(function).get("weak_instance")
     if isinstance(bound, weakref.ref) and hasattr(function, "__wrapped__"):
         return bound(), function.__wrapped__
+    if is_holder(function):
+        called = type(function).__call__
+        return function, getattr(called, "python_function", called)
     return getattr(function, "__self__", None), getattr(function, "__func__", function)

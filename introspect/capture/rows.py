@@ -41,7 +41,7 @@ class Rows:
         if not strange and not self.strays:
             return
         known = {*self.owned, *map(id, self.optimizers)}
-        self.idle = list({id(part): part for part in reached if id(part) not in known}.values())
+        self.idle = [part for part in reached if id(part) not in known]
         for part in self.idle:
             self.owned[id(part)] = list_variables(part)
             for variable in self.owned[id(part)]:

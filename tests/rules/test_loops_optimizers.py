@@ -41,6 +41,11 @@ class Trainer:
         return update(self.optimizer, self.model, x, y)
 
 
+class Called(Trainer):
+    def __call__(self, x: Any, y: Any) -> Any:
+        return update(self.optimizer, self.model, x, y)
+
+
 Give = Callable[[Any], None]
 
 
@@ -62,6 +67,11 @@ def make_method(model: Any, optimizer: Any) -> tuple[Any, Give]:
     return trainer.step, lambda other: setattr(trainer, "optimizer", other)
 
 
+def make_object(model: Any, optimizer: Any) -> tuple[Any, Give]:
+    trainer = Called(model, optimizer)
+    return tf.function(trainer), lambda other: setattr(trainer, "optimizer", other)
+
+
 def make_called(model: Any, optimizer: Any) -> tuple[Any, Give]:
     """The optimizer is named by a function that the step calls."""
     STATE.optimizer = optimizer
@@ -77,6 +87,7 @@ WAYS = {
     "optimizer": make_closure,
     "held['late']": make_dict,
     "self.optimizer": make_method,
+    "self.optimizer ": make_object,
     "STATE.optimizer": make_called,
     "model.optimizer": make_compiled,
 }
@@ -99,7 +110,7 @@ def test_one_that_was_assigned_later_does_nothing(package: Any, way: str, gone: 
         gc.collect()
     (finding,) = introspect.inspect(step, args=(X, Y), **named, try_fixes=True).findings
     assert finding.rule == "INT203"
-    assert f"does not use {way} (SGD " in finding.message
+    assert f"does not use {way.strip()} (SGD " in finding.message
     assert finding.verified
     step(X, Y)
     assert count(new) == 0

@@ -298,9 +298,8 @@ def find_entry_flags(model: Any, outer: Mapping[Any, bool]) -> Mapping[Any, bool
     compiled = getattr(model, "_compiled_trainable_state", None)
     if compiled is None:
         return outer
-    with (
-        collector_paused()
-    ):  # a collection in between relinks the lists that CPython walks here: it runs into their heads
+    # A collection in between relinks the lists that CPython walks here, and it runs into their heads.
+    with collector_paused():
         holders = gc.get_referrers(compiled)
     for holder in holders:
         state = holder if isinstance(holder, dict) else getattr(holder, "__dict__", {})

@@ -20,7 +20,8 @@ SAID_UNTRACED = "ValueError: Creating variables on a non-first call to a functio
 def find_late_optimizer(model: Any, twin: Twin, traced: bool) -> StepFailure | None:
     """What the next trace raises where the twin's has made an optimizer's variables, and the model's own may not.
 
-    `traced`: whether there is a trace of the model's own: its first call may have raised as well. Only what a tf.function itself notes counts: variables made outside of the trace, in an init_scope, it allows.
+    `traced`: whether there is a trace of the model's own: its first call may have raised as well. Only what a tf.function
+    itself notes counts: variables made outside of the trace, in an init_scope, it allows.
     """
     pairs = zip(list_functions(model, twin.keras), list_functions(twin.model, twin.keras), strict=True)
     made = {id(variable) for own, copy in pairs if is_started(own) for variable in list_made(copy)}

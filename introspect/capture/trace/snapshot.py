@@ -8,7 +8,6 @@ The user's own objects and Keras' are all walked; those of other installed packa
 
 from __future__ import annotations
 
-import argparse
 import functools
 import threading
 import types
@@ -22,6 +21,7 @@ import numpy as np
 
 from introspect.capture.frames import list_owners, rank_module
 from introspect.capture.framework import list_bases
+from introspect.capture.naming import NAMESPACES
 from introspect.capture.trace.caches import is_cache, list_callables, read_entries
 from introspect.capture.trace.innerstate import (
     ArrayRoom,
@@ -49,7 +49,7 @@ MISSING = object()
 PROXIES = ("_DictWrapper", "_TupleWrapper")
 """TensorFlow's tracked dict and tuple, which pass every write on to the plain one inside."""
 
-HOLDERS = (types.SimpleNamespace, argparse.Namespace, UserDict, UserList, ChainMap)
+HOLDERS = (*NAMESPACES, UserDict, UserList, ChainMap)
 """Python's own classes whose objects hold what a user puts there."""
 
 WEAK_CONTAINERS = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet)
