@@ -17,7 +17,8 @@ Cause
     tf.function of one's own, which keeps its trace when the model is compiled again.
 
 Fix
-    Give the optimizer to `model.compile(optimizer=…)`; take `@tf.function` from `train_step`.
+    Give the optimizer to `model.compile(optimizer=…)`; take `@tf.function` from `train_step`; make a loop's tf.function
+    anew.
 
 Example
     model.fit(x, y); model.optimizer = keras.optimizers.SGD(0.5); model.fit(x, y)
