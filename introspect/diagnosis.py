@@ -14,8 +14,8 @@ from introspect.facts import Facts
 from introspect.records import SEVERITIES, Finding, Report, VariableReport
 from introspect.report.build import build_report, build_rows
 from introspect.rules import RULES, Rule
-from introspect.rules._assigned import describe_renewed, may_be_assigned
-from introspect.rules._doubt import doubts_calls, is_doubtful
+from introspect.rules._assigned import describe_renewed
+from introspect.rules._doubt import doubts_calls, doubts_loop, is_doubtful, leaves_out
 
 
 def diagnose(capture: Capture, rules: Sequence[Rule] = RULES) -> Report:
@@ -71,16 +71,23 @@ def _diagnose_first(
 
 
 def diagnose_loop(capture: Capture, rules: Sequence[Rule], renew: Callable[[], Capture]) -> Report:
-    """The same of a custom loop's step: asked anew where it does not use the optimizer that it was said to train with."""
-    facts, report = _diagnose_first(capture, rules, may_be_assigned)
+    """The same of a custom loop's step: asked anew where it does not use the optimizer that it was said to train with, or
+    leaves variables out, which a step that never trains them, a target network's, does at any age.
+    """
+    facts, report = _diagnose_first(capture, rules, doubts_loop)
     if facts is None:
         return report
     try:
         later = renew()
-    except IntrospectError:  # it cannot be looked at: the report says nothing of it
+    except IntrospectError:  # it cannot be looked at: the report leaves both causes open
         return report
     with collector_paused():
-        return _diagnose(replace(capture, renewed=describe_renewed(_diagnose(later, ())[0])), rules)[1]
+        second = _diagnose(later, ())[0]
+        sure = replace(capture, renewed=describe_renewed(second))
+        if leaves_out(facts):
+            asked = _place_asked(facts, second)
+            sure = replace(sure, anew=_compare(capture, second), asked=asked, step_flags=later.step_flags)
+        return _diagnose(sure, rules)[1]
 
 
 def _compare(capture: Capture, later: Facts) -> Anew:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+from introspect.errors import IntrospectError
 from introspect.records import Location
 
 FRAMEWORKS = ("tensorflow", "keras", "tf_keras", "introspect", "absl", "wrapt", "numpy", "optree")
@@ -117,6 +118,8 @@ def is_standard(file: str) -> bool:
 
 def explain_error(error: BaseException) -> str:
     """What a framework's error says, in one line: class and message, without AutoGraph's stack and values of variables."""
+    if isinstance(error, IntrospectError):
+        return str(error)
     name, text = type(error).__name__, COLOURS.sub("", str(error))
     for line in text.splitlines():
         found = RAISED.match(line) if "in user code:" in text else None

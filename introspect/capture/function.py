@@ -18,7 +18,7 @@ from introspect.capture.slots import open_optimizer
 from introspect.capture.trace.current import look_up
 from introspect.capture.trace.cutoff import name_cutoff, tell_no_gradients
 from introspect.capture.trace.flagstate import keep_flags
-from introspect.capture.trace.followed import follow_function
+from introspect.capture.trace.followed import follow_function, list_valued
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.isolation import list_built
 from introspect.capture.trace.late import find_late_variables
@@ -169,7 +169,8 @@ def trace_or_follow(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: 
     except Exception:
         snapshot.restore()
     concrete, asked = follow_function(unwrap_function(step), args, kwargs)
-    reading.followed = Followed("given", asked) if asked else None
+    if asked:
+        reading.followed = Followed("given" if list_valued(args, kwargs) else "none", asked)
     return concrete
 
 

@@ -387,7 +387,8 @@ class CapturedMeasure:
 class Followed:
     """Python asked for values of tensors while the current trace was made: it is the step's way on one batch."""
 
-    batch: Literal["given", "invented"]
+    batch: Literal["given", "invented", "none"]
+    """`none`: the function takes no tensor, and makes its data itself."""
     asked: tuple[Location, ...]
     """The user's lines that asked, in order."""
 

@@ -31,6 +31,17 @@ def is_doubtful(facts: Facts) -> bool:
     return (own and any(not facts.step_flags([index], frozen=True) for index in trained)) or doubts_calls(facts)
 
 
+def doubts_loop(facts: Facts) -> bool:
+    """The same of a custom loop's step, where the age of its trace alone is in doubt."""
+    return may_be_assigned(facts) or leaves_out(facts)
+
+
+def leaves_out(facts: Facts) -> bool:
+    """Whether an older trace of a loop leaves out what is to train. Among replicas the trace of a trial is not compared."""
+    compiled = facts.current is not None and facts.current.trace.source == "compiled"
+    return compiled and bool(facts.left_out) and not facts.is_replicated
+
+
 def is_loss_unknown(facts: Facts, current: TraceEvidence) -> bool:
     """Whether the step trains nothing, and so shows nothing of what it differentiates."""
     asked = facts.capture.asked

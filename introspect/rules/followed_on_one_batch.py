@@ -27,21 +27,25 @@ from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
 from introspect.rules._code import is_own_loop
 
+WAYS = {"given": "on a batch of the data given", "invented": "on a made-up batch", "none": "through one call of it"}
+"""By where the batch is from."""
+
 
 def check(facts: Facts) -> Iterator[Finding]:
     """At most one finding."""
     followed = facts.capture.followed
     if followed is None:
         return
-    batch = "a batch of the data given" if followed.batch == "given" else "a made-up batch"
     loop = facts.current is not None and is_own_loop(facts.current)
     eagerly, call = ("A step that runs eagerly", "step, args=(x, y)") if loop else ("run_eagerly", "model, data=(x, y)")
+    alone = followed.batch == "none"
+    give = "" if alone else f", or give the batch that matters: introspect.inspect({call})"
     yield RULE.finding(
         variables=(),
         layers=(),
-        message=f"The step asks Python for values of tensors, so it was followed on {batch}.",
-        cause=f"{eagerly} lets Python decide by numbers, and another batch may go another way.",
-        fix=f"decide with tf.cond or tf.where, or give the batch that matters: introspect.inspect({call})",
+        message=f"The step asks Python for values of tensors, so it was followed {WAYS[followed.batch]}.",
+        cause=f"{eagerly} lets Python decide by numbers, and another {'call' if alone else 'batch'} may go another way.",
+        fix=f"decide with tf.cond or tf.where{give}",
         evidence=tuple(EvidenceStep(note="asks for a value", location=place) for place in followed.asked),
     )
 

@@ -89,3 +89,23 @@ def test_a_loss_of_numpy_says_why_nothing_trains(package: Any) -> None:
         introspect.inspect(step, args=(X, Y), model=loop.model, optimizer=loop.optimizer)
     with pytest.raises(ValueError, match="No gradients provided"):
         step(X, Y)
+
+
+@PACKAGES
+def test_a_step_that_takes_no_tensor_is_followed_through_one_call(package: Any) -> None:
+    loop = Loop(package)
+
+    def episode() -> None:
+        loop.step(X, Y)
+
+    for frozen in (False, True):
+        loop.model.layers[0].trainable = not frozen
+        done = len(loop.losses)
+        outcome = ask_loop(episode, (), loop.model, loop.optimizer)
+        assert not outcome.faults
+        assert outcome.report is not None
+        (told,) = outcome.report.findings
+        assert told.message.endswith("it was followed through one call of it.")
+        assert "another call may go another way" in told.cause
+        assert "args=" not in told.fix
+        assert len(loop.losses) == done + 1  # by the real step alone

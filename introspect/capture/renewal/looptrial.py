@@ -12,6 +12,7 @@ from introspect.capture.record import Capture
 from introspect.capture.renewal.rebuild import build_optimizer
 from introspect.capture.renewal.trial import set_flags
 from introspect.capture.trace.guard import preserve
+from introspect.capture.trace.tapes import note_tapes
 from introspect.capture.trace.twin import forget_build
 from introspect.capture.trace.workers import stay_alone
 from introspect.capture.untracked import list_optimizers, read_books
@@ -48,7 +49,8 @@ def capture_loop_trial(
             forget_optimizers(choose_optimizers(reading))
         if any(isinstance(action, BuildOptimizer) for action in actions):
             build_optimizers(choose_optimizers(reading), model)
-        trace_function(reading, step, args, kwargs)
+        with note_tapes() as reading.notes:
+            trace_function(reading, step, args, kwargs)
         return assemble(reading)
 
 

@@ -58,25 +58,18 @@ def follow_step(twin: Twin, batch: Any, switched: bool) -> tuple[Any, tuple[Loca
 def follow_function(
     step: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, tuple[Location, ...]]:
-    """The same of a function of the user's own, on the tensors and arrays among its arguments.
-
-    Raises:
-        StepError: no argument has a value that a tensor can hold.
-    """
-    import numpy as np
+    """The same of a function of the user's own, on the tensors and arrays among its arguments, if it has any."""
     import tensorflow as tf
 
     given = tf.nest.flatten((args, kwargs))
-    valued = [isinstance(value, (tf.Tensor, np.ndarray)) for value in given]
-    batch = [tf.convert_to_tensor(value) for value, has_value in zip(given, valued, strict=True) if has_value]
-    if not batch:
-        raise StepError("the step is given no tensor")
+    valued = [has_value(value) for value in given]
+    batch = [tf.convert_to_tensor(value) for value in list_valued(args, kwargs)]
     answers = Answers(batch)
 
     def run(*tensors: Any) -> list[Any]:
         answers.begin(list(tensors))
         rest = iter(tensors)
-        filled = [next(rest) if has_value else value for value, has_value in zip(given, valued, strict=True)]
+        filled = [next(rest) if fed else value for value, fed in zip(given, valued, strict=True)]
         own_args, own_kwargs = tf.nest.pack_sequence_as((args, kwargs), filled)
         with tf.variable_creator_scope(answers.create):
             return [value for value in tf.nest.flatten(step(*own_args, **own_kwargs)) if isinstance(value, tf.Tensor)]
@@ -84,6 +77,21 @@ def follow_function(
     with answers.given(), questions(reply_eagerly(lambda: answers.graph)):
         concrete = tf.function(run, autograph=False).get_concrete_function(*batch)
     return concrete, answers.places
+
+
+def list_valued(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """The tensors and arrays among arguments."""
+    import tensorflow as tf
+
+    return [value for value in tf.nest.flatten((args, kwargs)) if has_value(value)]
+
+
+def has_value(argument: Any) -> bool:
+    """Whether an argument is a tensor or an array."""
+    import numpy as np
+    import tensorflow as tf
+
+    return isinstance(argument, (tf.Tensor, np.ndarray))
 
 
 @contextmanager
@@ -115,7 +123,9 @@ class Answers:
 
     def begin(self, placeholders: list[Any]) -> None:
         """A trace begins, of which these are the arguments."""
-        self.graph = placeholders[0].graph
+        import tensorflow as tf
+
+        self.graph = tf.compat.v1.get_default_graph()
         self._fed = {placeholder.name: value for placeholder, value in zip(placeholders, self.batch, strict=True)}
 
     def knows(self, tensor: Any) -> bool:
