@@ -239,23 +239,17 @@ def describe_optimizers(reading: Reading, rows: Rows) -> tuple[CapturedOptimizer
         for s in reading.optimizers
     ]
     meant = not reading.fits and not reading.optimizers
-    found = []
-    for part in rows.optimizers:
+    others = [(part, meant, False) for part in rows.optimizers] + [(part, False, True) for part in rows.idle]
+    for part, current, held in others:
         books = find_books(reading, part, is_built(part) and reading.books is None)
-        found.append(describe_optimizer(part, part, rows.list_owned(part), rows.table, meant, books))
-    idle = [
-        describe_optimizer(
-            part, part, rows.list_owned(part), rows.table, False, find_books(reading, part, is_built(part))
-        )
-        for part in rows.idle
-    ]
-    every = (*known, *(replace(optimizer, held=False) for optimizer in found), *idle)
+        row = describe_optimizer(part, part, rows.list_owned(part), rows.table, current, books)
+        known.append(replace(row, held=held))
     objects = [*(s.real for s in reading.optimizers), *rows.optimizers, *rows.idle]
     inner = {id(part) for whole in objects for part in open_optimizer(whole)[1:]}
     names = name_optimizers(list_roots(reading, len(objects)), objects)
     return tuple(
         replace(row, inner=id(real) in inner, attribute=names.get(id(real), ""))
-        for real, row in zip(objects, every, strict=True)
+        for real, row in zip(objects, known, strict=True)
     )
 
 

@@ -71,9 +71,14 @@ class CapturedVariable:
     asked: bool | None = None
     """In the list that Keras' own `train_step` asks the model for, as it is now; None where it cannot be had."""
     metric: bool = False
-    """State of a metric; tf_keras counts that of one in an attribute among the model's variables."""
+    """State of a metric in an attribute, which tf_keras counts among the model's variables."""
     listed: bool = False
     """In `model.trainable_variables` though the model does not track it: the class overrides that list."""
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether it is the state of a metric, wherever Keras counts it."""
+        return self.metric or self.role == "metric"
 
 
 @dataclass(frozen=True, slots=True)

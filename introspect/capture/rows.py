@@ -59,9 +59,9 @@ def fill_rows(model: Any, models: Sequence[Any], optimizers: Iterable[Any], live
     `models` are the model and its twin, whose metrics count as the model's.
     """
     tree = walk_layers(model, name_keras(model)) if model is not None else LayerTree()
-    own = list(enter_model(model, tree)) if model is not None else []
+    metrics = [variable for part in models for variable in list_metric_variables(part, name_keras(part))]
+    own = list(enter_model(model, tree, {id(variable) for variable in metrics})) if model is not None else []
     owned = {id(part): list_variables(part) for part in {id(part): part for part in optimizers}.values()}
-    metrics = (variable for part in models for variable in list_metric_variables(part, name_keras(part)))
     state = [(variable, OF_OPTIMIZER) for held in owned.values() for variable in held]
     state += [(variable, OF_METRIC) for variable in metrics]
     table = make_table([*own, *state])
@@ -86,12 +86,11 @@ def make_table(entries: Iterable[tuple[Any, Entry]]) -> VariableTable:
     return table
 
 
-def enter_model(model: Any, tree: LayerTree) -> Iterator[tuple[Any, Entry]]:
-    """The model's variables, with what it says of them."""
+def enter_model(model: Any, tree: LayerTree, counted: set[int]) -> Iterator[tuple[Any, Entry]]:
+    """The model's variables, with what it says of them; `counted` are the identities of what metrics hold."""
     trained = {id(variable) for variable in model.trainable_variables}
     compiled, asked = list_compiled(model), list_asked(model)
     seeds = {id(variable) for layer in tree.layers for variable in list_seeds(layer)}
-    counted = {id(variable) for variable in list_metric_variables(model, name_keras(model))}
     for variable in list_model_variables(model):
         owners = put_inner_first(tree.owners.get(id(variable), ()))
         then, asks = (None if found is None else id(variable) in found for found in (compiled, asked))

@@ -190,7 +190,7 @@ def describe_variable(face: Any, copies: tuple[Any, ...], path: str, entry: Entr
         overwrite=bool(getattr(face, "overwrite_with_gradient", False)),
         compiled=entry.compiled,
         asked=entry.asked,
-        metric=entry.metric or entry.role == "metric",
+        metric=entry.metric,
     )
 
 

@@ -245,7 +245,7 @@ def _scan(
     roles = [variable.role for variable in capture.variables]
     accesses = resources.accesses.values()
     metric_writes = [
-        a for a in accesses if a.effect != "read" and a.places and capture.variables[a.places[0][0]].metric
+        a for a in accesses if a.effect != "read" and a.places and capture.variables[a.places[0][0]].is_metric
     ]
     ends = find_ends(flow, metric_writes)
     goes = scan_back(flow, edges, marked, ends)

@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 import introspect
-from tests.rules.exchanged import PACKAGES, X, Y, make_layers
+from tests.rules.exchanged import PACKAGES, X, Y, make_layers, train
 
 pytestmark = pytest.mark.tf
 
@@ -99,11 +99,7 @@ def test_a_look_leaves_nothing_of_what_a_step_counts(kind: str) -> None:
     @tf.function
     def step(x: Any, y: Any) -> Any:
         count(holder)
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((model(x) - y) ** 2)
-        weights = model.trainable_variables
-        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        return loss
+        return train(model, optimizer, x, y)
 
     assert introspect.inspect(step, args=(X, Y), model=model).findings == ()
     assert count(holder) == before + 1

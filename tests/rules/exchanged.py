@@ -20,17 +20,22 @@ def make_layers(package: Any) -> Any:
     return package.Sequential([package.layers.Input((4,)), package.layers.Dense(3), package.layers.Dense(1)])
 
 
+def train(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+    """One step of a loop; the loss."""
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((model(x) - y) ** 2)
+    weights = model.trainable_variables
+    optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+    return loss
+
+
 def make_loop(package: Any) -> tuple[Any, Any, dict[str, Any]]:
     """(model, the tf.function of a loop that was called once, where it finds its optimizer)"""
     model, held = make_layers(package), {"optimizer": package.optimizers.Adam()}
 
     @tf.function
     def step(x: Any, y: Any) -> Any:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((model(x) - y) ** 2)
-        weights = model.trainable_variables
-        held["optimizer"].apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        return loss
+        return train(model, held["optimizer"], x, y)
 
     step(X, Y)
     return model, step, held

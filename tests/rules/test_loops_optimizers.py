@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import introspect
-from tests.rules.exchanged import PACKAGES, X, Y, count, make_layers
+from tests.rules.exchanged import PACKAGES, X, Y, count, make_layers, train
 
 pytestmark = pytest.mark.tf
 
@@ -20,16 +20,8 @@ STATE = SimpleNamespace(optimizer=None)
 """What a function of this module names."""
 
 
-def update(optimizer: Any, model: Any, x: Any, y: Any) -> Any:
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_mean((model(x) - y) ** 2)
-    weights = model.trainable_variables
-    optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-    return loss
-
-
 def apply_state(model: Any, x: Any, y: Any) -> Any:
-    return update(STATE.optimizer, model, x, y)
+    return train(model, STATE.optimizer, x, y)
 
 
 class Trainer:
@@ -38,12 +30,12 @@ class Trainer:
 
     @tf.function
     def step(self, x: Any, y: Any) -> Any:
-        return update(self.optimizer, self.model, x, y)
+        return train(self.model, self.optimizer, x, y)
 
 
 class Called(Trainer):
     def __call__(self, x: Any, y: Any) -> Any:
-        return update(self.optimizer, self.model, x, y)
+        return train(self.model, self.optimizer, x, y)
 
 
 Give = Callable[[Any], None]
@@ -54,12 +46,12 @@ def make_closure(model: Any, optimizer: Any) -> tuple[Any, Give]:
         nonlocal optimizer
         optimizer = other
 
-    return tf.function(lambda x, y: update(optimizer, model, x, y)), give
+    return tf.function(lambda x, y: train(model, optimizer, x, y)), give
 
 
 def make_dict(model: Any, optimizer: Any) -> tuple[Any, Give]:
     held = {"late": optimizer}
-    return tf.function(lambda x, y: update(held["late"], model, x, y)), lambda other: held.update(late=other)
+    return tf.function(lambda x, y: train(model, held["late"], x, y)), lambda other: held.update(late=other)
 
 
 def make_method(model: Any, optimizer: Any) -> tuple[Any, Give]:
@@ -80,7 +72,7 @@ def make_called(model: Any, optimizer: Any) -> tuple[Any, Give]:
 
 def make_compiled(model: Any, optimizer: Any) -> tuple[Any, Give]:
     model.compile(optimizer, "mse")
-    return tf.function(lambda x, y: update(model.optimizer, model, x, y)), lambda o: setattr(model, "optimizer", o)
+    return tf.function(lambda x, y: train(model, model.optimizer, x, y)), lambda o: setattr(model, "optimizer", o)
 
 
 WAYS = {
@@ -133,7 +125,7 @@ def test_optimizers_that_a_step_names_and_does_not_use(package: Any) -> None:
     @tf.function
     def step(x: Any, y: Any, warm: bool = True) -> Any:
         calls.assign_add(1)
-        return update(choose(warm), model, x, y * scale)
+        return train(model, choose(warm), x, y * scale)
 
     step(X, Y)
     for named in ({}, {"model": model}):
@@ -153,7 +145,7 @@ def test_the_fix_of_a_loop_names_its_optimizer() -> None:
 
     @tf.function
     def step(x: Any, y: Any) -> Any:
-        return update(adam, model, x, y)
+        return train(model, adam, x, y)
 
     (finding,) = introspect.inspect(step, args=(X, Y), model=model, try_fixes=True).findings
     assert finding.rule == "INT201"

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import introspect
-from tests.rules.exchanged import PACKAGES, X, Y, make_layers
+from tests.rules.exchanged import PACKAGES, X, Y, make_layers, train
 
 pytestmark = pytest.mark.tf
 
@@ -20,12 +20,7 @@ def make_target_loop(package: Any) -> tuple[Any, Any, Any]:
 
     @tf.function
     def step(x: Any, y: Any) -> Any:
-        wanted = y + 0.9 * target(x)
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((model(x) - wanted) ** 2)
-        weights = model.trainable_variables
-        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        return loss
+        return train(model, optimizer, x, y + 0.9 * target(x))
 
     step(X, Y)
     return model, target, step

@@ -18,6 +18,7 @@ from typing import Any
 
 from introspect.capture.trace.caches import stand_in
 from introspect.capture.trace.eagerwrites import keep_values
+from introspect.capture.trace.innerstate import MISSING
 from introspect.capture.trace.keyed import lend_keys
 from introspect.capture.trace.release import bind_graph, forget_gradients
 from introspect.capture.trace.snapshot import restore_dict, take_snapshot
@@ -27,7 +28,6 @@ from introspect.capture.untracked import list_optimizers
 PATCHING = threading.RLock()
 """Held while TensorFlow's function cache is watched: one trace of introspect's at a time."""
 
-MISSING = object()
 
 FIRST_CALL = (
     "_created_variables",

@@ -26,11 +26,8 @@ def find_late_optimizer(model: Any, twin: Twin, traced: bool) -> StepFailure | N
     pairs = zip(list_functions(model, twin.keras), list_functions(twin.model, twin.keras), strict=True)
     made = {id(variable) for own, copy in pairs if is_started(own) for variable in list_made(copy)}
     for real, copy in twin.optimizers:
-        if any(
-            id(part) in made for variable in list_variables(copy) for part in list_copies(unwrap_variable(variable))
-        ):
-            said = SAID if traced else SAID_UNTRACED
-            return StepFailure("late-optimizer", f"{said}; {type(real).__name__} has variables still to make")
+        if has_any(copy, made):
+            return tell_late(real, traced)
     return None
 
 
@@ -39,11 +36,22 @@ def find_late_variables(step: Any, copy: Any, optimizers: list[Any], traced: boo
     made = {id(variable) for variable in list_made(copy)} if is_started(step) else set()
     if not made:
         return None
+    late = next((optimizer for optimizer in optimizers if has_any(optimizer, made)), None)
+    return tell_late(late, traced)
+
+
+def has_any(optimizer: Any, made: set[int]) -> bool:
+    """Whether an optimizer owns one of these tf.Variables, given by identity; each replica's is one."""
+    parts = (part for variable in list_variables(optimizer) for part in list_copies(unwrap_variable(variable)))
+    return any(id(part) in made for part in parts)
+
+
+def tell_late(optimizer: Any | None, traced: bool) -> StepFailure:
+    """What TensorFlow says of variables that are made too late: of this optimizer, or of the step itself."""
     said = SAID if traced else SAID_UNTRACED
-    for optimizer in optimizers:
-        if any(id(unwrap_variable(variable)) in made for variable in list_variables(optimizer)):
-            return StepFailure("late-optimizer", f"{said}; {type(optimizer).__name__} has variables still to make")
-    return StepFailure("late-variables", f"{said}; the step makes some in this one")
+    if optimizer is None:
+        return StepFailure("late-variables", f"{said}; the step makes some in this one")
+    return StepFailure("late-optimizer", f"{said}; {type(optimizer).__name__} has variables still to make")
 
 
 def list_functions(model: Any, keras: KerasName) -> tuple[Any | None, Any | None]:

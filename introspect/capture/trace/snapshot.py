@@ -24,6 +24,7 @@ from introspect.capture.framework import list_bases
 from introspect.capture.naming import NAMESPACES
 from introspect.capture.trace.caches import is_cache, list_callables, read_entries
 from introspect.capture.trace.innerstate import (
+    MISSING,
     ArrayRoom,
     Restore,
     has_inner,
@@ -43,8 +44,6 @@ MOST_FOREIGN = 4000
 
 SHARED = ("_thread", "threading", "queue", "multiprocessing", "concurrent", "asyncio", "socket")
 """Modules of what an object holds that works together with other threads; such an object is not written back to."""
-
-MISSING = object()
 
 PROXIES = ("_DictWrapper", "_TupleWrapper")
 """TensorFlow's tracked dict and tuple, which pass every write on to the plain one inside."""
@@ -296,15 +295,16 @@ def record_attributes(value: Any, snapshot: ObjectSnapshot) -> Iterator[Any]:
     kind: Any = type(value)
     if not has_state(value):
         return
-    attributes = dict(vars(value)) if has_attributes(value) else {}
+    attributes = dict(vars(value)) if has_attributes(value) else None
     fixed = read_slots(value)
-    if is_foreign(value) and any(map(is_shared, (*attributes.values(), *fixed.values()))):
+    held = (*(attributes or {}).values(), *fixed.values())
+    if is_foreign(value) and any(map(is_shared, held)):
         return
-    if has_attributes(value):
+    if attributes is not None:
         snapshot.attributes.append((value, attributes))
     if fixed:
         snapshot.inner.append(functools.partial(restore_slots, value, fixed))
-    yield from (*attributes.values(), *fixed.values())
+    yield from held
     yield from record_class(kind, snapshot)
     for owner in list_owners(kind):
         for name, member in vars(owner).items():
