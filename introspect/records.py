@@ -83,7 +83,7 @@ class Measured:
     """Numbers of one real step on one batch, taken without side effect."""
 
     gradient_norm: float | None
-    """L2 norm of the gradient, loss scaling taken out."""
+    """L2 norm of the gradient, loss scaling taken out; of the first where one step updates the variable several times."""
     update_norm: float | None
     """L2 norm of the change that the step would make."""
     weight_norm: float | None

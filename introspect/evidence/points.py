@@ -154,8 +154,7 @@ class _Ways:
 
 def find_ends(evidence: TraceEvidence, variable: int) -> Ends:
     """Where the gradient of the variable's first replica leaves the backward pass."""
-    writes = [write for write in evidence.gradient_writes(variable) if write.place[1] == 0]
-    ways = walk_back(evidence, variable, tuple(dict.fromkeys(write.node for write in writes)))
+    ways = walk_back(evidence, variable, list_first(evidence, variable))
     flow, producer = evidence.flow, evidence.edges.producer
     ports = dict.fromkeys(port for found in ways.ends.values() for port in found)
     indices = tuple(port for port in ports if is_integer(flow, producer[port]))
@@ -168,6 +167,16 @@ def find_ends(evidence: TraceEvidence, variable: int) -> Ends:
         joined_indices=find_joints(evidence, ways, indices),
         reduced=any(flow.op_type(node).startswith(REDUCES) for node in ways.before),
     )
+
+
+def list_first(evidence: TraceEvidence, variable: int) -> tuple[int, ...]:
+    """The gradient writes of the first replica: all of them, or the first where that alone makes an update of each step.
+
+    Later updates of a step are made with other weights than those that the step begins with.
+    """
+    writes = [write for write in evidence.gradient_writes(variable) if write.place[1] == 0]
+    nodes = tuple(dict.fromkeys(write.node for write in writes))
+    return nodes if len(nodes) < 2 or writes[0].conditional else nodes[:1]
 
 
 def is_size(flow: Dataflow, node: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -56,6 +57,20 @@ def lay_measured(report: Report, setting: Setting) -> Iterator[Line]:
     if len(shown) < len(lines):
         more = f"{setting.glyphs.more} and {count(len(lines) - len(shown), 'more layer')}; save as .txt to see each"
         yield (Span(f"  {setting.clip(more, setting.width - 2)}", "quiet"),)
+    several = max(map(count_updates, rows))
+    if several > 1:
+        yield (
+            Span(
+                f"  {setting.clip(f'A step has up to {several} updates; gradients are those of the first', setting.width - 2)}",
+                "quiet",
+            ),
+        )
+
+
+def count_updates(row: VariableReport) -> int:
+    """How often a step writes the gradient of one variable, by the trace that does it most."""
+    traces = Counter(write.trace for write in row.writes if write.kind == "gradient" and not write.conditional)
+    return max(traces.values(), default=0) // max(1, len(row.replicas))
 
 
 def lay_cells(name: str, cells: Sequence[str], room: int, widths: Sequence[int]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from introspect.capture.record import CapturedOptimizer, MeasuredVariable
+from introspect.evidence.points import list_first
 from introspect.facts import Facts
 
 Verdict = Literal[
@@ -27,6 +28,8 @@ class Numbers:
     """Whether every write of its gradient stands in a branch."""
     overwritten: bool
     """Whether the step puts a value in the place of the updated one: of a constraint, an average, by hand."""
+    several: bool
+    """Whether the step updates it more than once, so that the gradient is that of the first update."""
     epsilon: float | None
     """Distance of 1 from the next number of its dtype."""
 
@@ -57,7 +60,10 @@ def list_numbers(facts: Facts) -> list[Numbers]:
         overwritten = bool(current.overwrites(numbers.variable))
         epsilon = EPSILONS.get(facts.capture.variables[numbers.variable].dtype)
         tracker = trackers.get(numbers.variable)
-        found.append(Numbers(numbers.variable, numbers, tracker, conditional, overwritten, epsilon))
+        several = len(list_first(current, numbers.variable)) < len(
+            {write.node for write in writes if not write.place[1]}
+        )
+        found.append(Numbers(numbers.variable, numbers, tracker, conditional, overwritten, several, epsilon))
     return found
 
 
@@ -66,7 +72,7 @@ def judge(one: Numbers) -> Verdict:
     numbers = one.numbers
     if numbers.finite is False:
         return "not finite"
-    if numbers.gradient_norm == 0:
+    if numbers.gradient_norm == 0 and not (one.several and numbers.changed):
         return "zero gradient"
     if numbers.changed or numbers.changed is None:
         return "moves"

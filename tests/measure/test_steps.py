@@ -202,6 +202,39 @@ def test_a_gradient_penalty() -> None:
         assert numbers.gradient_norm == pytest.approx(moved / 0.2, rel=1e-3)
 
 
+@pytest.mark.parametrize(("factors", "told"), [((1.0, 3.0), []), ((0.0, 1.0), []), ((0.0, 0.0), ["INT502"])])
+def test_several_updates_of_a_step(factors: tuple[float, ...], told: list[str]) -> None:
+    """The gradient is that of the weights as they are, so of the first update; the update is the whole step's."""
+    import keras
+    import tensorflow as tf
+
+    class Repeated(keras.Sequential):
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            own = self.trainable_variables
+            for factor in factors:
+                with tf.GradientTape() as tape:
+                    loss = factor * tf.reduce_mean((self(x, training=True) - y) ** 2)
+                self.optimizer.apply_gradients(zip(tape.gradient(loss, own), own, strict=True))
+            return {"loss": loss}
+
+    model = Repeated([keras.Input((4,)), keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.2), "mse")
+    model.fit(FLOATS, TARGET, batch_size=8, shuffle=False, verbose=0)
+    report = measure(model, data=(FLOATS, TARGET))
+    assert ids(report) == told
+    assert "A step has up to 2 updates; gradients are those of the first" in str(report)
+    with tf.GradientTape() as tape:
+        loss = factors[0] * tf.reduce_mean((model(FLOATS) - TARGET) ** 2)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    before = {v.path: np.array(v) for v in model.variables}
+    model.fit(FLOATS, TARGET, batch_size=8, shuffle=False, verbose=0)
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        numbers = report.variable(variable.path).measured
+        assert numbers.gradient_norm == pytest.approx(norm(gradient), rel=1e-4)
+        assert numbers.update_norm == pytest.approx(norm(np.array(variable) - before[variable.path]), rel=1e-3)
+
+
 def test_an_update_in_a_branch_of_the_steps_own() -> None:
     """Every second step trains; the other holds back."""
     import keras
