@@ -12,7 +12,6 @@ from introspect.capture.record import Capture, CapturedVariable, FlagWrite, Prob
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.flowchart import draw_flow
 from introspect.evidence.gradients import sources_of
-from introspect.evidence.partners import Partners
 from introspect.evidence.scopes import LayerScopes
 from introspect.evidence.taped import Givers
 from introspect.evidence.ways import Way, WayFinder
@@ -251,9 +250,12 @@ class Facts:
         current, asked = self.current, self.capture.asked
         if current is None or self.is_replicated:
             return {}
-        givers = Givers(current, asked.answers) if asked is not None and asked.answers else Partners(current)
-        updated = (index for index, _, _ in self.pairs if current.updates(index))
-        found = {index: givers.find(index) for index in updated}
+        updated = [index for index, _, _ in self.pairs if current.updates(index)]
+        if asked is not None and asked.answers:
+            givers = Givers(current, asked.answers)
+            found = {index: givers.find(index) for index in updated}
+        else:
+            found = {index: current.partners.get(index, frozenset()) for index in updated}
         return {index: others for index, others in found.items() if others and index not in others}
 
     def list_takers(self, index: int) -> list[int]:
@@ -420,7 +422,12 @@ class Facts:
         if self.current is None or self._finder is None:
             return Flow()
         cuts = frozenset(node for index in self.without_gradient for node in self.way_to_loss(index).cuts)
-        return draw_flow(self.current, self._finder, self.scopes, cuts)
+        drawn, source = self.current.drawn, (cuts, [(one.path, one.name, one.parent) for one in self.capture.layers])
+        flow: Flow | None = drawn.find(source)
+        if flow is None:
+            flow = draw_flow(self.current, self._finder, self.scopes, cuts)
+            drawn.keep(source, flow)
+        return flow
 
     def step_flags(self, indices: Sequence[int], frozen: bool) -> tuple[FlagWrite, ...]:
         """What the step itself sets of these variables' flags, where that decides and not what they say now."""

@@ -7,6 +7,7 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 from introspect.capture.frames import pick_frame
+from introspect.capture.memo import GraphMemo, memo_of
 from introspect.records import Location
 
 TAPE_FILES = ("tensorflow/python/eager/backprop.py", "tensorflow/python/ops/gradients_util.py")
@@ -39,6 +40,11 @@ class LiveProbe:
         self._searched = False
         self._described: dict[Any, Made] = {}
         self._keep = keep
+
+    @property
+    def memo(self) -> GraphMemo:
+        """What an earlier look has made of the graph."""
+        return memo_of(self.root)
 
     def location(self, function: str, node: str) -> Location | None:
         """The user's innermost frame of those that made the op; None where only Keras' own code did."""

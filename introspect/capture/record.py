@@ -8,8 +8,9 @@ from the FuncGraphs while they exist; `freeze` (in capture/probe.py) turns it in
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
+from introspect.capture.memo import GraphMemo
 from introspect.records import Environment, LayerReport, Location, ModelSummary, Source
 
 RECORD_VERSION = 1
@@ -22,6 +23,10 @@ class Probe(Protocol):
 
     `function` is "" for the trace's own graph, else a name of the GraphDef's library.
     """
+
+    @property
+    def memo(self) -> GraphMemo | None:
+        """What an earlier look has made of the graph; None where nothing is kept."""
 
     def location(self, function: str, node: str) -> Location | None:
         """The user's file and line that made the op."""
@@ -37,6 +42,18 @@ class Probe(Protocol):
 
     def rank(self, function: str, node: str, output: int) -> int | None:
         """Static rank of an output."""
+
+
+class VariableNature(NamedTuple):
+    """What of a variable decides what a write to it is: nothing that is set between two steps, no flag."""
+
+    role: Role
+    shape: tuple[int | None, ...]
+    dtype: str
+    watched: bool
+    seed: bool
+    overwrite: bool
+    is_metric: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +96,13 @@ class CapturedVariable:
     def is_metric(self) -> bool:
         """Whether it is the state of a metric, wherever Keras counts it."""
         return self.metric or self.role == "metric"
+
+    @property
+    def nature(self) -> VariableNature:
+        """What decides what a write to it is."""
+        return VariableNature(
+            self.role, self.shape, self.dtype, self.watched, self.seed, self.overwrite, self.is_metric
+        )
 
 
 @dataclass(frozen=True, slots=True)

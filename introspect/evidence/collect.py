@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
-from introspect.capture.record import Capture, CapturedTrace, CapturedVariable, Probe
+from introspect.capture.memo import Memo
+from introspect.capture.record import Capture, CapturedTrace, Probe, VariableNature
 from introspect.evidence.resources import Access, Place, Resources, resolve_resources
 from introspect.evidence.scan import (
     PYTHON,
@@ -37,6 +39,9 @@ LEFT_TO_PYTHON = (
     "the step assigns it a value that Python holds after each update; only Python knows whether that ever changes"
 )
 
+BYTES_A_NODE = 400
+"""What evidence takes in memory, the graph's bytes aside."""
+
 
 @dataclass(frozen=True)
 class TraceEvidence:
@@ -56,6 +61,7 @@ class TraceEvidence:
         gradients: by variable index, what `gradient` tells; none where it is missing.
         python: whether the step runs Python that the graph does not show.
         ends: ports that the step returns, or writes to a metric.
+        drawn: its drawing, for later looks.
     """
 
     trace: CapturedTrace
@@ -77,6 +83,7 @@ class TraceEvidence:
     undone: dict[int, list[WriteFact]] = field(default_factory=dict)
     chosen: frozenset[int] = frozenset()
     spread: Spread = NOWHERE
+    drawn: Memo = field(default_factory=Memo, compare=False)
 
     @cached_property
     def moved(self) -> frozenset[int]:
@@ -89,6 +96,14 @@ class TraceEvidence:
         from introspect.evidence.gradients import find_fed
 
         return find_fed(self)
+
+    @cached_property
+    def partners(self) -> dict[int, frozenset[int]]:
+        """By variable, those of whose gradients its update is made by the graph alone: what `Partners.find` tells."""
+        from introspect.evidence.partners import Partners
+
+        partners = Partners(self)
+        return {index: partners.find(index) for index in partners.kernels}
 
     @cached_property
     def trains(self) -> bool:
@@ -176,31 +191,50 @@ class TraceEvidence:
         return [write for write in found if write.kind == "gradient"]
 
 
+class Basis(NamedTuple):
+    """All that the evidence of a trace rests on, beside what a probe tells of its graph."""
+
+    trace: CapturedTrace
+    variables: tuple[VariableNature, ...]
+    tracked: frozenset[int]
+    """Variables that optimizers were built with."""
+
+
 def collect_trace(capture: Capture, trace: CapturedTrace, probe: Probe | None) -> TraceEvidence:
-    """Read one trace.
+    """Read one trace, or take what an earlier look has read of it: flags that were set since are no part of it.
 
     Raises:
         GraphError: the graph does not hold together.
     """
+    tracked = frozenset(index for optimizer in capture.optimizers for index in optimizer.tracks)
+    basis = Basis(trace, tuple(variable.nature for variable in capture.variables), tracked)
+    memo = probe.memo if probe is not None else None
+    kept: TraceEvidence | None = memo.find("evidence", basis) if memo is not None else None
+    if kept is not None:
+        return kept
     with refuse_damage(f"trace {trace.id}"):
-        return _collect(capture, trace, probe)
+        evidence = _collect(basis, probe)
+    if memo is not None:
+        memo.keep("evidence", basis, evidence, BYTES_A_NODE * evidence.flow.nodes)
+    return evidence
 
 
-def _collect(capture: Capture, trace: CapturedTrace, probe: Probe | None) -> TraceEvidence:
+def _collect(basis: Basis, probe: Probe | None) -> TraceEvidence:
+    trace = basis.trace
     graph = ParsedGraph(trace.graph, trace.outputs, trace.step, trace.arguments)
     marks = TapeMarks(trace, probe)
     flow = flatten_graph(graph, marks.made_call)
     edges = Edges(flow)
     resources = resolve_resources(flow, edges, trace.bindings)
     marked = marks.mark(flow)
-    evidence = _scan(capture, trace, probe, flow, edges, resources, marked)
-    unproven = _unproven(capture, evidence)
+    evidence = _scan(basis, probe, flow, edges, resources, marked)
+    unproven = _unproven(basis, evidence)
     if unproven and marks.extend(flow, edges, marked, unproven, _link_memory(evidence)):
-        evidence = _scan(capture, trace, probe, flow, edges, resources, marked)
+        evidence = _scan(basis, probe, flow, edges, resources, marked)
     return replace(evidence, nodes=sum(body.nodes for body in flow.bodies), functions=graph.functions)
 
 
-def _unproven(capture: Capture, evidence: TraceEvidence) -> list[int]:
+def _unproven(basis: Basis, evidence: TraceEvidence) -> list[int]:
     """Nodes that write what the forward pass reads, with no gradient seen so far: from the data, or what may train from anything.
 
     A custom gradient may hand back what no other op of the tape went into: a constant, or what the variable itself holds.
@@ -212,14 +246,14 @@ def _unproven(capture: Capture, evidence: TraceEvidence) -> list[int]:
         kinds = {write.kind for write in writes}
         if not kinds - {"gradient"}:
             continue
-        variable = capture.variables[index]
+        variable = basis.variables[index]
         asked = (*made, "state", "decay") if _may_train(variable) and "gradient" not in kinds else made
         if variable.role != "metric":
             found += [write.node for write in writes if write.kind in asked]
     return found
 
 
-def _may_train(variable: CapturedVariable) -> bool:
+def _may_train(variable: VariableNature) -> bool:
     return variable.watched and variable.role in ("model", "untracked") and not counts(variable)
 
 
@@ -234,19 +268,16 @@ def _link_memory(evidence: TraceEvidence) -> dict[int, list[int]]:
 
 
 def _scan(
-    capture: Capture,
-    trace: CapturedTrace,
+    basis: Basis,
     probe: Probe | None,
     flow: Dataflow,
     edges: Edges,
     resources: Resources,
     marked: bytearray,
 ) -> TraceEvidence:
-    roles = [variable.role for variable in capture.variables]
+    trace, variables = basis.trace, basis.variables
     accesses = resources.accesses.values()
-    metric_writes = [
-        a for a in accesses if a.effect != "read" and a.places and capture.variables[a.places[0][0]].is_metric
-    ]
+    metric_writes = [a for a in accesses if a.effect != "read" and a.places and variables[a.places[0][0]].is_metric]
     ends = find_ends(flow, metric_writes)
     goes = scan_back(flow, edges, marked, ends)
     reached = join_ends(flow, goes)
@@ -255,11 +286,11 @@ def _scan(
     forward = frozenset(
         variable
         for variable, nodes in reads.items()
-        if roles[variable] != "optimizer" and any(map(onward.__getitem__, nodes))
+        if variables[variable].role != "optimizer" and any(map(onward.__getitem__, nodes))
     )
     hyper = {
         i
-        for i, variable in enumerate(capture.variables)
+        for i, variable in enumerate(variables)
         if variable.role == "optimizer" or (variable.role == "untracked" and not variable.shape and i not in forward)
     }
 
@@ -269,7 +300,7 @@ def _scan(
     def write(zeros: frozenset[int]) -> Writes:
         scan = ForwardScan(flow, edges, resources, marked, set(forward), hyper, reached, rank_of, zeros)
         scan.run()
-        return Writes(capture, scan, reads, forward, branches)
+        return Writes(variables, basis.tracked, scan, reads, forward, branches)
 
     branches = sort_branches(flow, edges)
     writer = write(frozenset())
@@ -297,7 +328,7 @@ def _scan(
         chosen=branches.chosen,
         spread=writer.spread,
     )
-    return replace(evidence, gradients=_find_gradients(capture, evidence))
+    return replace(evidence, gradients=_find_gradients(variables, evidence))
 
 
 def _part_undone(
@@ -320,13 +351,13 @@ def _find_reads(accesses: Iterable[Access]) -> dict[int, list[int]]:
     return reads
 
 
-def _find_gradients(capture: Capture, evidence: TraceEvidence) -> dict[int, tuple[GradientKind, str | None]]:
+def _find_gradients(
+    variables: tuple[VariableNature, ...], evidence: TraceEvidence
+) -> dict[int, tuple[GradientKind, str | None]]:
     from introspect.evidence.gradients import find_gradient
 
     return {
-        i: find_gradient(evidence, i)
-        for i, variable in enumerate(capture.variables)
-        if variable.role in ("model", "untracked")
+        i: find_gradient(evidence, i) for i, variable in enumerate(variables) if variable.role in ("model", "untracked")
     }
 
 

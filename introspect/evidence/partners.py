@@ -41,7 +41,7 @@ class Partners:
         """The variables of whose gradients a kernel's update is made, as far as each part of it shows; none where one does
         not, or where its own is among them.
         """
-        if variable not in self._kernels:
+        if variable not in self.kernels:
             return frozenset()
         found: set[int] = set()
         for port in walk_ends(self.evidence, variable, self._is_end):
@@ -67,7 +67,8 @@ class Partners:
         return found
 
     @property
-    def _kernels(self) -> frozenset[int]:
+    def kernels(self) -> frozenset[int]:
+        """Variables that the forward pass multiplies with a value and uses in no other way."""
         return self._products[0]
 
     @property

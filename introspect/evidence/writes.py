@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from introspect.capture.record import CapturedVariable
+from introspect.capture.record import CapturedVariable, VariableNature
 from introspect.evidence.resources import Access, Place
 from introspect.evidence.scan import (
     AVERAGE,
@@ -57,17 +57,17 @@ class Dependence(NamedTuple):
     counts: bool
 
 
-def is_whole(variable: CapturedVariable) -> bool:
+def is_whole(variable: CapturedVariable | VariableNature) -> bool:
     """Whether it holds whole numbers, truth values or text, for which there is no gradient."""
     return variable.dtype.startswith(_COUNTING)
 
 
-def counts(variable: CapturedVariable) -> bool:
+def counts(variable: CapturedVariable | VariableNature) -> bool:
     """Whether it holds a seed or whole numbers: a count, which no flag forbids."""
     return variable.seed or is_whole(variable)
 
 
-def classify_write(variable: CapturedVariable, index: int, depends: Dependence, forward: bool) -> WriteKind:
+def classify_write(variable: VariableNature, index: int, depends: Dependence, forward: bool) -> WriteKind:
     """The kind of a write, `initial` aside.
 
     `forward` says whether the forward pass reads the variable: only then can a gradient be its own.
@@ -82,7 +82,7 @@ def classify_write(variable: CapturedVariable, index: int, depends: Dependence, 
     return _classify_without_gradient(index, depends)
 
 
-def _classify_gradient(variable: CapturedVariable, index: int, depends: Dependence) -> WriteKind:
+def _classify_gradient(variable: VariableNature, index: int, depends: Dependence) -> WriteKind:
     """Whether a gradient in what is written to a variable of the forward pass is the variable's own."""
     if depends.owner not in (NOBODY, SEVERAL, index):
         return "average"  # of a variable after its step

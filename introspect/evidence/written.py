@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
-from introspect.capture.record import Capture
+from introspect.capture.record import VariableNature
 from introspect.evidence.owners import Owners
 from introspect.evidence.resources import Place
 from introspect.evidence.scan import GRADIENT, NOBODY, NORM, ForwardScan
@@ -19,19 +20,20 @@ class Writes:
 
     def __init__(
         self,
-        capture: Capture,
+        variables: Sequence[VariableNature],
+        tracked: frozenset[int],
         scan: ForwardScan,
         reads: dict[int, list[int]],
         forward: frozenset[int],
         branches: Branches,
     ) -> None:
-        """`reads`: nodes that read a variable, by variable index."""
-        self.variables = capture.variables
+        """`tracked`: variables that optimizers were built with; `reads`: nodes that read a variable, by variable index."""
+        self.variables = variables
+        self.tracked = tracked
         self.scan = scan
         self.reads = reads
         self.forward = forward
         self.branches = branches
-        self.known = {index for optimizer in capture.optimizers for index in optimizer.tracks}
 
     def find(self) -> dict[int, list[WriteFact]]:
         """By variable index, in the order of the program."""
@@ -91,7 +93,7 @@ class Writes:
             tags |= GRADIENT
         carries = bool(tags & GRADIENT)
         own = carries and access.places[0] == place and index in self.forward
-        added = access.effect != "assign" or index in self.known
+        added = access.effect != "assign" or index in self.tracked
         owner = self._owners.find(access, origin) if own else origin
         unwatched = not (added or self.variables[index].watched)
         if owner == index and own and unwatched and not may_be_watched(scan, self.reads.get(index, ())):

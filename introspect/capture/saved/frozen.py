@@ -35,6 +35,9 @@ class OpTable:
 class FrozenProbe:
     """A `Probe` over tables."""
 
+    memo = None
+    """Nothing is kept of a capture that was saved: it is read once."""
+
     def __init__(self, places: tuple[Location, ...], tables: dict[str, OpTable]) -> None:
         self.places = places
         self.tables = tables

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from introspect.capture.memo import memo_of
+
 LIBRARY, FUNCTION = 2, 1
 """Fields `GraphDef.library` and `FunctionDefLibrary.function`."""
 NAME, OP = 0x0A, 0x12
@@ -43,8 +45,19 @@ def read_definitions(concrete: Any) -> ExportedStep:
         LookupError: a definition is gone, or has renamed a node.
     """
     graph, step = concrete.graph, as_text(concrete.name)
+    functions = tuple(dict.fromkeys([step, *map(as_text, graph._functions)]))
+    memo = memo_of(graph)
+    kept: ExportedStep | None = memo.find("export", functions)
+    if kept is None:
+        kept = join_definitions(concrete, functions)
+        memo.keep("export", functions, kept, len(kept.graph))
+    return kept
+
+
+def join_definitions(concrete: Any, functions: tuple[str, ...]) -> ExportedStep:
+    """The same of these functions, the step's own the first; the runtime never gives a name to another definition."""
+    graph, step = concrete.graph, functions[0]
     own = [tensor.op.name for tensor in graph.inputs]
-    functions = dict.fromkeys([step, *map(as_text, graph._functions)])
     definitions = [read_definition(name) for name in functions]
     arguments = [argument.name for argument in concrete.function_def.signature.input_arg]
     if len(own) != len(arguments):
