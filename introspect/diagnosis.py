@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from introspect.capture.record import Anew, Asked, Capture, TapeValue
+from introspect.capture.record import Anew, Asked, Capture, KeptTraces, TapeValue
 from introspect.collector import collector_paused
 from introspect.errors import IntrospectError, StepError
 from introspect.evidence.collect import collect_trace
@@ -15,7 +15,7 @@ from introspect.records import SEVERITIES, Finding, Report, VariableReport
 from introspect.report.build import build_report, build_rows
 from introspect.rules import RULES, Rule
 from introspect.rules._assigned import describe_renewed
-from introspect.rules._doubt import doubts_calls, doubts_loop, is_doubtful, leaves_out
+from introspect.rules._doubt import doubts_age, doubts_calls, doubts_loop, is_doubtful
 
 
 def diagnose(capture: Capture, rules: Sequence[Rule] = RULES) -> Report:
@@ -54,7 +54,15 @@ def diagnose_surely(capture: Capture, rules: Sequence[Rule], renew: Callable[[],
         timings = (*capture.timings, ("second step", time.perf_counter() - started))
         asked = _place_asked(facts, second)
         renewed = describe_renewed(second)
-        sure = replace(capture, anew=anew, asked=asked, renewed=renewed, step_flags=later.step_flags, timings=timings)
+        sure = replace(
+            capture,
+            anew=anew,
+            asked=asked,
+            renewed=renewed,
+            kept=_find_kept(capture, second),
+            step_flags=later.step_flags,
+            timings=timings,
+        )
         return _diagnose(sure, rules)[1]
 
 
@@ -72,7 +80,7 @@ def _diagnose_first(
 
 def diagnose_loop(capture: Capture, rules: Sequence[Rule], renew: Callable[[], Capture]) -> Report:
     """The same of a custom loop's step: asked anew where it does not use the optimizer that it was said to train with, or
-    leaves variables out, which a step that never trains them, a target network's, does at any age.
+    does otherwise than the flags say, which it may do at any age.
     """
     facts, report = _diagnose_first(capture, rules, doubts_loop)
     if facts is None:
@@ -84,9 +92,15 @@ def diagnose_loop(capture: Capture, rules: Sequence[Rule], renew: Callable[[], C
     with collector_paused():
         second = _diagnose(later, ())[0]
         sure = replace(capture, renewed=describe_renewed(second))
-        if leaves_out(facts):
+        if doubts_age(facts):
             asked = _place_asked(facts, second)
-            sure = replace(sure, anew=_compare(capture, second), asked=asked, step_flags=later.step_flags)
+            sure = replace(
+                sure,
+                anew=_compare(capture, second),
+                asked=asked,
+                step_flags=later.step_flags,
+                kept=_find_kept(capture, second),
+            )
         return _diagnose(sure, rules)[1]
 
 
@@ -101,6 +115,17 @@ def _compare(capture: Capture, later: Facts) -> Anew:
         if any(write.kind != "initial" for write in current.writes.get(index, ())):
             writes.add(place)
     return Anew(frozenset(trains), frozenset(writes), _list_aside(capture, later))
+
+
+def _find_kept(capture: Capture, later: Facts) -> KeptTraces:
+    """Older traces that the second step goes on with, by the variables of the first capture."""
+    current, places = later.current, _pair(capture, later.capture).items()
+    if current is None or not current.trace.kept:
+        return KeptTraces()
+    written = {place: current.kept_writers(index) for index, place in places if current.writes.get(index)}
+    read = {place: current.kept_tapes(index) for index, place in places if place not in written}
+    writers, tapes = (tuple((place, names) for place, names in found.items() if names) for found in (written, read))
+    return KeptTraces(writers, tapes)
 
 
 def _list_aside(capture: Capture, later: Facts) -> frozenset[int]:

@@ -16,7 +16,8 @@ these is not tried, for there the user's code has to change.
 | `optimizer = type(optimizer).from_config(optimizer.get_config())` | RenewOptimizer |
 | `optimizer.build(model.trainable_variables)` | BuildOptimizer |
 | `step = tf.function(step.python_function)` | Retrace |
-| the same of `trainer.optimizer`, `trainer.step` | the same |
+| `inner = tf.function(inner.python_function)  # which the step calls` | RetraceBelow |
+| the same of `trainer.optimizer`, `trainer.step`, `trainer.inner` | the same |
 | `with model.distribute_strategy.scope(): …` | what stands inside |
 """
 
@@ -31,6 +32,9 @@ OR = "# or, "
 """Begins the line with which a further remedy begins."""
 
 LAYER_BY_PATH = re.compile(r"^layer\.trainable = (True|False)  # (.+)$", re.MULTILINE)
+BELOW = "which the step calls"
+"""The comment by which a tf.function that the step calls is told from the step."""
+LINE_BELOW = re.compile(rf"^(\S+) = tf\.function\(\1\.python_function\)  # {BELOW}$", re.MULTILINE)
 STRATEGY = "model.distribute_strategy.scope()"
 
 
@@ -87,7 +91,14 @@ class Retrace:
     """Make the user's tf.function anew."""
 
 
-Action = Recompile | Compile | SetFlag | Hold | RenewOptimizer | BuildOptimizer | Retrace
+@dataclass(frozen=True, slots=True)
+class RetraceBelow:
+    """Make a tf.function anew that the step calls."""
+
+    name: str
+
+
+Action = Recompile | Compile | SetFlag | Hold | RenewOptimizer | BuildOptimizer | Retrace | RetraceBelow
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +127,7 @@ def read_remedies(fix: str) -> tuple[Remedy, ...]:
 def read_actions(code: str) -> tuple[Action, ...] | None:
     """The actions that code stands for, None where it does anything else."""
     plain = LAYER_BY_PATH.sub(lambda found: f"layer[{found[2]!r}].trainable = {found[1]}", code)
+    plain = LINE_BELOW.sub(lambda found: f"below = {found[1]!r}", plain)
     try:
         actions = [action for node in ast.parse(plain).body for action in read_statement(node)]
     except (SyntaxError, ValueError):
@@ -162,6 +174,8 @@ def read_assignment(node: ast.Assign) -> Action:
     if holds_own(node):
         return Hold()
     value = node.value.value if isinstance(node.value, ast.Constant) else None
+    if name == "below" and isinstance(value, str) and not others:
+        return RetraceBelow(value)
     if not isinstance(value, bool) or not isinstance(target, ast.Attribute) or target.attr != "trainable" or others:
         raise ValueError(said)
     if isinstance(target.value, ast.Subscript) and ast.unparse(target.value.value) == "layer":

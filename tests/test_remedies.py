@@ -12,6 +12,7 @@ from introspect.remedies import (
     Recompile,
     RenewOptimizer,
     Retrace,
+    RetraceBelow,
     SetFlag,
     read_actions,
     read_remedies,
@@ -44,6 +45,10 @@ READ = [
     ("self.a = a\nself.b = b", (Hold(), Hold())),
     ("self.loose = loose", (Hold(),)),
     ("train = tf.function(train.python_function)  # a new one", (Retrace(),)),
+    (
+        "a.inner = tf.function(a.inner.python_function)  # which the step calls\na.step = tf.function(a.step.python_function)",
+        (RetraceBelow("a.inner"), Retrace()),
+    ),
     (
         "optimizer = type(optimizer).from_config(optimizer.get_config())\nstep = tf.function(step.python_function)",
         (RenewOptimizer(), Retrace()),

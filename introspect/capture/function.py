@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from introspect.capture.assembly import Observer, Reading, assemble, list_reached, pair_optimizers
+from introspect.capture.below import name_traces, reach_functions
 from introspect.capture.frames import explain_error, locate_error
 from introspect.capture.framework import KerasName, name_keras, require_backend
 from introspect.capture.naming import name_in_caller
@@ -112,7 +113,7 @@ def read_function(
         lives=[LiveTrace(concrete, name) for concrete in concretes],
         current=find_called(step, args, kwargs) if concretes else None,
         source="eager" if eager else "compiled" if concretes else "traced",
-        code=name_code(step, optimizer, reached),
+        code=name_code(step, optimizer, reached, reach_functions(unwrap_function(step))),
         named=optimizer,
         reached=reached,
         summary=summarize_function(name, model, keras, eager, bool(getattr(step, "_jit_compile", False))),
@@ -261,13 +262,15 @@ def name_function(step: Any) -> str:
     return str(name or type(plain).__name__)
 
 
-def name_code(step: Any, optimizer: Any, reached: Sequence[tuple[str, Any]]) -> StepCode:
+def name_code(
+    step: Any, optimizer: Any, reached: Sequence[tuple[str, Any]], below: Sequence[tuple[str, Any]]
+) -> StepCode:
     """How the caller of introspect reaches them; of an optimizer that was not named, how the function does, where it has one."""
     owned = getattr(unwrap_function(step), "__self__", None) is not None
     name = name_in_caller(step, owned)
     owned = owned or (name is not None and "." in name)
     alone = reached[0][0] if len({id(value) for _, value in reached}) == 1 else None
-    return StepCode(name, alone if optimizer is None else name_in_caller(optimizer, owned))
+    return StepCode(name, alone if optimizer is None else name_in_caller(optimizer, owned), name_traces(below))
 
 
 def summarize_function(name: str, model: Any, keras: KerasName, eager: bool, jit: bool) -> ModelSummary:

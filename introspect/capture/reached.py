@@ -20,7 +20,7 @@ from introspect.capture.trace.step import is_function, read_cells
 def reach_optimizers(function: Any) -> tuple[tuple[str, Any], ...]:
     """(Python, value) of what holds optimizers: "optimizer", "self.optimizers", "trainer.optimizer"; nothing is run for it."""
     found: dict[str, Any] = {}
-    for name, value in walk_named(function, set()):
+    for name, value, _ in walk_named(function, set()):
         if open_optimizer(value):
             found.setdefault(name, value)
         elif is_holder(value) or name_keras(value) != "none":
@@ -30,19 +30,23 @@ def reach_optimizers(function: Any) -> tuple[tuple[str, Any], ...]:
     return tuple(found.items())
 
 
-def walk_named(function: Any, seen: set[Any]) -> Iterator[tuple[str, Any]]:
-    """(name, value) of what a function and those of the user's that it calls have names for; an owner comes without one."""
+def walk_named(function: Any, seen: set[Any]) -> Iterator[tuple[str, Any, dict[str, Any] | None]]:
+    """(name, value, globals that hold it) of what a function and those of the user's that it calls have names for.
+
+    An owner comes without a name, what a closure holds without globals.
+    """
     owner, plain = find_owner(function)
     if owner is not None:
-        yield "", owner
+        yield "", owner, None
     if not isinstance(plain, FunctionType) or plain in seen or rank_module(plain.__module__ or "") != 2:
         return
     seen.add(plain)
     names = {name for code in open_code(plain.__code__) for name in code.co_names}
     named = {name: plain.__globals__[name] for name in sorted(names & plain.__globals__.keys())}
-    values = {**named, **read_cells(plain)}
-    yield from values.items()
-    for value in values.values():
+    cells = read_cells(plain)
+    yield from ((name, value, plain.__globals__) for name, value in named.items() if name not in cells)
+    yield from ((name, value, None) for name, value in cells.items())
+    for value in {**named, **cells}.values():
         called = open_called(value)
         if called is not None:
             yield from walk_named(called, seen)

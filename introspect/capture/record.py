@@ -159,10 +159,15 @@ class HelperPart:
 
 @dataclass(frozen=True, slots=True)
 class StepCode:
-    """How the user's own code reaches its step and its optimizer: "self.train_step"."""
+    """How the user's own code reaches its step and its optimizer: "self.train_step".
+
+    Attributes:
+        below: (trace, Python) of the tf.functions that the step calls, for each trace that they hold.
+    """
 
     step: str | None
     optimizer: str | None = None
+    below: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -478,6 +483,19 @@ class Anew:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptTraces:
+    """The user's tf.functions, the outermost first, in whose older traces a step that is traced now does what it does.
+
+    Attributes:
+        writers: (variable, traces) of those that it writes.
+        tapes: of those that it reads and does not write: the traces that take gradients.
+    """
+
+    writers: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    tapes: tuple[tuple[int, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Renewed:
     """What a step that is traced now takes from the optimizers, by the attributes that they are reached by.
 
@@ -544,6 +562,7 @@ class Capture:
     own_lists: tuple[str, ...] = ()
     """`trainable_variables`, `trainable_weights`: those that the model's class overrides."""
     anew: Anew | None = None
+    kept: KeptTraces = KeptTraces()
     """Of a second step, where the traces that exist do not tell an old flag from what the user's code does."""
     asked: Asked | None = None
     """Of the current trace if introspect made it, else of that second step; None where neither is known to tell all."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -146,10 +147,19 @@ class TraceEvidence:
         trained = any(write.kind == "gradient" for write in self.undone[variable])
         return trained and all(write.kind != "gradient" for write in self.writes.get(variable, ()))
 
-    def kept_function(self, nodes: Iterable[int]) -> str | None:
-        """Name of the function, older than the trace, in which all of these nodes stand; None where they do not."""
-        found = {self._find_kept(node) for node in nodes}
-        return found.pop() if len(found) == 1 else None
+    def kept_functions(self, nodes: Iterable[int]) -> tuple[str, ...]:
+        """Names of the functions, older than the trace, in which all of these nodes stand, the outermost first."""
+        chains = {self._find_kept(node) for node in nodes}
+        return tuple(names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*chains, strict=False)))
+
+    def kept_writers(self, variable: int) -> tuple[str, ...]:
+        """Those in which all the writes of a variable stand that carry its gradient, or all its writes where none does."""
+        writes = self.gradient_writes(variable) or [w for w in self.writes.get(variable, ()) if w.kind != "initial"]
+        return self.kept_functions(write.node for write in writes)
+
+    def kept_tapes(self, variable: int) -> tuple[str, ...]:
+        """Those that take gradients themselves, and in which all the reads of a variable stand."""
+        return tuple(name for name in self.kept_functions(self.reads.get(variable, ())) if self.takes_gradients(name))
 
     def takes_gradients(self, function: str) -> bool:
         """Whether a tape inside of the function computes gradients there."""
@@ -170,13 +180,13 @@ class TraceEvidence:
             number = frames[number].parent
         return frozenset(found)
 
-    def _find_kept(self, node: int) -> str | None:
-        frames, number, found = self.flow.frames, int(self.flow.frame[node]), None
+    def _find_kept(self, node: int) -> tuple[str, ...]:
+        frames, number, found = self.flow.frames, int(self.flow.frame[node]), list[str]()
         while number >= 0:
             name = self.flow.bodies[frames[number].body].name
-            found = name if name in self.trace.kept else found
+            found += [name] if name in self.trace.kept else []
             number = frames[number].parent
-        return found
+        return tuple(reversed(found))
 
     def overwrites(self, variable: int) -> list[WriteFact]:
         """Writes that put a value in the place of the one that the update made: of constraints, averages, by hand."""

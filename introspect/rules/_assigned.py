@@ -8,7 +8,6 @@ from introspect.capture.record import Capture, CapturedOptimizer, Renewed
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.gradients import sources_of
 from introspect.facts import Facts
-from introspect.rules._stale import name_kept
 
 
 def may_be_assigned(facts: Facts) -> bool:
@@ -51,7 +50,7 @@ def find_idle(facts: Facts) -> list[CapturedOptimizer]:
         return []
     bound = list_bound(current)
     own = {index for optimizer in held for index in optimizer.variables}
-    if not _uses_old(facts, current, bound - own) or name_kept_training(facts, current) is not None:
+    if not _uses_old(facts, current, bound - own) or find_kept_training(facts, current):
         return []
     asked = (one for one in held if capture.model.custom_train_step or one.attribute != "optimizer")
     idle = [one for one in asked if not is_default(one) and bound.isdisjoint(_list_whole(held, one))]
@@ -125,9 +124,9 @@ def list_bound(current: TraceEvidence) -> set[int]:
     return {binding.variable for binding in current.trace.bindings}
 
 
-def name_kept_training(facts: Facts, current: TraceEvidence) -> str | None:
-    """The tf.function of the user's in whose older trace all training stands."""
-    return name_kept(current, [write.node for index, _, _ in facts.pairs for write in current.gradient_writes(index)])
+def find_kept_training(facts: Facts, current: TraceEvidence) -> tuple[str, ...]:
+    """The tf.functions of the user's, the outermost first, in whose older traces all training stands."""
+    return current.kept_functions(w.node for index, _, _ in facts.pairs for w in current.gradient_writes(index))
 
 
 def _list_whole(held: Sequence[CapturedOptimizer], whole: CapturedOptimizer) -> set[int]:

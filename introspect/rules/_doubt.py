@@ -33,13 +33,19 @@ def is_doubtful(facts: Facts) -> bool:
 
 def doubts_loop(facts: Facts) -> bool:
     """The same of a custom loop's step, where the age of its trace alone is in doubt."""
-    return may_be_assigned(facts) or leaves_out(facts)
+    return may_be_assigned(facts) or doubts_age(facts)
 
 
-def leaves_out(facts: Facts) -> bool:
-    """Whether an older trace of a loop leaves out what is to train. Among replicas the trace of a trial is not compared."""
-    compiled = facts.current is not None and facts.current.trace.source == "compiled"
-    return compiled and bool(facts.left_out) and not facts.is_replicated
+def doubts_age(facts: Facts) -> bool:
+    """Whether an older trace of a loop does otherwise than the flags say, for its age, or for what it calls or keeps.
+
+    Among replicas the trace of a trial is not compared.
+    """
+    current = facts.current
+    if current is None or current.trace.source != "compiled" or facts.is_replicated:
+        return False
+    trained = any(current.updates(index) for index in _list_frozen(facts))
+    return bool(facts.left_out) or trained or doubts_calls(facts)
 
 
 def is_loss_unknown(facts: Facts, current: TraceEvidence) -> bool:

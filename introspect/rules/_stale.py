@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from introspect.capture.record import FlagWrite
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.history import MOST_NAMES, tell_step_flags
 from introspect.records import EvidenceStep
+from introspect.remedies import BELOW
 from introspect.rules._code import is_own_loop, write_anew, write_recompile
 from introspect.rules._groups import are_several, bare_layers, group_layers, list_groups
 from introspect.rules._lists import name_read
@@ -104,37 +105,56 @@ def mend_stale(facts: Facts, current: TraceEvidence, indices: Sequence[int]) -> 
         return f"# mend the step itself, which cannot be traced with the flags of now; then:\n{write_recompile(facts)}"
     if not is_own_loop(current):
         return write_recompile(facts)
+    return write_anew(facts, _must_renew(facts, indices))
+
+
+def _must_renew(facts: Facts, indices: Sequence[int]) -> bool:
+    """Whether the optimizers were built without some of these that are to train."""
     wanted = [index for index in indices if facts.capture.variables[index].expected]
-    renew = bool(wanted) and not optimizers_know(facts, wanted)
-    return write_anew(facts, renew)
+    return bool(wanted) and not optimizers_know(facts, wanted)
 
 
-def name_kept(current: TraceEvidence, nodes: Iterable[int]) -> str | None:
-    """The tf.function of the user's whose trace, older than the step, holds all of these nodes; None where none does."""
-    found = current.kept_function(nodes)
-    return None if found is None else TRACED_NAME.sub(r"\1", found)
+def find_kept(facts: Facts, current: TraceEvidence, index: int) -> tuple[str, ...]:
+    """The tf.functions of the user's, the outermost first, whose traces from before the step write the variable.
+
+    A step traced now tells of those that were traced within this one, which the next trace calls again.
+    """
+    return current.kept_writers(index) or dict(facts.capture.kept.writers).get(index, ())
 
 
-def name_kept_tape(current: TraceEvidence, indices: Iterable[int]) -> str | None:
-    """The same for variables that are read: only if that function itself takes the gradients."""
-    nodes = [node for index in indices for node in current.reads.get(index, ())]
-    found = current.kept_function(nodes)
-    return name_kept(current, nodes) if found is not None and current.takes_gradients(found) else None
+def find_kept_tape(facts: Facts, current: TraceEvidence, index: int) -> tuple[str, ...]:
+    """The same of a variable that is read and does not train: those that take the gradients."""
+    return current.kept_tapes(index) or dict(facts.capture.kept.tapes).get(index, ())
 
 
-def explain_kept(name: str, since: str) -> str:
+def explain_kept(current: TraceEvidence, kept: Sequence[str], since: str) -> str:
     """Why a step traced now does as an older one did."""
+    names = [_name_function(name) for name in kept]
+    loop = is_own_loop(current)
+    are, it = agree(len(names), "is a tf.function", "are tf.functions"), agree(len(names), "it", "them")
     return (
-        f"{name} is a tf.function of your own, with a cache of its own: the step goes on with a trace of it from before the "
-        f"{since}, and compile leaves that trace where it is."
+        f"{join(names)} {are} of your own, with {agree(len(names), 'a cache of its own', 'caches of their own')}: the step goes "
+        f"on with a trace of {it} from before the {since}, and "
+        f"{f'a new trace of {current.trace.caller} calls that one again' if loop else 'compile leaves that trace where it is'}."
     )
 
 
-def mend_kept(name: str) -> str:
-    """Code that lets the old trace go."""
-    if name == "train_step":
+def mend_kept(facts: Facts, current: TraceEvidence, kept: Sequence[str], indices: Sequence[int] = ()) -> str:
+    """Code that lets the old trace go, and a loop's optimizer that was built without those of `indices` that are to train."""
+    below = facts.capture.code.below if facts.capture.code is not None else ()
+    names = [_name_function(name) for name in kept]
+    found = {reached: name for trace, reached in below if (name := _name_function(trace)) in names}
+    if is_own_loop(current) and set(names) <= set(found.values()):
+        lines = [f"{name} = tf.function({name}.python_function)  # {BELOW}" for name in found]
+        return "\n".join(part for part in (*lines, write_anew(facts, _must_renew(facts, indices))) if part)
+    name = names[0]
+    if name == "train_step" and not is_own_loop(current):
         return "# take @tf.function from train_step, and make the model anew: Keras compiles the step itself"
     return f"# take @tf.function from {name}, or make that function anew after each change of flags or optimizer"
+
+
+def _name_function(trace: str) -> str:
+    return TRACED_NAME.sub(r"\1", trace)
 
 
 def compare_flags(facts: Facts, current: TraceEvidence) -> EvidenceStep:

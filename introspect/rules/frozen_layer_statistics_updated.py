@@ -32,7 +32,7 @@ from introspect.records import Finding
 from introspect.rules._base import Rule
 from introspect.rules._code import is_own_loop
 from introspect.rules._groups import are_several, bare_layers
-from introspect.rules._stale import explain_kept, explain_stale, mend_kept, mend_stale, name_kept, show_origin
+from introspect.rules._stale import explain_kept, explain_stale, find_kept, mend_kept, mend_stale, show_origin
 from introspect.rules._steps import write_steps
 from introspect.rules._targets import is_averaged_by_step
 from introspect.rules._wording import capitalise, count, name_some, place
@@ -48,7 +48,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     current = facts.current
     if current is None:
         return
-    groups: dict[tuple[str, bool | None], list[int]] = {}
+    groups: dict[tuple[str, bool | None, tuple[str, ...]], list[int]] = {}
     for index, variable, row in facts.pairs:
         if (
             variable.role == "model"
@@ -57,9 +57,9 @@ def check(facts: Facts) -> Iterator[Finding]:
             and moves(facts, current, index)
             and not is_averaged_by_step(facts, current, index)
         ):
-            key = name_writer(facts, current, index), facts.written_anew([index])
+            key = name_writer(facts, current, index), facts.written_anew([index]), find_kept(facts, current, index)
             groups.setdefault(key, []).append(index)
-    for (kind, _), moved in groups.items():
+    for (kind, *_), moved in groups.items():
         yield _report(facts, current, moved, kind)
     fed = _list_fed(facts, {index for moved in groups.values() for index in moved})
     if fed:
@@ -142,9 +142,9 @@ def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -
 def _explain(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -> tuple[str, str]:
     stale = explain_stale(facts, current, moved, frozen=True)
     asks, compiled = kind in ASK_THEIR_FLAG, current.trace.source == "compiled"
-    kept = name_kept(current, [write.node for index in moved for write in current.writes[index]])
-    if asks and kept is not None:
-        return explain_kept(kept, "flags were set"), mend_kept(kept)
+    kept = find_kept(facts, current, moved[0])
+    if asks and kept:
+        return explain_kept(current, kept, "flags were set"), mend_kept(facts, current, kept)
     anew = facts.written_anew(moved)
     old = compiled and (anew is False or (anew is None and (asks or _contradicts_elsewhere(facts, current))))
     if old or (facts.flags_of_compile and (asks or not anew) and facts.may_differ_from_compile(moved)):

@@ -37,10 +37,10 @@ from introspect.rules._stale import (
     explain_kept,
     explain_stale,
     explain_step_flags,
+    find_kept,
     mend_kept,
     mend_stale,
     mend_step_flags,
-    name_kept,
     show_origin,
     show_step_flags,
     warn_of_renewal,
@@ -64,15 +64,15 @@ def check(facts: Facts) -> Iterator[Finding]:
     current = facts.current
     if current is None:
         return
-    groups: dict[tuple[str, bool, bool, bool | None], list[int]] = {}
+    groups: dict[tuple[str, tuple[object, ...]], list[int]] = {}
     for index, variable, row in facts.pairs:
         if variable.role == "model" and not row.expected:
             kind = _find_kind(facts, current, index)
             if kind is not None:
                 itself = bool(facts.step_flags([index], frozen=True))
-                key = kind, facts.asks_otherwise(index), itself, _done_anew(facts, current, [index])
-                groups.setdefault(key, []).append(index)
-    for (kind, *_), indices in groups.items():
+                kept, anew = find_kept(facts, current, index), _done_anew(facts, current, [index])
+                groups.setdefault((kind, (facts.asks_otherwise(index), itself, anew, kept)), []).append(index)
+    for (kind, _), indices in groups.items():
         yield _report(facts, current, kind, indices)
 
 
@@ -117,9 +117,8 @@ def _explain(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]
             f"value that is made of what {agree(len(indices), 'it holds', 'they hold')} (decay, clipping, a norm), and does not "
             "ask the flag."
         )
-    kept = _name_kept(current, indices)
-    if kept is not None:
-        return explain_kept(kept, "flags were set")
+    if kept := find_kept(facts, current, indices[0]):
+        return explain_kept(current, kept, "flags were set")
     if facts.asks_otherwise(indices[0]):
         return explain_lists(facts, indices, held=True)
     if flags := facts.step_flags(indices, frozen=True):
@@ -145,10 +144,6 @@ def _done_anew(facts: Facts, current: TraceEvidence, indices: list[int]) -> bool
     """Whether a step traced now does it too; one may go on writing by a layer's call what it does not train any more."""
     trained = any(current.updates(index) for index in indices)
     return facts.trained_anew(indices) if trained else facts.written_anew(indices)
-
-
-def _name_kept(current: TraceEvidence, indices: list[int]) -> str | None:
-    return name_kept(current, [write.node for index in indices for write in current.gradient_writes(index)])
 
 
 def _explain_own(facts: Facts, current: TraceEvidence, indices: list[int]) -> str:
@@ -198,9 +193,8 @@ def _mend(facts: Facts, current: TraceEvidence, kind: str, indices: list[int]) -
             f"#{_place_write(facts, current, indices[0], ' at ')} leave out what is frozen:\n"
             "if variable.trainable:\n    variable.assign(...)"
         )
-    kept = _name_kept(current, indices)
-    if kept is not None:
-        return mend_kept(kept)
+    if kept := find_kept(facts, current, indices[0]):
+        return mend_kept(facts, current, kept)
     if facts.asks_otherwise(indices[0]):
         return mend_lists(facts)
     if flags := facts.step_flags(indices, frozen=True):

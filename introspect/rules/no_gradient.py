@@ -39,9 +39,9 @@ from introspect.rules._places import name_op, note_cut, show_cut
 from introspect.rules._stale import (
     explain_kept,
     explain_step_flags,
+    find_kept_tape,
     mend_kept,
     mend_step_flags,
-    name_kept_tape,
     show_step_flags,
 )
 from introspect.rules._steps import op_step
@@ -81,6 +81,7 @@ def _key(facts: Facts, index: int) -> tuple[object, ...]:
         facts.asks_otherwise(index),
         way.kind == "open" and facts.how_asked(index),
         way.open and bool(facts.step_flags([index], frozen=False)),
+        way.kind == "open" and facts.current is not None and find_kept_tape(facts, facts.current, index),
     )
 
 
@@ -216,9 +217,8 @@ def _place_of(facts: Facts, current: TraceEvidence, node: int) -> str:
 
 
 def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> tuple[str, str]:
-    kept = name_kept_tape(current, indices)
-    if kept is not None:
-        return explain_kept(kept, "flags were set"), mend_kept(kept)
+    if kept := find_kept_tape(facts, current, indices[0]):
+        return explain_kept(current, kept, "flags were set"), mend_kept(facts, current, kept, indices)
     if flags := facts.step_flags(indices, frozen=False):
         return explain_step_flags(flags), mend_step_flags(facts, current, flags, False)
     if all(facts.asks_otherwise(index) for index in indices):

@@ -33,7 +33,7 @@ from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.remedies import OR
-from introspect.rules._assigned import is_apart, is_default, list_bound, list_idle, list_kept_rates, name_kept_training
+from introspect.rules._assigned import find_kept_training, is_apart, is_default, list_bound, list_idle, list_kept_rates
 from introspect.rules._base import Rule
 from introspect.rules._code import is_own_loop, write_anew, write_held
 from introspect.rules._stale import explain_kept, mend_kept
@@ -45,21 +45,21 @@ def check(facts: Facts) -> Iterator[Finding]:
     if current is None:
         return
     mine = next((optimizer for optimizer in capture.optimizers if optimizer.current), None)
-    kept = name_kept_training(facts, current)
+    kept = find_kept_training(facts, current)
     if mine is not None and _is_stale(facts, current, mine, kept):
         yield _report(facts, current, mine, kept)
     else:
-        yield from (_report(facts, current, idle, None) for idle in list_idle(facts))
+        yield from (_report(facts, current, idle, ()) for idle in list_idle(facts))
         yield from (_report_rate(facts, current, one, index) for one, index in list_kept_rates(facts))
 
 
-def _is_stale(facts: Facts, current: TraceEvidence, mine: CapturedOptimizer, kept: str | None) -> bool:
+def _is_stale(facts: Facts, current: TraceEvidence, mine: CapturedOptimizer, kept: tuple[str, ...]) -> bool:
     """Whether the trace alone shows that `model.optimizer` is left out though the step means to use it."""
     capture, bound = facts.capture, list_bound(current)
     own = {index for optimizer in capture.optimizers if optimizer.current for index in optimizer.variables}
     if not own or is_own_loop(current):
         return False
-    if kept is not None:
+    if kept:
         return _uses_old_alone(capture, bound) and not is_default(mine)
     compiled = current.trace.source == "compiled"
     return compiled and not capture.model.custom_train_step and _misses(facts, own, bound)
@@ -79,12 +79,12 @@ def _misses(facts: Facts, own: set[int], bound: set[int]) -> bool:
     return trains and not bound & own and any(is_apart(facts.capture, index) for index in bound)
 
 
-def _report(facts: Facts, current: TraceEvidence, mine: CapturedOptimizer, kept: str | None) -> Finding:
+def _report(facts: Facts, current: TraceEvidence, mine: CapturedOptimizer, kept: tuple[str, ...]) -> Finding:
     held = write_held(current, mine)
-    if kept is None:
-        cause, fix = _explain(held), _mend(facts, current, held)
+    if kept:
+        cause, fix = explain_kept(current, kept, "model was compiled with this one"), mend_kept(facts, current, kept)
     else:
-        cause, fix = explain_kept(kept, "model was compiled with this one"), mend_kept(kept)
+        cause, fix = _explain(held), _mend(facts, current, held)
     return RULE.finding(
         variables=(),
         layers=(),

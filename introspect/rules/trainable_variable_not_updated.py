@@ -38,10 +38,10 @@ from introspect.rules._stale import (
     explain_kept,
     explain_stale,
     explain_step_flags,
+    find_kept_tape,
     mend_kept,
     mend_stale,
     mend_step_flags,
-    name_kept_tape,
     name_origin,
     optimizers_know,
     show_origin,
@@ -59,7 +59,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     if current is None:
         return
     newer = list(facts.newer)
-    for left_out in _split(facts):
+    for left_out in _split(facts, current):
         yield _report(facts, current, left_out, _explain(facts, current, left_out))
     for fixed in (False, True):
         put_back = [index for index in facts.put_back if bool(current.writes.get(index)) is fixed]
@@ -69,24 +69,27 @@ def check(facts: Facts) -> Iterator[Finding]:
         yield _report(facts, current, newer, _explain_newer(facts, current, newer), certain=False)
 
 
-def _split(facts: Facts) -> Iterator[list[int]]:
-    """Those that were frozen when the step was traced, and those that the step itself freezes."""
-    itself = [index for index in facts.left_out if facts.step_flags([index], frozen=False)]
-    yield from (part for part in ([i for i in facts.left_out if i not in itself], itself) if part)
+def _split(facts: Facts, current: TraceEvidence) -> list[list[int]]:
+    """Those that were frozen when the step was traced, or a function that it calls, and those that the step itself freezes."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for index in facts.left_out:
+        key = bool(facts.step_flags([index], frozen=False)), find_kept_tape(facts, current, index)
+        groups.setdefault(key, []).append(index)
+    return [groups[key] for key in sorted(groups, key=lambda key: bool(key[0]))]
 
 
 def _report(facts: Facts, current: TraceEvidence, left_out: list[int], cause: str, certain: bool = True) -> Finding:
     paths = facts.paths_of(left_out)
     unsure = facts.capture.model.custom_train_step or facts.own_optimizer(left_out) is not None
     own = unsure and facts.capture.anew is None
-    kept = name_kept_tape(current, left_out)
+    kept = find_kept_tape(facts, current, left_out[0])
     return RULE.finding(
         certainty="proven" if certain and not own else "likely",
         variables=paths,
         layers=facts.layers_of(left_out),
         message=f"{_count(facts, left_out)}: {name_some(paths)}.",
         cause=cause,
-        fix=_mend(facts, current, left_out) if kept is None else mend_kept(kept),
+        fix=mend_kept(facts, current, kept, left_out) if kept else _mend(facts, current, left_out),
         evidence=(compare_flags(facts, current), *_evidence(facts, current, left_out)),
     )
 
@@ -135,9 +138,8 @@ def _count(facts: Facts, left_out: list[int]) -> str:
 
 
 def _explain(facts: Facts, current: TraceEvidence, left_out: list[int]) -> str:
-    kept = name_kept_tape(current, left_out)
-    if kept is not None:
-        return explain_kept(kept, "flags were set")
+    if kept := find_kept_tape(facts, current, left_out[0]):
+        return explain_kept(current, kept, "flags were set")
     if flags := facts.step_flags(left_out, frozen=False):
         return explain_step_flags(flags)
     if _chooses_by_trace(facts, current):

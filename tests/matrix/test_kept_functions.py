@@ -10,10 +10,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from tests.matrix.cells import Cell
 from tests.matrix.models import Built, make_data
-from tests.oracle import Asked, randomize
+from tests.oracle import Asked, ask, randomize
 
 pytestmark = pytest.mark.tf
 
@@ -62,7 +63,15 @@ def define(keras: Any) -> dict[str, Any]:
             )
             return {"loss": loss}
 
-    return {kind.__name__: kind for kind in (Step, Call, Loss)}
+    class Below(Net):
+        @tf.function
+        def inner(self, x: Any, y: Any) -> Any:
+            return self.advance(x, y)
+
+        def train_step(self, data: Any) -> Any:
+            return self.inner(*data)
+
+    return {kind.__name__: kind for kind in (Step, Call, Loss, Below)}
 
 
 def build(kinds: dict[str, Any], name: str, optimizer: Callable[[], Any]) -> Callable[[], Built]:
@@ -158,3 +167,25 @@ def cells(request: pytest.FixtureRequest) -> dict[str, Cell]:
 def test_cell(cells: dict[str, Cell], name: str) -> None:
     """Healthy twice; then what is kept is told, and what is traced anew is not accused."""
     assert cells[name].run() == []
+
+
+@pytest.mark.parametrize("package", [keras, tf_keras], ids=["keras", "tf_keras"])
+@pytest.mark.parametrize("freezes", [True, False])
+@pytest.mark.parametrize("compiles", [True, False])
+def test_a_function_that_the_step_itself_traced_is_told_as_kept(package: Any, freezes: bool, compiles: bool) -> None:
+    """A flag that was set since is no question of the step's age: compiled again, it calls the function's trace again."""
+    model, data = build(define(package), "Below", package.optimizers.Adam)()
+    model.optimizer.build(model.trainable_variables)
+    model.b.trainable = freezes
+    model.compile(model.optimizer, "mse")
+    assert not ask(model, data).faults
+    model.b.trainable = not freezes
+    if compiles:
+        model.compile(model.optimizer, "mse")
+    outcome = ask(model, data)
+    assert not outcome.faults
+    assert outcome.report is not None
+    (told,) = (finding for finding in outcome.report.findings if finding.severity != "info")
+    assert told.rule in (("INT101",) if freezes else ("INT103", "INT104"))
+    assert told.cause.startswith("inner is a tf.function of your own, with a cache of its own")
+    assert told.fix.startswith("# take @tf.function from inner")

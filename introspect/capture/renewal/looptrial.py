@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from introspect.capture.assembly import assemble
+from introspect.capture.below import as_new, reach_functions
 from introspect.capture.framework import name_keras
 from introspect.capture.function import choose_optimizers, find_strategy, read_function, trace_function, unwrap_function
 from introspect.capture.record import Capture
@@ -17,7 +18,7 @@ from introspect.capture.trace.twin import forget_build
 from introspect.capture.trace.workers import stay_alone
 from introspect.capture.untracked import list_optimizers, read_books
 from introspect.errors import StepError
-from introspect.remedies import Action, BuildOptimizer, Hold, RenewOptimizer
+from introspect.remedies import Action, BuildOptimizer, Hold, RenewOptimizer, RetraceBelow
 
 
 def capture_loop_trial(
@@ -36,11 +37,12 @@ def capture_loop_trial(
     """
     reading = read_function(step, args, kwargs, model, name_keras(model) if model is not None else "none", optimizer)
     reading.lives, reading.current = [], None
+    below = find_below(step, actions)
     reading.source = "eager" if reading.source == "eager" else "traced"
     optimizers = list_optimizers()
     reading.books = read_books(optimizers)
     guard = preserve(model, optimizer, unwrap_function(step), args, kwargs, optimizers=optimizers)
-    with guard as kept, stay_alone(find_strategy(model, optimizer)):
+    with as_new(below), guard as kept, stay_alone(find_strategy(model, optimizer)):
         reading.kept = kept
         if any(isinstance(action, Hold) for action in actions):
             raise StepError("what the loop's own code would hold is not known to its model")
@@ -52,6 +54,20 @@ def capture_loop_trial(
         with note_tapes() as reading.notes:
             trace_function(reading, step, args, kwargs)
         return assemble(reading)
+
+
+def find_below(step: Any, actions: Sequence[Action]) -> list[Any]:
+    """The tf.functions that are to be made anew beside the step.
+
+    Raises:
+        StepError: a name leads to none.
+    """
+    names = [action.name for action in actions if isinstance(action, RetraceBelow)]
+    reached = dict(reach_functions(unwrap_function(step))) if names else {}
+    for name in names:
+        if name not in reached:
+            raise StepError(f"{name} cannot be found from the step")
+    return [reached[name] for name in names]
 
 
 def forget_optimizers(optimizers: Sequence[Any]) -> None:

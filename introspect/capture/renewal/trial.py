@@ -21,7 +21,6 @@ from introspect.capture.trace.inputs import read_spec
 from introspect.capture.trace.invented import invent_specs
 from introspect.capture.trace.step import find_functions, list_traces
 from introspect.capture.trace.tapes import note_tapes
-from introspect.capture.trace.traces import LiveTrace
 from introspect.capture.trace.tracing import is_distributed, trace_twin
 from introspect.capture.trace.twin import Twin, twin_model
 from introspect.capture.trace.workers import stay_alone
@@ -50,8 +49,8 @@ def capture_trial(model: Any, actions: Sequence[Action], data: Any = None, batch
         reading = Reading(
             model=twin.model,
             keras=keras,
-            lives=[LiveTrace(concrete, "fit", "eager" if eager else "traced")],
-            current=concrete,
+            lives=[],
+            current=None,
             source="eager" if eager else "traced",
             summary=summarize_model(model, keras, eager),
             optimizers=pair_optimizers(find_optimizers(twin.model), {}, twin.model.optimizer),
@@ -61,6 +60,7 @@ def capture_trial(model: Any, actions: Sequence[Action], data: Any = None, batch
             step_flags=step_flags,
             notes=notes,
         )
+        reading.enter(concrete, "fit")
         return assemble(reading)
 
 
