@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from introspect.capture.fitend import find_fit_end
+from introspect.capture.fitend import find_fit_end, find_unbuilt_metrics
 from introspect.capture.framework import KerasName, describe_environment
 from introspect.capture.handles import find_handles, list_attributes, name_optimizers
 from introspect.capture.helpers import find_helper_parts
@@ -204,11 +204,13 @@ def read_asked(reading: Reading, table: VariableTable) -> Asked | None:
 
 def read_fit_end(reading: Reading, table: VariableTable) -> tuple[Any, StepFailure | None]:
     """The writes of the next fit's end; the twin's optimizer tells where the real one is not built."""
+    unbuilt = find_unbuilt_metrics(reading.model, reading.twins, reading.keras)
     for stand_in in reading.optimizers:
         if stand_in.real is getattr(reading.model, "optimizer", None):
             optimizer = stand_in.real if stand_in.built else stand_in.teller
-            return find_fit_end(reading.model, optimizer, reading.keras, table)
-    return (), None
+            writes, failure = find_fit_end(reading.model, optimizer, reading.keras, table)
+            return writes, unbuilt or failure
+    return (), unbuilt
 
 
 def stand_in_for(optimizer: Any, copy: Any, current: bool) -> StandIn:

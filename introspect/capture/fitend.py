@@ -1,8 +1,8 @@
-"""What `fit` writes in Python after its last step: averages over weights (`use_ema`)."""
+"""What `fit` does in Python after its steps: it asks metrics for their results, and writes averages over weights (`use_ema`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from introspect.capture.framework import KerasName
@@ -33,6 +33,30 @@ def find_fit_end(
             writes += pair_averages(part, variables, table) if keras == "keras" else find_averages(part, trained, table)
             failure = failure or check_averages(part, variables, keras, table)
     return tuple(writes), failure or check_shapes(writes, table)
+
+
+def find_unbuilt_metrics(model: Any, twins: Sequence[Any], keras: KerasName) -> StepFailure | None:
+    """What Keras 3 raises at the end of an epoch where no step has updated the metrics of `compile`, which are built by that.
+
+    It asks all that `model.metrics` lists for their results, though it may not use them. Under a strategy `fit` builds them
+    itself. Seen on 3.13 to 3.15.
+    """
+    compiled = [vars(one).get("_compile_metrics") for one in (model, *twins)]
+    if keras != "keras" or compiled[0] is None or any(one.built for one in compiled if one is not None):
+        return None
+    if vars(model).get("_distribute_strategy") is not None or asks_otherwise(model):
+        return None
+    if all(metric is not compiled[0] for metric in model.metrics):
+        return None
+    return StepFailure("unbuilt-metrics", "ValueError: Cannot get result() since the metric has not yet been built")
+
+
+def asks_otherwise(model: Any) -> bool:
+    """Whether a method of the user's own gives the results that an epoch ends with."""
+    import keras
+
+    names = ("get_metrics_result", "_get_metrics_result_or_logs")
+    return any(getattr(getattr(model, name), "__func__", None) is not getattr(keras.Model, name) for name in names)
 
 
 def uses_average(optimizer: Any) -> bool:

@@ -239,6 +239,7 @@ class StepFailure:
         "fit-end",
         "no-average",
         "unused-optimizer",
+        "unbuilt-metrics",
         "eager-float8",
         "eager-int8",
         "unfed-steps",
@@ -261,7 +262,7 @@ class StepFailure:
     @property
     def at_end(self) -> bool:
         """Whether all steps of `fit` run first."""
-        return self.kind in ("fit-end", "no-average", "unused-optimizer")
+        return self.kind in ("fit-end", "no-average", "unused-optimizer", "unbuilt-metrics")
 
 
 @dataclass(frozen=True, slots=True)

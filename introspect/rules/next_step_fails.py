@@ -3,7 +3,7 @@
 What it does
     Traces, in isolation, the step that the next `fit` would trace, and tells what it would raise; where XLA is to compile
     it, asks TensorFlow to lower it, and tells what that refuses; and what the end of `fit` would raise, where it hands the
-    weights to the optimizer.
+    weights to the optimizer, and that of its first epoch, where it asks metrics for their results.
 
 Why it matters
     It comes after the data has been loaded and the first batch read, or when a long training has just ended.
@@ -16,6 +16,7 @@ Cause
     cannot reach a resource that lives on another device: in Keras 3 `jit_compile="auto"`, the default, turns XLA on where a GPU is visible. Or replicas add up their gradients
     in a function that a `tf.cond` or a loop calls, where TensorFlow does not number that: Keras 3 calls the step there
     with `steps_per_execution`, and so does a tf.function whose first call makes an optimizer's variables among replicas.
+    Or, with Keras 3, the step never updates the metrics that `compile` was given, and an epoch ends by asking for them.
 
 Fix
     Mend what the message names; after a change of flags, compile again with a new optimizer instance:
@@ -69,6 +70,8 @@ _CAUSES = {
     "unfed-steps": f"{_NUMBERED} With steps_per_execution Keras 3 calls the step in one.",
     "unfed-first-call": f"{_NUMBERED} A first call that makes variables among replicas runs in one.",
     "unfed": _UNFED,
+    "unbuilt-metrics": "compile was given metrics, and the step never updates them: Keras 3 builds them when they are updated "
+    "first, and asks them for their results when an epoch of fit ends.",
     "unused-optimizer": "The step does not use the optimizer that the model was compiled with, and fit asks it all the same "
     "when it ends.",
 }
@@ -87,6 +90,9 @@ _FIXES = {
     "unfed-steps": f"{_SCOPE}\n    model.compile(optimizer=model.optimizer, loss=..., steps_per_execution=1)",
     "unfed-first-call": f"{_SCOPE}  # before the first call\n    {{optimizer}}.build(model.trainable_variables)",
     "unfed": "# call strategy.run, or what adds up the gradients, outside of tf.cond",
+    "unbuilt-metrics": "# in {updater}, update them:\nreturn {owner}.compute_metrics(x, y, y_pred, sample_weight)\n"
+    "# or, keep them out of model.metrics: @property def metrics(self) that lists your own\n"
+    "# or, make the model anew, and compile it without metrics= (compile keeps those that it was given before)",
     "unused-optimizer": "model.optimizer = {keras}.optimizers.SGD()  # one that keeps nothing: the step uses none",
 }
 
@@ -97,7 +103,10 @@ def check(facts: Facts) -> Iterator[Finding]:
     if failure is None or failure.kind == "unknown-variable":
         return
     own_loop = facts.current is not None and is_own_loop(facts.current)
+    updater, owner = ("train_step", "self") if facts.capture.model.custom_train_step else ("compute_metrics", "super()")
     written = {
+        "{updater}": updater,
+        "{owner}": owner,
         "{keras}": facts.capture.model.keras,
         "{optimizer}": _name_optimizer(facts),
         "{recompile}": write_recompile(facts),
@@ -170,6 +179,8 @@ def _tell_when(failure: StepFailure) -> str:
         return "in its backward pass"
     if failure.kind.startswith("unfed"):
         return "when it runs"
+    if failure.kind == "unbuilt-metrics":
+        return "at the end of its first epoch"
     if failure.at_end:
         return "at its end"
     return "when XLA compiles the step" if failure.by_xla else "when the step is traced for this data"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 tf = pytest.importorskip("tensorflow")
@@ -14,6 +15,7 @@ from introspect.capture import capture_model  # noqa: E402
 from introspect.capture.record import Capture  # noqa: E402
 from tests.capture import zoo  # noqa: E402
 from tests.capture.zoo import failing, mlp  # noqa: E402
+from tests.oracle import Asked, ask  # noqa: E402
 
 pytestmark = pytest.mark.tf
 
@@ -203,3 +205,100 @@ def test_averages_of_a_wrapped_optimizer() -> None:
 @PACKAGES
 def test_without_averages_fit_writes_nothing_at_its_end(package: Any) -> None:
     assert capture_model(zoo.plain(package)[0]).fit_end == ()
+
+
+def silent(package: Any, *kinds: type, **given: Any) -> Any:
+    """A model whose step never updates the metrics that it is compiled with."""
+
+    class Silent(package.Model):  # type: ignore[misc]
+        def train_step(self, data: Any) -> dict[str, Any]:
+            x, y = data[:2]
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self(x, training=True) - y) ** 2)
+            weights = self.trainable_weights
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            return {"loss": loss}
+
+    ends = zoo.mlp(package)
+    model = type("Own", (*kinds, Silent), {})(ends.inputs, ends.outputs)
+    model.compile("sgd", "mse", **given)
+    return model
+
+
+class OwnList:
+    """Lists no metric of compile."""
+
+    @property
+    def metrics(self) -> list[Any]:
+        return []
+
+
+class OwnResults:
+    """Makes the results itself."""
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        return {}
+
+
+class Updates:
+    """Updates the metrics, behind a train_step that does not."""
+
+    def train_step(self, data: Any) -> Any:
+        super().train_step(data)  # type: ignore[misc]
+        return self.compute_metrics(*data, self(data[0]), None)  # type: ignore[attr-defined]
+
+
+RAISES = Asked(raises=True, rules=("INT202",))
+
+
+@pytest.mark.parametrize("given", [{"metrics": ["mae"]}, {"weighted_metrics": ["mae"]}, {"metrics": []}], ids=str)
+@pytest.mark.parametrize("eager", [False, True])
+def test_metrics_that_no_step_updates_end_the_epoch(given: dict[str, Any], eager: bool) -> None:
+    """Before a fit and after one that has raised; with tf_keras, which lists none that was never updated, nothing raises."""
+    model, data = silent(keras, **given, run_eagerly=eager), tf.data.Dataset.from_tensors(zoo.arrays())
+    for _ in range(2):
+        outcome = ask(model, data, RAISES)
+        assert not outcome.faults
+        assert outcome.report is not None
+        (told,) = outcome.report.findings
+        assert "at the end of its first epoch: ValueError: Cannot get result()" in told.message
+        assert told.fix.startswith("# in train_step, update them:\nreturn self.compute_metrics(")
+    model.train_on_batch(*zoo.arrays())
+    assert not ask(silent(tf_keras, **given, run_eagerly=eager), data).faults
+
+
+@pytest.mark.parametrize("kind", [OwnList, OwnResults, Updates])
+def test_metrics_that_fit_does_not_ask_for_or_that_are_updated_raise_nothing(kind: type) -> None:
+    outcome = ask(silent(keras, kind, metrics=["mae"]), tf.data.Dataset.from_tensors(zoo.arrays()))
+    assert not outcome.faults
+    assert outcome.report is not None
+    assert not outcome.report.findings
+
+
+def test_nor_do_those_that_evaluate_has_updated_or_none() -> None:
+    data = tf.data.Dataset.from_tensors(zoo.arrays())
+    model = silent(keras, metrics=["mae"])
+    model.evaluate(data, verbose=0)
+    assert not ask(model, data).faults
+    assert not ask(silent(keras), data).faults
+
+
+def test_a_compute_metrics_that_leaves_them_out_is_told() -> None:
+    class Leaves(keras.Sequential):  # type: ignore[misc]
+        def compute_metrics(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            return {"seen": tf.ones(())}
+
+    model = Leaves([keras.layers.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=["mae"])
+    outcome = ask(model, tf.data.Dataset.from_tensors((np.zeros((8, 4)), np.zeros((8, 1)))), RAISES)
+    assert not outcome.faults
+    assert outcome.report is not None
+    assert "return super().compute_metrics(" in outcome.report.findings[0].fix
+
+
+def test_under_a_strategy_fit_builds_them_itself() -> None:
+    data = tf.data.Dataset.from_tensors(zoo.arrays())
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = silent(keras, metrics=["mae"])
+    assert capture_model(model, data).failure is None
+    model.fit(data, verbose=0)
