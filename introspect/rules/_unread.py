@@ -9,6 +9,7 @@ from introspect.evidence.gradients import targets_of
 from introspect.facts import Facts
 from introspect.graph.ops import PYTHON_OPS
 from introspect.graph.walk import select_nodes
+from introspect.rules._code import is_own_loop
 from introspect.rules._groups import shorten
 from introspect.rules._places import name_op
 from introspect.rules._wording import agree, name_some
@@ -62,16 +63,29 @@ def list_copied(facts: Facts, current: TraceEvidence, indices: Sequence[int]) ->
     if any(facts.is_called(facts.capture.variables[index].layer or "") for index in indices):
         return []
     targets = targets_of(current, indices).difference(indices)
-    return [variable.path for index, variable, _ in facts.pairs if index in targets]
+    variables = facts.capture.variables
+    return [variables[index].path for index in sorted(targets) if variables[index].role in ("model", "untracked")]
 
 
-def explain_copied(facts: Facts, indices: Sequence[int], copied: Sequence[str]) -> tuple[str, str]:
-    """Why variables do not train that are read for the sake of others: an average that goes the wrong way."""
+def only_copies(current: TraceEvidence) -> bool:
+    """Whether a function of the user's own takes no gradient, as one does that keeps a target network."""
+    return is_own_loop(current) and not any(current.marked)
+
+
+def explain_copied(
+    facts: Facts, current: TraceEvidence, indices: Sequence[int], copied: Sequence[str]
+) -> tuple[str, str]:
+    """Why variables do not train that are read for the sake of others: an average that goes the wrong way, or the step of one."""
     it, outer = (
         agree(len(indices), "it", "them"),
         facts.outermost_uncalled(facts.capture.variables[indices[0]].layer or ""),
     )
     ran = f"runs nothing of layer {shorten(facts, outer)} and " if outer else ""
+    if only_copies(current):
+        return (
+            f"{current.trace.caller} takes no gradient at all: it reads {it} only to write other variables: {name_some(copied)}.",
+            "Nothing, where another function trains them: that one can be inspected too.",
+        )
     return (
         f"The training step {ran}reads {it} only to write other variables: {name_some(copied)}.",
         "# call it on the way from the inputs to the loss; or, where it should follow the others (an average, a target "

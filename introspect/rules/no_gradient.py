@@ -45,7 +45,7 @@ from introspect.rules._stale import (
     show_step_flags,
 )
 from introspect.rules._steps import op_step
-from introspect.rules._unread import explain_copied, explain_fed, explain_unread, list_copied, list_python
+from introspect.rules._unread import explain_copied, explain_fed, explain_unread, list_copied, list_python, only_copies
 from introspect.rules._uses import MOST_USES, list_uses, tell_uses
 from introspect.rules._wording import agree, count, join, name_some, place
 
@@ -72,7 +72,7 @@ def _key(facts: Facts, index: int) -> tuple[object, ...]:
         return way.kind, layer if facts.is_called(layer) else facts.outermost_uncalled(layer)
     if way.kind == "unused":
         if facts.current is not None and list_copied(facts, facts.current, [index]):
-            return "copied", facts.outermost_uncalled(variable.layer or "")
+            return "copied", "" if only_copies(facts.current) else facts.outermost_uncalled(variable.layer or "")
         return way.kind, _name_ends(facts, way, index)
     return (
         way.kind,
@@ -112,8 +112,8 @@ def _explain(facts: Facts, current: TraceEvidence, way: Way, indices: list[int])
     if way.kind == "cut":
         return _explain_cut(facts, current, way, indices)
     if way.kind == "unused" and (copied := list_copied(facts, current, indices)):
-        cause, fix = explain_copied(facts, indices, copied)
-        return cause, fix + _freeze(facts, indices, "freeze it")
+        cause, fix = explain_copied(facts, current, indices, copied)
+        return cause, fix + (_freeze(facts, indices, "freeze it") if not only_copies(current) else "")
     if way.kind == "unused":
         return _explain_unused(facts, current, way, indices)
     if way.kind == "unrecorded":

@@ -70,3 +70,22 @@ def test_what_was_unfrozen_later_is_still_told_by_age(package: Any) -> None:
     told = find(introspect.inspect(agent.update, args=(X,)), "INT103")
     assert name_weights(told) == {"online_a/kernel", "online_a/bias"}
     assert "while layer online_a was frozen" in told.cause or "while they were frozen" in told.cause
+
+
+@PACKAGES
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_function_that_only_copies_a_net_says_so(package: Any, compiled: bool) -> None:
+    """Asked about the net that it reads, of which the target is no part; about the target it has nothing to warn of."""
+    agent = Agent(package)
+
+    def update_target() -> None:
+        for target, weight in zip(agent.target.weights, agent.online.weights, strict=True):
+            target.assign(0.9 * target + 0.1 * weight)
+
+    step = tf.function(update_target) if compiled else update_target
+    told = find(introspect.inspect(step, args=(), model=agent.online, try_fixes=True), "INT104")
+    assert len(told.variables) == 4
+    assert "takes no gradient at all: it reads them only to write other variables: target" in told.cause
+    assert told.fix.startswith("Nothing, where another function trains them")
+    of_target = introspect.inspect(step, args=(), model=agent.target)
+    assert [(one.rule, one.severity) for one in of_target.findings] == [("INT301", "info")]
