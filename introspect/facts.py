@@ -74,6 +74,7 @@ class Facts:
             and row.expected
             and current.updates(index) is False
             and not self.moves_otherwise(current, index)
+            and not self.is_count(current, index)
         )
 
     @cached_property
@@ -325,6 +326,11 @@ class Facts:
         """Whether the forward pass itself, or an average of other variables, is how it changes."""
         kinds = {write.kind for write in current.writes.get(index, ())}
         return bool(kinds & {"statistics", "average", "accumulate", "other"})
+
+    def is_count(self, current: TraceEvidence, index: int) -> bool:
+        """Whether it is a whole number that the step itself writes, be it made as a variable that trains: the step's state."""
+        written = any(write.kind != "initial" for write in current.writes.get(index, ()))
+        return written and is_whole(self.capture.variables[index])
 
     def in_frozen_layer(self, index: int) -> bool:
         """Whether a layer that owns the variable is frozen by its own flag."""

@@ -42,6 +42,7 @@ _WORDS = {
     "accumulate": "gradients of other variables",
     "other": "an assign whose value the graph does not explain",
     "state": "the step itself",
+    "count": "the step itself",
     "fit end": "the average that fit writes back at its end",
     "gradient": "a gradient that the model's own code takes and assigns",
 }
@@ -55,11 +56,15 @@ _CAUSES = {
     "step": "The train step itself assigns a value that is made of the data.",
     "fit end": "With use_ema the optimizer keeps an average of each variable that it was built with, and fit writes it back.",
     "gradient": "A tape watches it by tape.watch alone, and no optimizer is given it: fast weights, or training by hand.",
+    "count": "It holds whole numbers, of which there is no gradient: a count, or another state of the step. tf.Variable and "
+    "add_weight make a variable to train where they are not told otherwise.",
     "state": "The step writes a value that does not depend on the variable's gradient, and may be what it holds already: zeros "
     "in place of a missing gradient leave a variable as it is.",
 }
 
-MAY_STAY = frozenset({"state", "other", "own"})
+_FIXES = {"count": "Nothing, or, to keep it from the optimizer: tf.Variable(..., trainable=False)"}
+
+MAY_STAY = frozenset({"state", "count", "other", "own"})
 """Kinds of writes of which the graph does not tell that the value is another than before."""
 
 
@@ -93,6 +98,8 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 def _find_kind(facts: Facts, current: TraceEvidence, index: int) -> str | None:
     writes = [write for write in current.writes.get(index, ()) if write.kind != "initial"]
+    if facts.is_count(current, index):
+        return "count"
     if writes:
         outside = writes[0].kind == "statistics" and facts.layer_of_node(current, writes[0].node) is None
         undecayed = writes[0].kind == "decay" and index not in facts.tracked
@@ -130,7 +137,7 @@ def _report(facts: Facts, current: TraceEvidence, kind: str, indices: list[int],
             f"{count(number, what)}{of_layers(facts, indices)} {done} {how}, by {_WORDS.get(kind, kind)}: {name_some(paths)}."
         ),
         cause=_CAUSES.get(kind, "The step writes a value that does not depend on the variable's gradient."),
-        fix="Nothing, where this is meant.",
+        fix=_FIXES.get(kind, "Nothing, where this is meant."),
         evidence=tuple(s for i in indices[:2] for s in write_steps(facts, current, i, current.writes.get(i, ())[:1])),
     )
 

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.ways import Way
+from introspect.evidence.writes import is_whole
 from introspect.facts import Facts
 from introspect.graph.ops import FEEDS
 from introspect.records import EvidenceStep, Finding
@@ -61,12 +62,17 @@ def check(facts: Facts) -> Iterator[Finding]:
         if index not in elsewhere:
             groups.setdefault(_key(facts, index), []).append(index)
     for indices in groups.values():
-        yield _report(facts, current, indices, facts.way_to_loss(indices[0]))
+        yield _report(facts, current, indices, _find_way(facts, indices[0]))
+
+
+def _find_way(facts: Facts, index: int) -> Way:
+    """A whole number has no gradient, wherever its value goes."""
+    return Way("whole") if is_whole(facts.capture.variables[index]) else facts.way_to_loss(index)
 
 
 def _key(facts: Facts, index: int) -> tuple[object, ...]:
     """Variables with the same key share a cause."""
-    way, variable = facts.way_to_loss(index), facts.capture.variables[index]
+    way, variable = _find_way(facts, index), facts.capture.variables[index]
     if way.kind == "unread":
         layer = variable.layer or ""
         return way.kind, layer if facts.is_called(layer) else facts.outermost_uncalled(layer)

@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.scan import TO_BACKWARD
+from introspect.evidence.writes import is_whole
 from introspect.facts import Facts
 from introspect.records import Finding, Severity
 from introspect.remedies import OR
@@ -70,8 +71,9 @@ def list_untracked(facts: Facts, current: TraceEvidence) -> list[int]:
 
 
 def _list_meant(facts: Facts) -> list[int]:
-    """Variables that were made to train and that the model does not track."""
-    return [i for i, variable, row in facts.pairs if variable.role == "untracked" and row.trainable and row.expected]
+    """Variables that were made to train and that the model does not track; a whole number, which never trains, is none."""
+    loose = ((i, one, row) for i, one, row in facts.pairs if one.role == "untracked" and not is_whole(one))
+    return [i for i, _, row in loose if row.trainable and row.expected]
 
 
 def _trains_by_design(facts: Facts, current: TraceEvidence) -> bool:
