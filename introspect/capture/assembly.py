@@ -16,6 +16,7 @@ from introspect.capture.live.flags import Event, name_events, recorded_writes
 from introspect.capture.measurement.known import place_traces
 from introspect.capture.oddities import find_odd_flags, sets_flags
 from introspect.capture.probe import LiveProbe
+from introspect.capture.reached import reach_optimizers
 from introspect.capture.record import (
     Asked,
     Capture,
@@ -241,16 +242,15 @@ def describe_optimizers(reading: Reading, rows: Rows) -> tuple[CapturedOptimizer
         for s in reading.optimizers
     ]
     meant = not reading.fits and not reading.optimizers
-    others = [(part, meant, False) for part in rows.optimizers] + [(part, False, True) for part in rows.idle]
-    for part, current, held in others:
+    for part, current in [(part, meant) for part in rows.optimizers] + [(part, False) for part in rows.idle]:
         books = find_books(reading, part, is_built(part) and reading.books is None)
-        row = describe_optimizer(part, part, rows.list_owned(part), rows.table, current, books)
-        known.append(replace(row, held=held))
+        known.append(describe_optimizer(part, part, rows.list_owned(part), rows.table, current, books))
     objects = [*(s.real for s in reading.optimizers), *rows.optimizers, *rows.idle]
     inner = {id(part) for whole in objects for part in open_optimizer(whole)[1:]}
     names = name_optimizers(list_roots(reading, len(objects)), objects)
+    held = {*names, *list_named(reading)}
     return tuple(
-        replace(row, inner=id(real) in inner, attribute=names.get(id(real), ""))
+        replace(row, inner=id(real) in inner, attribute=names.get(id(real), ""), held=id(real) in held)
         for real, row in zip(objects, known, strict=True)
     )
 
@@ -271,6 +271,15 @@ def list_roots(reading: Reading, optimizers: int) -> list[tuple[str, Any]]:
         ("optimizer", getattr(reading.model, "optimizer", None)),
         *(() if alone else list_attributes(reading.model)),
     ]
+
+
+def list_named(reading: Reading) -> set[int]:
+    """Identities of the optimizers to which globals and closures of the model's own train step lead."""
+    if reading.model is None or not reading.summary.custom_train_step:
+        return set()
+    step = reading.model.train_step
+    reached = reach_optimizers(getattr(step, "python_function", step))
+    return {id(part) for _, value in reached for part in open_optimizer(value)}
 
 
 def list_reached(reading: Reading) -> list[Any]:

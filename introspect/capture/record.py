@@ -133,7 +133,7 @@ class CapturedOptimizer:
     foreign: int = 0
     """How many variables it was built with that are none of the model's."""
     held: bool = True
-    """Whether the model holds it, or the caller named it; False for one that only the graph knows."""
+    """Whether attributes of the model, names of its train step or the caller lead to it; else the graph, or `compile`, knows it."""
     own: bool = False
     """Whether its class is the user's."""
     inner: bool = False

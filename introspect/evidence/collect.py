@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import takewhile
@@ -149,8 +149,7 @@ class TraceEvidence:
 
     def kept_functions(self, nodes: Iterable[int]) -> tuple[str, ...]:
         """Names of the functions, older than the trace, in which all of these nodes stand, the outermost first."""
-        chains = {self._find_kept(node) for node in nodes}
-        return tuple(names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*chains, strict=False)))
+        return share_begin({self._find_kept(node) for node in nodes})
 
     def kept_writers(self, variable: int) -> tuple[str, ...]:
         """Those in which all the writes of a variable stand that carry its gradient, or all its writes where none does."""
@@ -199,6 +198,11 @@ class TraceEvidence:
         if variable in self.undone:
             found = sorted((*found, *self.undone[variable]))
         return [write for write in found if write.kind == "gradient"]
+
+
+def share_begin(chains: Collection[tuple[str, ...]]) -> tuple[str, ...]:
+    """What all of these begin with."""
+    return tuple(names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*chains, strict=False)))
 
 
 class Basis(NamedTuple):

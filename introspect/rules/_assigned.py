@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from introspect.capture.record import Capture, CapturedOptimizer, Renewed
-from introspect.evidence.collect import TraceEvidence
+from introspect.evidence.collect import TraceEvidence, share_begin
 from introspect.evidence.gradients import sources_of
 from introspect.facts import Facts
 
@@ -125,8 +125,15 @@ def list_bound(current: TraceEvidence) -> set[int]:
 
 
 def find_kept_training(facts: Facts, current: TraceEvidence) -> tuple[str, ...]:
-    """The tf.functions of the user's, the outermost first, in whose older traces all training stands."""
-    return current.kept_functions(w.node for index, _, _ in facts.pairs for w in current.gradient_writes(index))
+    """The tf.functions of the user's, the outermost first, in whose older traces all training stands.
+
+    A step traced now tells of those that were traced within this one.
+    """
+    trained = [index for index, _, _ in facts.pairs if current.gradient_writes(index)]
+    writers = dict(facts.capture.kept.writers)
+    return current.kept_functions(write.node for index in trained for write in current.gradient_writes(index)) or (
+        share_begin({writers.get(index, ()) for index in trained})
+    )
 
 
 def _list_whole(held: Sequence[CapturedOptimizer], whole: CapturedOptimizer) -> set[int]:

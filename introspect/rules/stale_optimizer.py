@@ -82,7 +82,7 @@ def _misses(facts: Facts, own: set[int], bound: set[int]) -> bool:
 def _report(facts: Facts, current: TraceEvidence, mine: CapturedOptimizer, kept: tuple[str, ...]) -> Finding:
     held = write_held(current, mine)
     if kept:
-        cause, fix = explain_kept(current, kept, "model was compiled with this one"), mend_kept(facts, current, kept)
+        cause, fix = explain_kept(current, kept, "model was given this one"), mend_kept(facts, current, kept)
     else:
         cause, fix = _explain(held), _mend(facts, current, held)
     return RULE.finding(

@@ -74,7 +74,7 @@ TOLD: dict[str, list[tuple[str, str]]] = {
     ],
     "step_of_a_tf_function_with_a_new_optimizer": [
         ("INT203", "it does not use model.optimizer (SGD 'sgd')"),
-        ("INT203", "from before the model was compiled with this one"),
+        ("INT203", "from before the model was given this one"),
         ("INT203", "take @tf.function from train_step"),
     ],
     "own_step_of_tf_keras_frozen_after_compile": [
