@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from introspect.capture.frames import explain_error
 from introspect.capture.framework import KerasName
 from introspect.capture.record import FitEndWrite, StepFailure
 from introspect.capture.slots import list_tracked, open_optimizer, unwrap_optimizer
@@ -23,6 +24,8 @@ def find_fit_end(
     """
     if optimizer is None:
         return (), None
+    if keras == "tf_keras" and (unbuilt := find_unbuilt_layer(model, optimizer)) is not None:
+        return (), unbuilt
     optimizer = unwrap_optimizer(optimizer)
     looked_up = "_inner_optimizers" in vars(optimizer) or any(uses_average(part) for part in open_optimizer(optimizer))
     trained = list_trained(model, keras) if looked_up else []
@@ -33,6 +36,18 @@ def find_fit_end(
             writes += pair_averages(part, variables, table) if keras == "keras" else find_averages(part, trained, table)
             failure = failure or check_averages(part, variables, keras, table)
     return tuple(writes), failure or check_shapes(writes, table)
+
+
+def find_unbuilt_layer(model: Any, optimizer: Any) -> StepFailure | None:
+    """What tf_keras raises where it hands all weights to an optimizer at the end of `fit`, and no step has built a Sequential."""
+    from tf_keras.src.optimizers.optimizer import Optimizer
+
+    try:
+        if isinstance(optimizer, Optimizer):  # legacy ones are handed nothing
+            list_trained(model, "tf_keras")
+    except ValueError as error:
+        return StepFailure("unbuilt-layer", explain_error(error))
+    return None
 
 
 def find_unbuilt_metrics(model: Any, twins: Sequence[Any], keras: KerasName) -> StepFailure | None:

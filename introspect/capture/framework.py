@@ -58,11 +58,36 @@ def name_keras(model: object) -> KerasName:
 
 
 def list_model_variables(model: Any) -> list[Any]:
-    """`model.variables`; none where a Sequential of tf_keras has not been built, which raises. Seen on 2.19 to 2.21."""
+    """`model.variables`; what exists of them where a Sequential of tf_keras has not been built, which raises. Seen on 2.19 to 2.21."""
     try:
-        return [variable for variable in model.variables if not is_weight_handler(variable)]
+        found = model.variables
     except ValueError:
-        return []
+        found = list_existing(model)
+    return [variable for variable in found if not is_weight_handler(variable)]
+
+
+def list_trained_variables(model: Any, name: str = "trainable_variables") -> list[Any]:
+    """`model.trainable_variables`, or what has that name, and the same of what exists."""
+    try:
+        return list(getattr(model, name))
+    except ValueError:
+        if name_keras(model) != "tf_keras":
+            raise
+        return list_existing(model, trained=True)
+
+
+def list_existing(model: Any, trained: bool = False) -> list[Any]:
+    """Weights that layers of tf_keras have, each once; with `trained` those that flags let train. Seen on 2.19 to 2.21."""
+    found: dict[int, Any] = {}
+    stack = [model]
+    while stack:
+        layer = stack.pop()
+        if trained and not layer.trainable:
+            continue
+        own = (*layer._trainable_weights, *(() if trained else layer._non_trainable_weights))
+        found |= {id(variable): variable for variable in own}
+        stack += reversed(list(layer._flatten_layers(recursive=False, include_self=False)))
+    return list(found.values())
 
 
 def is_weight_handler(value: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from introspect.capture.assembly import Observer, Reading, assemble, list_reached, pair_optimizers
 from introspect.capture.below import name_traces, reach_functions
 from introspect.capture.frames import explain_error, locate_error
-from introspect.capture.framework import KerasName, name_keras, require_backend
+from introspect.capture.framework import KerasName, list_trained_variables, name_keras, require_backend
 from introspect.capture.naming import name_in_caller
 from introspect.capture.reached import reach_optimizers
 from introspect.capture.record import Capture, Followed, StepCode, StepFailure
@@ -185,7 +185,7 @@ def trace_otherwise(
     """
     named = [stand_in.real for stand_in in reading.optimizers]
     built = list_built(*named, unwrap_function(step), args, kwargs)
-    trained = [] if reading.model is None else reading.model.trainable_weights
+    trained = [] if reading.model is None else list_trained_variables(reading.model, "trainable_weights")
     concrete, reading.unknown = trace_unbuilt(
         built, lambda: trace_or_follow(reading, step, args, kwargs), trained, str(error)
     )

@@ -240,6 +240,7 @@ class StepFailure:
         "no-average",
         "unused-optimizer",
         "unbuilt-metrics",
+        "unbuilt-layer",
         "eager-float8",
         "eager-int8",
         "unfed-steps",
@@ -262,7 +263,7 @@ class StepFailure:
     @property
     def at_end(self) -> bool:
         """Whether all steps of `fit` run first."""
-        return self.kind in ("fit-end", "no-average", "unused-optimizer", "unbuilt-metrics")
+        return self.kind in ("fit-end", "no-average", "unused-optimizer", "unbuilt-metrics", "unbuilt-layer")
 
 
 @dataclass(frozen=True, slots=True)

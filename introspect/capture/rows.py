@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from introspect.capture.frames import list_owners
-from introspect.capture.framework import KerasName, descends, list_model_variables, name_keras
+from introspect.capture.framework import KerasName, descends, list_model_variables, list_trained_variables, name_keras
 from introspect.capture.layers import LayerTree, list_seeds, walk_layers
 from introspect.capture.slots import list_variables
 from introspect.capture.trace.traces import LiveTrace
@@ -88,7 +88,7 @@ def make_table(entries: Iterable[tuple[Any, Entry]]) -> VariableTable:
 
 def enter_model(model: Any, tree: LayerTree, counted: set[int]) -> Iterator[tuple[Any, Entry]]:
     """The model's variables, with what it says of them; `counted` are the identities of what metrics hold."""
-    trained = {id(variable) for variable in model.trainable_variables}
+    trained = {id(variable) for variable in list_trained_variables(model)}
     compiled, asked = list_compiled(model), list_asked(model)
     seeds = {id(variable) for layer in tree.layers for variable in list_seeds(layer)}
     for variable in list_model_variables(model):
@@ -119,7 +119,7 @@ def note_lists(model: Any, table: VariableTable) -> None:
 
 def list_asked(model: Any) -> set[int] | None:
     """Identities of what Keras' own `train_step` takes gradients for. Seen on Keras 3.13 to 3.15, tf_keras 2.19 to 2.21."""
-    return read_list(lambda: model.trainable_weights if name_keras(model) == "keras" else model.trainable_variables)
+    return read_list(lambda: model.trainable_weights if name_keras(model) == "keras" else list_trained_variables(model))
 
 
 def read_list(ask: Callable[[], Iterable[Any]]) -> set[int] | None:

@@ -16,7 +16,8 @@ Cause
     cannot reach a resource that lives on another device: in Keras 3 `jit_compile="auto"`, the default, turns XLA on where a GPU is visible. Or replicas add up their gradients
     in a function that a `tf.cond` or a loop calls, where TensorFlow does not number that: Keras 3 calls the step there
     with `steps_per_execution`, and so does a tf.function whose first call makes an optimizer's variables among replicas.
-    Or, with Keras 3, the step never updates the metrics that `compile` was given, and an epoch ends by asking for them.
+    Or, with Keras 3, the step never updates the metrics that `compile` was given, and an epoch ends by asking for them;
+    with tf_keras, it never calls a Sequential that the model holds, and `fit` ends by asking for all weights.
 
 Fix
     Mend what the message names; after a change of flags, compile again with a new optimizer instance:
@@ -72,6 +73,8 @@ _CAUSES = {
     "unfed": _UNFED,
     "unbuilt-metrics": "compile was given metrics, and the step never updates them: Keras 3 builds them when they are updated "
     "first, and asks them for their results when an epoch of fit ends.",
+    "unbuilt-layer": "The model holds a part that no step calls and that was never built, so that it has no weights yet, and "
+    "tf_keras asks for all of them when fit ends.",
     "unused-optimizer": "The step does not use the optimizer that the model was compiled with, and fit asks it all the same "
     "when it ends.",
 }
@@ -93,6 +96,7 @@ _FIXES = {
     "unbuilt-metrics": "# in {updater}, update them:\nreturn {owner}.compute_metrics(x, y, y_pred, sample_weight)\n"
     "# or, keep them out of model.metrics: @property def metrics(self) that lists your own\n"
     "# or, make the model anew, and compile it without metrics= (compile keeps those that it was given before)",
+    "unbuilt-layer": "# give it an Input, build(input_shape) or call it once before fit; or take it out of the model",
     "unused-optimizer": "model.optimizer = {keras}.optimizers.SGD()  # one that keeps nothing: the step uses none",
 }
 

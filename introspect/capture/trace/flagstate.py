@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from introspect.capture.framework import KerasName
+from introspect.capture.framework import KerasName, list_model_variables
 from introspect.capture.layers import walk_layers
 
 FLAG = "_trainable"
@@ -20,7 +20,7 @@ FLAG = "_trainable"
 @contextmanager
 def keep_flags(model: Any, keras: KerasName) -> Iterator[None]:
     """Put the flags of the model's layers and variables back at the end, past every setter that hands them down."""
-    owners = [*walk_layers(model, keras).layers, *model.variables]
+    owners = [*walk_layers(model, keras).layers, *list_model_variables(model)]
     held = [(owner, vars(owner)[FLAG]) for owner in owners if FLAG in getattr(owner, "__dict__", ())]
     try:
         yield

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from introspect.capture.frames import explain_error, locate_error
-from introspect.capture.framework import KerasName, list_model_variables, name_keras, name_strategy
+from introspect.capture.framework import (
+    KerasName,
+    list_model_variables,
+    list_trained_variables,
+    name_keras,
+    name_strategy,
+)
 from introspect.capture.record import Followed, StepFailure
 from introspect.capture.slots import COPY_MARK, find_optimizers, is_built, is_optimizer
 from introspect.capture.trace.batch import invent_batch, take_batch
@@ -210,6 +216,8 @@ def try_specs(
 
 OWN_FUNCTION = ("variables which have been deleted", "on a non-first call", "singleton tf.Variables")
 """What TensorFlow says where a tf.function meets an optimizer other than that of its first call."""
+NOT_BUILT = "have not yet been created. Weights are created when the model is first called"
+"""What tf_keras says of a Sequential that was never built. Seen on 2.19 to 2.21."""
 NOTHING_GIVEN = "not enough values to unpack (expected 2, got 0)"
 """What Keras 3 says where `apply_gradients` is given an empty list. Seen on Keras 3.13 to 3.15."""
 REDUCTION = re.compile(r"Invalid reduction dimension \S+ for input with 0 dimensions")
@@ -228,6 +236,10 @@ def advise(error: Exception, given: bool, several: bool = False) -> str:
         )
     if any(text in str(error) for text in OWN_FUNCTION):
         hint = "take @tf.function from the step, which Keras compiles itself, or make that function anew for a new optimizer"
+    elif NOT_BUILT in str(error):
+        hint = (
+            "a part of the model was never built and is asked for its weights: give it an Input, or call it once before"
+        )
     elif NOTHING_GIVEN in str(error):
         hint = "an optimizer is given no gradient at all: all that it trains is frozen, or given as an empty list; leave it out then"
     elif "SymbolicTensor" in str(error) or "numpy()" in str(error):
@@ -256,7 +268,8 @@ def try_optimizers(model: Any, trace: Callable[[Twin], Any]) -> Attempt:
         try:
             with forget_built(built):
                 concrete = trace(fresh)
-                unknown = find_unknown(built, fresh.optimizers, known, model.trainable_weights, str(error))
+                trained = list_trained_variables(model, "trainable_weights")
+                unknown = find_unknown(built, fresh.optimizers, known, trained, str(error))
         except Exception:
             raise error from None
         failure = StepFailure("unknown-variable", explain_error(error), location=locate_error(error))
