@@ -190,7 +190,8 @@ def trace_otherwise(
         built, lambda: trace_or_follow(reading, step, args, kwargs), trained, str(error)
     )
     if concrete is None and not reading.lives:
-        told = tell_no_gradients(error) or f"{explain_error(error)}; mend the step or its arguments"
+        told = tell_no_gradients(error) or explain_error(error)
+        told += "" if isinstance(error, StepError) else "; mend the step or its arguments"
         raise StepError(f"{name_function(step)} cannot be traced: {told}") from error
     kind = "retrace" if concrete is None else "unknown-variable"
     reading.failure = StepFailure(kind, explain_error(error), location=locate_error(error))  # type: ignore[arg-type]

@@ -109,3 +109,65 @@ def test_a_step_that_takes_no_tensor_is_followed_through_one_call(package: Any) 
         assert "another call may go another way" in told.cause
         assert "args=" not in told.fix
         assert len(loop.losses) == done + 1  # by the real step alone
+
+
+def make_net(package: Any) -> Any:
+    model = package.Sequential(
+        [package.layers.Input((4,)), package.layers.Dropout(0.5), package.layers.Dense(4, name="q")]
+    )
+    model.compile("sgd", "mse")
+    return model
+
+
+@PACKAGES
+@pytest.mark.parametrize("method", ["predict", "predict_on_batch"])
+def test_a_prediction_gives_its_values_and_no_gradient(package: Any, method: str) -> None:
+    """As a step of Q-learning asks its target network, and itself, for them."""
+    loop, target = Loop(package), make_net(package)
+
+    def ask(model: Any, x: Any) -> Any:
+        return getattr(model, method)(x, **({"verbose": 0} if method == "predict" else {}))
+
+    def step(x: Any, y: Any) -> None:
+        wanted = y + 0.9 * np.max(ask(target, np.asarray(x, "float64")), axis=1, keepdims=True)
+        assert np.allclose(ask(target, x), target(x, training=False).numpy(), atol=1e-5)
+        wanted += 0.1 * ask(loop.model, x)
+        loop.step(x, wanted)
+
+    for frozen in (False, True):
+        loop.model.layers[0].trainable = not frozen
+        outcome = ask_loop(step, (X, Y), loop.model, loop.optimizer)
+        assert not outcome.faults
+        assert outcome.report is not None
+        assert "INT507" in {one.rule for one in outcome.report.findings}
+        assert outcome.report.ok
+
+
+@PACKAGES
+def test_a_function_that_calls_fit_is_told_where_that_is_read(package: Any) -> None:
+    model = make_net(package)
+
+    def step(x: Any, y: Any) -> None:
+        model.fit(x, y + model.predict(x, verbose=0), verbose=0)
+
+    with pytest.raises(StepError, match=r"calls fit of model .* ask about that one: introspect\.inspect\(model"):
+        introspect.inspect(step, args=(X, Y), model=model)
+    step(X, Y)
+    assert introspect.inspect(model, data=(X, Y)).ok
+
+
+@PACKAGES
+def test_a_train_step_of_keras_that_calls_predict_raises_and_is_told_what_to_call(package: Any) -> None:
+    target = make_net(package)
+
+    class Agent(package.Model):  # type: ignore[misc, name-defined]
+        def train_step(self, data: Any) -> Any:
+            return super().train_step((data[0], target.predict(data[0], verbose=0)))
+
+    inputs = package.layers.Input((4,))
+    model = Agent(inputs, package.layers.Dense(4)(inputs))
+    model.compile("sgd", "mse", run_eagerly=True)
+    with pytest.raises(StepError, match=r"call the model itself there, model\(x, training=False\)"):
+        introspect.inspect(model, data=(X, Y))
+    with pytest.raises(RuntimeError, match="cross-replica context"):
+        model.fit(X, Y, verbose=0)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from introspect.capture.trace.eagerness import belongs, find_caller, is_own, questions, reply_eagerly
+from introspect.capture.trace.endpoints import list_endpoints
 from introspect.capture.trace.partial import PartialStep
 from introspect.capture.trace.tracing import enter_fit
 from introspect.capture.trace.twin import Twin
@@ -74,7 +75,7 @@ def follow_function(
         with tf.variable_creator_scope(answers.create):
             return [value for value in tf.nest.flatten(step(*own_args, **own_kwargs)) if isinstance(value, tf.Tensor)]
 
-    with answers.given(), questions(reply_eagerly(lambda: answers.graph)):
+    with answers.given(), answers.called(), questions(reply_eagerly(lambda: answers.graph)):
         concrete = tf.function(run, autograph=False).get_concrete_function(*batch)
     return concrete, answers.places
 
@@ -199,6 +200,23 @@ class Answers:
                     delattr(owner, name)
                 else:
                     setattr(owner, name, before)
+
+    @contextmanager
+    def called(self) -> Iterator[None]:
+        """Let methods of Keras' models, which raise in a graph, be called as where the function runs eagerly."""
+        replaced = [
+            (owner, name, vars(owner)[name], method) for owner, name, method in list_endpoints(self._inside, self._read)
+        ]
+        for owner, name, _, method in replaced:
+            setattr(owner, name, method)
+        try:
+            yield
+        finally:
+            for owner, name, before, _ in reversed(replaced):
+                setattr(owner, name, before)
+
+    def _read(self, tensor: Any) -> Any:
+        return self.value(tensor) if self.knows(tensor) else tensor
 
     def _inside(self) -> bool:
         import tensorflow as tf

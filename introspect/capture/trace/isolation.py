@@ -216,6 +216,8 @@ def try_specs(
 
 OWN_FUNCTION = ("variables which have been deleted", "on a non-first call", "singleton tf.Variables")
 """What TensorFlow says where a tf.function meets an optimizer other than that of its first call."""
+ENDPOINT = ("Method requires being in cross-replica context", "Detected a call to `Model.")
+"""What Keras 3 and tf_keras say where a step calls a method that runs steps. Seen on Keras 3.15 and tf_keras 2.21."""
 NOT_BUILT = "have not yet been created. Weights are created when the model is first called"
 """What tf_keras says of a Sequential that was never built. Seen on 2.19 to 2.21."""
 NOTHING_GIVEN = "not enough values to unpack (expected 2, got 0)"
@@ -236,6 +238,11 @@ def advise(error: Exception, given: bool, several: bool = False) -> str:
         )
     if any(text in str(error) for text in OWN_FUNCTION):
         hint = "take @tf.function from the step, which Keras compiles itself, or make that function anew for a new optimizer"
+    elif any(text in str(error) for text in ENDPOINT):
+        hint = (
+            "a step of Keras', eager or not, can call no predict, fit or evaluate of any model: call the model itself there, "
+            "model(x, training=False)"
+        )
     elif NOT_BUILT in str(error):
         hint = (
             "a part of the model was never built and is asked for its weights: give it an Input, or call it once before"
