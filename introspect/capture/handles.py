@@ -89,8 +89,15 @@ def name_optimizers(roots: Iterable[tuple[str, Any]], optimizers: Sequence[Any])
                 names[id(part)] = name
                 if len(names) == len(by_id):
                     return names
-                queue += [(f"{name}.{inner}", held) for inner, held in put_public_first(list_attributes(part))]
+                queue += [(f"{name}.{inner}", held) for inner, held in put_public_first(list_public(part))]
     return names
+
+
+def list_public(optimizer: Any) -> list[tuple[str, Any]]:
+    """(name, value) of an optimizer's attributes; what tf_keras' LossScaleOptimizer wraps by its property. Seen on 2.19 to 2.21."""
+    wraps = isinstance(getattr(type(optimizer), "inner_optimizer", None), property)
+    named = {"_optimizer": "inner_optimizer"} if wraps else {}
+    return [(named.get(name, name), value) for name, value in list_attributes(optimizer)]
 
 
 def put_public_first(attributes: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:

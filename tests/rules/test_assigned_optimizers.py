@@ -232,3 +232,16 @@ def test_a_rate_of_0_is_set_where_it_is_used(package: Any) -> None:
     assert found["INT501"].fix == "introspect.recompile(model)"
     assert "not stale" not in found["INT501"].cause
     assert count(old) > 0
+
+
+@PACKAGES
+def test_the_optimizer_below_a_loss_scale_is_named_as_users_reach_it(package: Any) -> None:
+    scales = package.optimizers if package is keras else package.mixed_precision
+    model = make_layers(package)
+    model.compile(scales.LossScaleOptimizer(package.optimizers.SGD(0.1)), "mse")
+    model.fit(batches(), verbose=0)
+    assert introspect.inspect(model).findings == ()
+    model.optimizer.inner_optimizer.learning_rate = package.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
+    (finding,) = introspect.inspect(model).findings
+    assert finding.rule == "INT203"
+    assert finding.message.endswith("does not use the ExponentialDecay of model.optimizer.inner_optimizer.")
