@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from introspect.evidence.collect import TraceEvidence
+from introspect.evidence.ways import Way
 from introspect.facts import Facts
 from introspect.graph.ops import FEEDS
 from introspect.rules._places import is_numpy, name_op
@@ -105,6 +106,14 @@ def tell_cuts(
     ends = "" if written else OR_ZEROS
     told = (f"by {name_op(facts, current, node, path)}, which {why[node].removesuffix(ends)}" for node in cuts)
     return "; then ".join(dict.fromkeys(told))
+
+
+def pick_cuts(facts: Facts, current: TraceEvidence, way: Way) -> tuple[list[int], list[int]]:
+    """(the cuts of a way, those of others): one for each name that they are told by, the line of a call that runs often."""
+    cuts = {name_op(facts, current, node, way.path): node for node in reversed(way.cuts)}
+    others = {name_op(facts, current, node): node for node in reversed(facts.other_cuts(way))}
+    first = [node for node in way.cuts if node in cuts.values()]
+    return first, [node for name, node in reversed(others.items()) if name not in cuts]
 
 
 def mend_cuts(facts: Facts, current: TraceEvidence, cuts: tuple[int, ...]) -> str:

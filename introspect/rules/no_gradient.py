@@ -33,7 +33,7 @@ from introspect.remedies import OR
 from introspect.rules._asking import blame_step, show_asking
 from introspect.rules._base import Rule
 from introspect.rules._code import find_whole, is_own_loop, write_anew, write_freeze
-from introspect.rules._cuts import mend_cuts, tell_cuts
+from introspect.rules._cuts import mend_cuts, pick_cuts, tell_cuts
 from introspect.rules._groups import of_layers, shorten
 from introspect.rules._lists import explain_lists, mend_lists
 from introspect.rules._places import name_op, note_cut, show_cut
@@ -142,7 +142,7 @@ def _explain_cut(facts: Facts, current: TraceEvidence, way: Way, indices: list[i
     it = agree(len(indices), "it", "them")
     written = any(current.writes.get(index) for index in indices)
     cause = f"Every way from {it} to the loss is cut: {tell_cuts(facts, current, way.cuts, way.path, written)}."
-    others = [name_op(facts, current, node) for node in facts.other_cuts(way)]
+    others = [name_op(facts, current, node) for node in pick_cuts(facts, current, way)[1]]
     if others:
         cause += f" Another way is cut by {join(others)}."
     return (
@@ -284,9 +284,10 @@ def _name_ends(facts: Facts, way: Way, index: int) -> str:
 
 
 def _evidence(facts: Facts, current: TraceEvidence, indices: list[int], way: Way) -> Iterator[EvidenceStep]:
-    for node in way.cuts:
+    cuts, others = pick_cuts(facts, current, way)
+    for node in cuts:
         yield from show_cut(facts, current, node, note_cut(facts, current, node, way.path))
-    for node in facts.other_cuts(way):
+    for node in others:
         yield from show_cut(facts, current, node, "cuts another way")
     if way.kind == "unused" and not list_copied(facts, current, indices):
         yield from _show_end(facts, current, way)
