@@ -83,13 +83,21 @@ def is_optimizer_class(kind: Hashable) -> bool:
 
 def list_variables(optimizer: Any) -> list[Any]:
     """All variables that the optimizer owns: those it names, and those in its attributes (tf_keras' learning rate)."""
-    named = optimizer.variables
-    found = {id(variable): variable for variable in (named() if callable(named) else named)}
+    found = {id(variable): variable for variable in list_named(optimizer)}
     tracked = {id(variable) for variable in getattr(optimizer, "_trainable_variables", None) or ()}
     inside: dict[int, Any] = {}
     for value in vars(optimizer).values():
         find_variables(value, inside)
     return [*found.values(), *(v for key, v in inside.items() if key not in tracked and key not in found)]
+
+
+def list_named(optimizer: Any) -> list[Any]:
+    """Those that it names; none where that raises, as of a user's optimizer over some that have no list of that kind."""
+    try:
+        named = optimizer.variables
+        return list(named() if callable(named) else named)
+    except Exception:  # a property of the user's, which no step may ever ask
+        return []
 
 
 def find_variables(value: Any, found: dict[int, Any], depth: int = 3) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+
+import introspect
 
 tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
@@ -205,3 +208,26 @@ def test_a_step_that_names_its_model_past_the_twin() -> None:
     assert not capture.optimizers[0].built
     assert not model.optimizer.built
     assert len(model.optimizer.variables) == 2
+
+
+@pytest.mark.parametrize("package", [keras, tf_keras], ids=["keras", "tf_keras"])
+def test_an_optimizer_that_cannot_list_its_variables(package: Any) -> None:
+    """It is read by what it holds, as TensorFlow Recommenders' CompositeOptimizer, which asks its parts for a list that new ones lack."""
+
+    class Unlisted(package.optimizers.Adam):  # type: ignore[misc, name-defined]
+        @property
+        def variables(self) -> Any:
+            raise AttributeError("'Adam' object has no attribute 'weights'")
+
+    model = dense(package, "sgd")
+    model.layers[0].trainable = False
+    model.compile(Unlisted(0.1), "mse")
+    capture_model(model)
+    model.fit(np.ones((4, 4)), np.ones((4, 1)), verbose=0)
+    before = [np.array(v) for v in model.variables]
+    report = introspect.inspect(model)
+    model.fit(np.ones((4, 4)), np.ones((4, 1)), verbose=0)
+    moved = [bool((np.array(v) != old).any()) for v, old in zip(model.variables, before, strict=True)]
+    assert [row.updated == "yes" for row in report.variables] == moved == [False, False, True, True]
+    assert [len(row.slots) for row in report.variables] == [0, 0, 2, 2]
+    assert report.ok
