@@ -86,6 +86,8 @@ class Reading:
     timings: list[tuple[str, float]] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
     followed: Followed | None = None
+    apart: bool = False
+    """Whether the current trace takes each tensor among a loop's arguments by itself, as one that was followed does."""
     unread: str = ""
     """Why no trace tells how the model trains."""
     step_flags: list[Event] = field(default_factory=list)

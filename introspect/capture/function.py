@@ -170,6 +170,7 @@ def trace_or_follow(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: 
     except Exception:
         snapshot.restore()
     concrete, asked = follow_function(unwrap_function(step), args, kwargs)
+    reading.apart = True
     if asked:
         reading.followed = Followed("given" if list_valued(args, kwargs) else "none", asked)
     return concrete

@@ -40,10 +40,24 @@ def write_anew(facts: Facts, renew: bool = False) -> str:
     code = facts.capture.code or StepCode(None)
     lines = [write_optimizer(code.optimizer or "optimizer", facts.is_replicated)] if renew else []
     if current.trace.source != "eager":  # else Python asks the flags at each call
-        caller = current.trace.caller
-        name = code.step or (caller if caller.isidentifier() else "step")  # a lambda has none
+        name = name_loop(facts, current)
         lines.append(f"{name} = tf.function({name}.python_function)  # a new one, which has no old trace")
     return "\n".join(lines)
+
+
+def write_look(facts: Facts, batch: str) -> str:
+    """The call that measures the step on a batch."""
+    current = facts.current
+    if current is None or not is_own_loop(current):
+        return f"introspect.inspect(model, data={batch}, measure=True)"
+    args = f", args={batch}" if facts.capture.data_given else ""
+    return f"introspect.inspect({name_loop(facts, current)}{args}, model=model, measure=True)"
+
+
+def name_loop(facts: Facts, current: TraceEvidence) -> str:
+    """Python for a loop's step; a lambda has no name."""
+    own = facts.capture.code.step if facts.capture.code is not None else None
+    return own or (current.trace.caller if current.trace.caller.isidentifier() else "step")
 
 
 def write_recompile(facts: Facts) -> str:

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from introspect.facts import Facts
 from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
+from introspect.rules._code import write_look
 from introspect.rules._groups import of_layers
 from introspect.rules._numbers import list_numbers, say_batch, select
 from introspect.rules._wording import agree, count, name_some
@@ -53,7 +54,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         ),
         cause=cause,
         evidence=tuple(_list_zeros(facts)),
-        fix="introspect.inspect(model, data=another_batch, measure=True)  # if it stays 0, look at the activations of the layer",
+        fix=f"{write_look(facts, 'another_batch')}  # if it stays 0, look at the activations of the layer",
     )
 
 

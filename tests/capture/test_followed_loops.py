@@ -171,3 +171,40 @@ def test_a_train_step_of_keras_that_calls_predict_raises_and_is_told_what_to_cal
         introspect.inspect(model, data=(X, Y))
     with pytest.raises(RuntimeError, match="cross-replica context"):
         model.fit(X, Y, verbose=0)
+
+
+@PACKAGES
+def test_arguments_of_any_form_are_measured(package: Any) -> None:
+    """A followed step takes its tensors one by one, whatever stood around them; INT502 shows the loop's own call."""
+    loop = Loop(package)
+
+    def run(batches: Any, scale: float, *, mask: Any) -> None:
+        for x, y in batches:
+            loop.step(x * mask * scale, y)
+
+    args, kwargs = ([(X[:4], Y[:4]), (X[4:], Y[4:])], 0.5), {"mask": np.ones(4, "float32")}
+    report = introspect.inspect(run, args=args, kwargs=kwargs, model=loop.model, measure=True)
+    assert [finding.rule for finding in report.findings] == ["INT507"]
+    assert all(row.measured is not None and row.measured.gradient_norm for row in report.variables)
+    kwargs = {"mask": np.zeros(4, "float32")}
+    report = introspect.inspect(run, args=args, kwargs=kwargs, model=loop.model, measure=True)
+    (zero,) = (finding for finding in report.findings if finding.rule == "INT502")
+    assert zero.fix.startswith("introspect.inspect(run, args=another_batch, model=model, measure=True)")
+
+
+@PACKAGES
+def test_a_data_set_that_python_goes_through(package: Any) -> None:
+    """It has no end while it is traced: the advice says so, and holds. One that asks Python for nothing is traced."""
+    loop = Loop(package)
+
+    def run(batches: Any) -> None:
+        for x, y in batches:
+            loop.step(x, y)
+
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(4)
+    with pytest.raises(
+        StepError, match=r"run cannot be traced: it loops over a data set .* args=\(list\(dataset.take\(2\)\),\)"
+    ):
+        introspect.inspect(run, args=(data,), model=loop.model, optimizer=loop.optimizer)
+    outcome = ask_loop(run, (list(data.take(2)),), loop.model, loop.optimizer)
+    assert not outcome.faults

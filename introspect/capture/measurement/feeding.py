@@ -113,9 +113,9 @@ def flatten_call(concrete: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         bound = function_type_utils.canonicalize_function_inputs(args, kwargs, concrete.function_type)
         return list(concrete.function_type.unpack_inputs(bound))
     except (TypeError, ValueError) as error:
-        raise misfit(error) from error
+        raise misfit(error, "pass args= and kwargs= as the loop does") from error
 
 
-def misfit(error: Exception) -> DataError:
+def misfit(error: Exception, advice: str = "pass data as fit takes it") -> DataError:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return DataError(f"the batch does not fit the step: {first}; pass data as fit takes it")
+    return DataError(f"the batch does not fit the step: {first}; {advice}")

@@ -13,6 +13,7 @@ from introspect.capture.measurement.known import KNOWN, Known
 from introspect.capture.measurement.measure import LiveStep, Measurer, require_one_process, run_for_placement
 from introspect.capture.record import Capture, CapturedTrace, StepPlan
 from introspect.capture.trace.batch import take_batch
+from introspect.capture.trace.followed import list_valued
 from introspect.capture.trace.guard import save_random
 from introspect.capture.variables import VariableTable
 from introspect.errors import DataError, IntrospectError
@@ -96,7 +97,10 @@ def feed_live(reading: Reading, live: LiveStep, feed: Feed) -> tuple[list[Any], 
         DataError: the data cannot be looked at, or does not fit.
     """
     if feed.args is not None:
-        return feed_arguments(live.concrete, feed.args, feed.kwargs or {})
+        args, kwargs = feed.args, feed.kwargs or {}
+        return feed_arguments(
+            live.concrete, *((tuple(list_valued(args, kwargs)), {}) if reading.apart else (args, kwargs))
+        )
     batch = None if feed.data is None else take_batch(reading.model, feed.data, reading.keras, feed.batch_size)
     return feed_step(live.concrete, live.strategy, batch), batch is not None
 

@@ -75,9 +75,27 @@ def follow_function(
         with tf.variable_creator_scope(answers.create):
             return [value for value in tf.nest.flatten(step(*own_args, **own_kwargs)) if isinstance(value, tf.Tensor)]
 
-    with answers.given(), answers.called(), questions(reply_eagerly(lambda: answers.graph)):
+    with answers.given(), answers.called(), questions(reply_eagerly(lambda: answers.graph)), tell_endless():
         concrete = tf.function(run, autograph=False).get_concrete_function(*batch)
     return concrete, answers.places
+
+
+ENDLESS = ("`tf.data.Iterator.get_next()` calls was detected", "'AnonymousIterator")
+"""What is said of a loop over a data set: that its end is not reached, or that its iterator cannot be run on a copy."""
+
+
+@contextmanager
+def tell_endless() -> Iterator[None]:
+    """Say what to do where Python goes through a data set, which has no end while it is traced. Seen on TensorFlow 2.19 to 2.21."""
+    try:
+        yield
+    except Exception as error:
+        if not any(part in str(error) for part in ENDLESS):
+            raise
+        raise StepError(
+            "it loops over a data set and takes values of tensors into Python, so it can be followed on batches alone: give "
+            "it a list of them in the set's place, args=(list(dataset.take(2)),)"
+        ) from error
 
 
 def list_valued(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
