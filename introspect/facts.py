@@ -337,6 +337,24 @@ class Facts:
         owners = self.capture.variables[index].owners
         return any(not layer.trainable for path in owners if (layer := self.tree.by_path.get(path)) is not None)
 
+    def is_state_alone(self, index: int) -> bool:
+        """Whether it is state of layers that were made with `trainable=False`, hold nothing that could train and stand in none
+        that is frozen: there is nothing that their flag could have been meant to freeze but what they write themselves.
+        """
+        owners = [layer for path in self.capture.variables[index].owners for layer in self.tree.ancestors(path)]
+        frozen = [layer.path for layer in owners if not layer.trainable]
+        return bool(frozen) and all(path in self.capture.made_frozen and not self._could_train(path) for path in frozen)
+
+    def _could_train(self, layer: str) -> bool:
+        """Whether the layer, or one in it, has a variable that was made to train."""
+        return layer in self._trainable_below
+
+    @cached_property
+    def _trainable_below(self) -> frozenset[str]:
+        """Paths of layers with a variable that was made to train, in them or in their layers."""
+        made = (variable for _, variable, _ in self.pairs if variable.role == "model" and variable.watched)
+        return frozenset(path for variable in made for path in self._list_holders(variable))
+
     def is_meant_frozen(self, index: int) -> bool:
         """Whether somebody froze it: its layer, or the variable of a weight that was made to train."""
         return self.in_frozen_layer(index) or self.capture.variables[index].watched

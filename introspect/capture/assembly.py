@@ -14,7 +14,7 @@ from introspect.capture.helpers import find_helper_parts
 from introspect.capture.layers import describe_layers, refuse_layers
 from introspect.capture.live.flags import Event, name_events, recorded_writes
 from introspect.capture.measurement.known import place_traces
-from introspect.capture.oddities import find_odd_flags, sets_flags
+from introspect.capture.oddities import find_made_frozen, find_odd_flags, sets_flags
 from introspect.capture.probe import LiveProbe
 from introspect.capture.reached import reach_optimizers
 from introspect.capture.record import (
@@ -132,6 +132,7 @@ def put_together(reading: Reading) -> tuple[VariableTable, Capture]:
     rows.enter_idle(list_reached(reading))
     names = rows.table.name_rows()
     traces = freeze_traces(reading.lives, rows.table, reading.current)
+    layers = {rows.tree.paths[id(layer)]: layer for layer in rows.tree.layers}
     feeding = list_functions(reading.data, reading.lives, rows.table)
     fit_end, end_failure = ((), None) if not reading.fits else read_fit_end(reading, rows.table)
     reading.timings.append(("export", time.perf_counter() - started))
@@ -156,7 +157,8 @@ def put_together(reading: Reading) -> tuple[VariableTable, Capture]:
         step=read_step(reading.optimizers),
         handles=find_handles(rows.tree),
         sets_flags=sets_flags(rows.tree.layers),
-        odd_flags=find_odd_flags({rows.tree.paths[id(layer)]: layer for layer in rows.tree.layers}),
+        odd_flags=find_odd_flags(layers),
+        made_frozen=find_made_frozen(layers),
         flag_writes=read_flag_writes(reading, rows, names, traces),
         step_flags=name_events(reading.step_flags, model, rows.tree.paths, names, {}),
         warnings=reading.warnings,

@@ -551,6 +551,8 @@ class Capture:
     """Whether the code of a layer of the user's own sets flags, in a method that the step may run."""
     odd_flags: tuple[tuple[str, str, bool], ...] = ()
     """(layer path, attribute, value) of attributes that look like a misspelt flag."""
+    made_frozen: frozenset[str] = frozenset()
+    """Paths of layers that were made with `trainable=False`, as far as Keras keeps that."""
     placements: tuple[CapturedPlacement, ...] = ()
     """Of traces whose executed graph was read."""
     measure: CapturedMeasure | None = None

@@ -3,6 +3,7 @@
 What it does
     Names variables that a frozen layer itself writes in its forward pass: BatchNorm's moving mean and variance, the
     vectors of SpectralNormalization, whatever a layer of one's own assigns. Counters and random state do not count.
+    It is a note where the layer was made with trainable=False and holds nothing that could train (Keras 3).
 
 Why it matters
     A frozen BatchNorm whose statistics drift gives other outputs at inference than the network that was frozen.
@@ -48,7 +49,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     current = facts.current
     if current is None:
         return
-    groups: dict[tuple[str, bool | None, tuple[str, ...]], list[int]] = {}
+    groups: dict[tuple[str, bool | None, tuple[str, ...], bool], list[int]] = {}
     for index, variable, row in facts.pairs:
         if (
             variable.role == "model"
@@ -57,10 +58,16 @@ def check(facts: Facts) -> Iterator[Finding]:
             and moves(facts, current, index)
             and not is_averaged_by_step(facts, current, index)
         ):
-            key = name_writer(facts, current, index), facts.written_anew([index]), find_kept(facts, current, index)
+            alone = facts.is_state_alone(index)
+            key = (
+                name_writer(facts, current, index),
+                facts.written_anew([index]),
+                find_kept(facts, current, index),
+                alone,
+            )
             groups.setdefault(key, []).append(index)
-    for (kind, *_), moved in groups.items():
-        yield _report(facts, current, moved, kind)
+    for (kind, *_, alone), moved in groups.items():
+        yield (_report_alone if alone else _report)(facts, current, moved, kind)
     fed = _list_fed(facts, {index for moved in groups.values() for index in moved})
     if fed:
         yield _report_fed(facts, fed)
@@ -136,6 +143,27 @@ def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -
             *(() if facts.written_anew(moved) else show_origin(facts, current, moved, frozen=True)),
             *(s for index in moved[:3] for s in write_steps(facts, current, index, current.writes[index][:1])),
         ),
+    )
+
+
+def _report_alone(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -> Finding:
+    """Of a layer that was made so, whose state alone its flag could be about."""
+    paths, which = facts.paths_of(moved), bare_layers(facts, moved)
+    several = are_several(which)
+    return RULE.finding(
+        severity="info",
+        variables=paths,
+        layers=facts.layers_of(moved),
+        message=(
+            f"{capitalise(which)} {'were' if several else 'was'} made with trainable=False, and the training step changes "
+            f"{count(len(moved), 'variable')} that {'they keep' if several else 'it keeps'}: {name_some(paths)}."
+        ),
+        cause=(
+            f"Nothing in {'them' if several else 'it'} could train, so the flag stops no gradient; "
+            f"{_accuse(facts, current, moved, kind)}."
+        ),
+        fix=f"# nothing, if they are statistics that it is to keep; else\n{_ask(facts, current, moved, kind)}",
+        evidence=tuple(s for index in moved[:3] for s in write_steps(facts, current, index, current.writes[index][:1])),
     )
 
 

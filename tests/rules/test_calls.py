@@ -214,3 +214,50 @@ def test_an_old_trace_inside_of_a_plain_function_is_named(package: Any) -> None:
     assert outcome.report is not None
     assert outcome.rules == {"INT101"}
     assert outcome.report.findings[0].cause.startswith("inner is a tf.function of your own, with a cache of its own")
+
+
+class Moments(keras.layers.Layer):
+    """Statistics of its own, and beside them weights that could train."""
+
+    def __init__(self, scales: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.scales = scales
+
+    def build(self, shape: Any) -> None:
+        self.mean = self.add_weight(shape=(shape[-1],), name="mean", trainable=False)
+        self.scale = self.add_weight(shape=(shape[-1],), name="scale") if self.scales else None
+
+    def call(self, values: Any) -> Any:
+        self.mean.assign(0.9 * self.mean + 0.1 * tf.reduce_mean(values, 0))
+        out = values - tf.convert_to_tensor(self.mean)
+        return out if self.scale is None else out * self.scale
+
+
+@pytest.mark.parametrize(
+    ("made", "frozen", "severity"),
+    [
+        ({"trainable": False}, "", "info"),
+        ({"trainable": False, "scales": True}, "", "error"),
+        ({"trainable": False}, "block", "error"),
+        ({}, "moments", "error"),
+        ({}, "", None),
+    ],
+    ids=["made so", "could train", "in a frozen block", "frozen later", "not frozen"],
+)
+def test_statistics_of_a_layer_that_was_made_with_trainable_false(
+    made: dict[str, bool], frozen: str, severity: str | None
+) -> None:
+    """Where nothing in it could train and nobody froze it since, its flag is how it was written, and no alarm."""
+    block = keras.Sequential([keras.layers.Dense(4), Moments(**made, name="moments")], name="block")
+    model = keras.Sequential([keras.layers.Input((4,)), block, keras.layers.Dense(4)])
+    for layer in (block, *block.layers):
+        if layer.name == frozen:
+            layer.trainable = False
+    model.compile("sgd", "mse")
+    for fitted in (False, True):
+        if fitted:
+            model.fit(*DATA, verbose=0)
+        outcome = ask(model, tf.data.Dataset.from_tensor_slices(DATA).batch(8), Asked(arguable=severity == "info"))
+        assert not outcome.faults, outcome.faults
+        found = [(one.rule, one.severity) for one in outcome.report.findings] if outcome.report is not None else None
+        assert found == ([] if severity is None else [("INT102", severity)])
