@@ -204,3 +204,31 @@ def test_weights_outside_of_the_model(package: str) -> None:
         model.fit(*data, batch_size=4, verbose=0)
         after = [np.array(w) for part in (model.parts.encoder, model.parts.decoder) for w in part.weights]
         assert [bool((a != b).any()) for a, b in zip(before, after, strict=True)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("eager", [False, True], ids=["compiled", "run_eagerly"])
+@pytest.mark.parametrize("keeps", ["tensor", "array"])
+def test_a_layer_that_keeps_a_tensor_of_its_build(keeps: str, eager: bool) -> None:
+    """Keras 3 builds it while it traces, and the second trace refuses that tensor; not so where the step runs eagerly."""
+    import keras
+
+    class Shift(keras.layers.Layer):
+        def build(self, shape: Any) -> None:
+            self.scale = self.add_weight(shape=(shape[-1],))
+            self.shift = keras.ops.ones((shape[-1],)) if keeps == "tensor" else np.ones(shape[-1], "float32")
+
+        def call(self, values: Any) -> Any:
+            return values * self.scale + self.shift
+
+    model = keras.Sequential([Shift(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", run_eagerly=eager)
+    data = np.ones((4, 3), "float32"), np.ones((4, 1), "float32")
+    if keeps == "tensor" and not eager:
+        with pytest.raises(StepError, match="keeps a tensor that it made while it was traced"):
+            introspect.inspect(model, data=data)
+        with pytest.raises(ValueError, match="is out of scope and cannot be used here"):
+            model.fit(*data, verbose=0)
+        return
+    assert introspect.inspect(model, data=data).ok
+    model.fit(*data, verbose=0)
+    assert introspect.inspect(model).ok

@@ -27,6 +27,9 @@ class Changed:
 class MovedProbe:
     """Answers about a changed graph by asking about the nodes it was made of."""
 
+    memo = None
+    """What the graph itself was read as is no answer about a changed one."""
+
     def __init__(self, probe: Probe, origin: Mapping[Key, Key]) -> None:
         self.probe = probe
         self.origin = origin

@@ -96,7 +96,7 @@ def trace_isolated(
         spec is not None,
         traced_before,
         lambda: follow(model, kept, eager),
-        trace_eager if eager else trace_twin,
+        trace_eager if eager else trace_whole,
     )
     if any(id(variable) not in before for variable in list_model_variables(attempt.twin.model)):
         raise NotBuiltError(
@@ -106,6 +106,21 @@ def trace_isolated(
     if eager is None and attempt.failure is None and attempt.concrete is not None:
         attempt.failure = find_late_optimizer(model, attempt.twin, traced_before)
     return attempt
+
+
+def trace_whole(twin: Twin, spec: Any) -> Any:
+    """The trace of a compiled step, which `fit` can call.
+
+    Raises:
+        ValueError: it takes a tensor of another trace, that an attribute keeps; TensorFlow refuses the call.
+    """
+    import tensorflow as tf
+
+    concrete = trace_twin(twin, spec)
+    lost = next((outside for outside, _ in concrete.graph.captures if tf.is_symbolic_tensor(outside)), None)
+    if lost is not None:
+        raise ValueError(f"tensor {lost.name!r}, of another trace, {LOST}")
+    return concrete
 
 
 def trace_eager(twin: Twin, spec: Any) -> Any:
@@ -222,6 +237,8 @@ NOT_BUILT = "have not yet been created. Weights are created when the model is fi
 """What tf_keras says of a Sequential that was never built. Seen on 2.19 to 2.21."""
 NOTHING_GIVEN = "not enough values to unpack (expected 2, got 0)"
 """What Keras 3 says where `apply_gradients` is given an empty list. Seen on Keras 3.13 to 3.15."""
+LOST = "is out of scope and cannot be used here"
+"""What TensorFlow says of a tensor of another trace. Seen on TensorFlow 2.19 to 2.21."""
 REDUCTION = re.compile(r"Invalid reduction dimension \S+ for input with 0 dimensions")
 
 
@@ -246,6 +263,11 @@ def advise(error: Exception, given: bool, several: bool = False) -> str:
     elif NOT_BUILT in str(error):
         hint = (
             "a part of the model was never built and is asked for its weights: give it an Input, or call it once before"
+        )
+    elif LOST in str(error):
+        hint = (
+            "a layer keeps a tensor that it made while it was traced, as in build(): keep a NumPy array or a weight there, make "
+            "it in call(), or build the model before it is looked at where its own fit does that"
         )
     elif NOTHING_GIVEN in str(error):
         hint = "an optimizer is given no gradient at all: all that it trains is frozen, or given as an empty list; leave it out then"
