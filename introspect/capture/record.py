@@ -566,8 +566,9 @@ class Capture:
     own_lists: tuple[str, ...] = ()
     """`trainable_variables`, `trainable_weights`: those that the model's class overrides."""
     anew: Anew | None = None
-    kept: KeptTraces = KeptTraces()
     """Of a second step, where the traces that exist do not tell an old flag from what the user's code does."""
+    kept: KeptTraces = KeptTraces()
+    """Of that second step: older traces of the user's functions that it goes on with."""
     asked: Asked | None = None
     """Of the current trace if introspect made it, else of that second step; None where neither is known to tell all."""
     code: StepCode | None = None
