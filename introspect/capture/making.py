@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from introspect.capture.framework import list_model_variables, require_model
+from introspect.capture.framework import KerasName, list_model_variables, require_model
 from introspect.capture.model import runs_eagerly, runs_functions_eagerly
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.inputs import read_spec
@@ -15,9 +15,10 @@ from introspect.errors import NotBuiltError
 
 
 @contextmanager
-def made_variables(model: Any, data: Any, batch_size: int | None = None) -> Iterator[bool]:
-    """Trace the step on batches of the data's type, so that its layers make their variables as the first `fit` would.
+def made_variables(model: Any, data: Any, batch_size: int | None = None, by_step: bool = False) -> Iterator[bool]:
+    """Trace the model's call on batches of the data's type, so that its layers make their variables as the first `fit` would.
 
+    Where that leaves a layer that is not built, or `by_step` is set, the whole step is traced.
     No batch is run. Initializers are, on op seeds of their own: the kernels that the user's seeds lead to are not used.
 
     Yields:
@@ -33,9 +34,20 @@ def made_variables(model: Any, data: Any, batch_size: int | None = None) -> Iter
         spec = read_spec(model, data, keras, batch_size)
         with suppress(Exception):
             trace_call(model, spec)
-        with suppress(NotBuiltError):
-            trace_isolated(model, keras, spec, False, batch_size, eager)
+        if by_step or not is_whole(model):
+            make_by_step(model, keras, spec, batch_size, eager)
         yield bool(list_model_variables(model))
+
+
+def is_whole(model: Any) -> bool:
+    """Whether every layer is built, and there are variables."""
+    return bool(list_model_variables(model)) and all(layer.built for layer in model._flatten_layers())
+
+
+def make_by_step(model: Any, keras: KerasName, spec: Any, batch_size: int | None, eager: Feed | None) -> None:
+    """Trace the step, which says that it has made variables."""
+    with suppress(NotBuiltError):
+        trace_isolated(model, keras, spec, False, batch_size, eager)
 
 
 def trace_call(model: Any, spec: Any) -> None:

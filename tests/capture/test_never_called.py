@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import introspect
+from introspect.capture import making
 from introspect.errors import NotBuiltError, StepError
 from tests.matrix.models import make_data
 
@@ -232,3 +233,36 @@ def test_a_layer_that_keeps_a_tensor_of_its_build(keeps: str, eager: bool) -> No
     assert introspect.inspect(model, data=data).ok
     model.fit(*data, verbose=0)
     assert introspect.inspect(model).ok
+
+
+@pytest.mark.parametrize("kind", KERAS)
+@pytest.mark.parametrize("beside", [False, True], ids=["call makes all", "the step makes more"])
+def test_the_step_is_not_traced_for_variables_that_the_call_makes(
+    kind: str, beside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first look traces the step once; where the step builds a layer that the call leaves out, twice."""
+    keras, real, traced = importlib.import_module(kind), making.make_by_step, list[Any]()
+    monkeypatch.setattr(making, "make_by_step", lambda *given: traced.append(given) or real(*given))
+
+    class Net(keras.Model):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = keras.layers.Dense(4), keras.layers.Dense(1) if beside else None
+
+        def call(self, x: Any, training: Any = None) -> Any:
+            return self.a(x)
+
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with tf.GradientTape() as tape:
+                out = self(x, training=True)
+                loss = tf.reduce_mean((y - (out if self.b is None else self.b(out))) ** 2)
+            own = self.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, own), own, strict=True))
+            return {"loss": loss}
+
+    model = Net()
+    model.compile("sgd", "mse")
+    report = introspect.inspect(model, data=(np.ones((4, 3), "float32"), np.ones((4, 1), "float32")))
+    assert [row.updated for row in report.variables] == ["yes"] * (4 if beside else 2)
+    assert len(traced) == beside
