@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FunctionType
 from typing import Any
 
@@ -30,14 +31,17 @@ def reach_optimizers(function: Any) -> tuple[tuple[str, Any], ...]:
     return tuple(found.items())
 
 
-def walk_named(function: Any, seen: set[Any]) -> Iterator[tuple[str, Any, dict[str, Any] | None]]:
+def walk_named(
+    function: Any, seen: set[Any], caller: Any | None = None
+) -> Iterator[tuple[str, Any, dict[str, Any] | None]]:
     """(name, value, globals that hold it) of what a function and those of the user's that it calls have names for.
 
-    An owner comes without a name, what a closure holds without globals.
+    An owner comes without a name, what a closure holds without globals. `caller` is the object whose class' function it is.
     """
     owner, plain = find_owner(function)
     if owner is not None:
         yield "", owner, None
+    owner = caller if owner is None else owner
     if not isinstance(plain, FunctionType) or plain in seen or rank_module(plain.__module__ or "") != 2:
         return
     seen.add(plain)
@@ -50,6 +54,19 @@ def walk_named(function: Any, seen: set[Any]) -> Iterator[tuple[str, Any, dict[s
         called = open_called(value)
         if called is not None:
             yield from walk_named(called, seen)
+    for method in list_methods(owner, names):
+        yield from walk_named(method, seen, owner)
+
+
+def list_methods(owner: Any | None, names: Iterable[str]) -> Iterator[FunctionType]:
+    """The functions by which methods of these names are called on an object, as its class has them."""
+    found = (
+        {name: inspect.getattr_static(type(owner), name, None) for name in sorted(names)} if owner is not None else {}
+    )
+    for value in found.values():
+        called = open_called(value)
+        if called is not None:
+            yield called
 
 
 def open_called(value: Any) -> FunctionType | None:
@@ -68,7 +85,8 @@ def find_owner(function: Any) -> tuple[Any | None, Any]:
         function = function.func
     bound = read_cells(function).get("weak_instance")
     if isinstance(bound, weakref.ref) and hasattr(function, "__wrapped__"):
-        return bound(), function.__wrapped__
+        plain = inspect.unwrap(function)
+        return bound(), getattr(plain, "__func__", plain)
     if is_holder(function):
         called = type(function).__call__
         return function, getattr(called, "python_function", called)

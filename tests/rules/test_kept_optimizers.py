@@ -21,8 +21,8 @@ KEPT = "train_step is a tf.function of your own, with a cache of its own: the st
 STALE = Asked(rules=("INT203",), arguable=True)
 
 
-def fit(package: Any, optimizer: Any = None) -> Any:
-    """A fitted model whose step takes `optimizer`, by its closure, or else the model's."""
+def fit(package: Any, optimizer: Any = None, below: bool = False) -> Any:
+    """A fitted model whose step, or a method that it calls, takes `optimizer` by its closure, or else the model's."""
 
     class Step(package.Model):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
@@ -36,7 +36,15 @@ def fit(package: Any, optimizer: Any = None) -> Any:
         def train_step(self, batch: Any) -> Any:
             return {"loss": train(self, optimizer or self.optimizer, *batch)}
 
-    model = Step()
+        def learn(self, batch: Any) -> Any:
+            return train(self, optimizer or self.optimizer, *batch)
+
+    class Below(Step):
+        @tf.function
+        def train_step(self, batch: Any) -> Any:
+            return {"loss": self.learn(batch)}
+
+    model = Below() if below else Step()
     model(next(iter(batches()))[0])
     model.compile(package.optimizers.Adam(1e-3), "mse")
     model.fit(batches(), verbose=0)
@@ -67,10 +75,11 @@ def test_new_optimizer(package: Any, compiled: bool) -> None:
 
 
 @PACKAGES
-def test_optimizer_of_the_closure(package: Any) -> None:
+@pytest.mark.parametrize("below", [False, True], ids=["of the step", "of a method"])
+def test_optimizer_of_the_closure(package: Any, below: bool) -> None:
     """The healthy twin: the step means the one that it names, whatever the model is compiled with."""
     own = package.optimizers.Adam(0.01)
-    model = fit(package, own)
+    model = fit(package, own, below)
     assert inspect(model).ok
     model.compile(package.optimizers.Adam(0.1), "mse")
     assert inspect(model).ok
