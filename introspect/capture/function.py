@@ -169,11 +169,23 @@ def trace_or_follow(reading: Reading, step: Any, args: tuple[Any, ...], kwargs: 
         return trace_copy(step, args, kwargs)[1]
     except Exception:
         snapshot.restore()
-    concrete, asked = follow_function(unwrap_function(step), args, kwargs)
+    try:
+        concrete, asked = follow_function(unwrap_function(step), args, kwargs)
+    except AttributeError as error:
+        place = locate_error(error)
+        if place is None or NO_ARRAY not in str(error):
+            raise
+        snapshot.restore()
+        concrete, asked = follow_function(unwrap_function(step), args, kwargs, as_arrays=True)
+        asked = asked or (place,)
     reading.apart = True
     if asked:
         reading.followed = Followed("given" if list_valued(args, kwargs) else "none", asked)
     return concrete
+
+
+NO_ARRAY = "SymbolicTensor object has no attribute"
+"""What TensorFlow says where a method of an array is asked of a tensor. Seen on 2.19 to 2.21."""
 
 
 def trace_otherwise(

@@ -208,3 +208,25 @@ def test_a_data_set_that_python_goes_through(package: Any) -> None:
         introspect.inspect(run, args=(data,), model=loop.model, optimizer=loop.optimizer)
     outcome = ask_loop(run, (list(data.take(2)),), loop.model, loop.optimizer)
     assert not outcome.faults
+
+
+@PACKAGES
+@pytest.mark.parametrize("frozen", [False, True])
+def test_methods_of_arrays_among_the_arguments(package: Any, frozen: bool) -> None:
+    """A function that asks its arrays for what tensors do not have is given them as they are; they are left as they were."""
+    loop = Loop(package)
+    plain = loop.step
+
+    def step(x: Any, y: Any) -> Any:
+        return plain(x.astype("float32"), y.reshape(-1, 4).clip(-1.0, 1.0))
+
+    loop.model.layers[0].trainable = not frozen
+    x, y = X.astype("float64"), Y.copy()
+    for _ in range(2):
+        outcome = ask_loop(step, (x, y), loop.model, loop.optimizer)
+        assert not outcome.faults
+        assert outcome.report is not None
+        (finding,) = outcome.report.findings
+        assert finding.rule == "INT507"
+    assert type(x) is type(y) is np.ndarray
+    np.testing.assert_array_equal(y, Y)

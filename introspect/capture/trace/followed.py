@@ -57,9 +57,13 @@ def follow_step(twin: Twin, batch: Any, switched: bool) -> tuple[Any, tuple[Loca
 
 
 def follow_function(
-    step: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    step: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], as_arrays: bool = False
 ) -> tuple[Any, tuple[Location, ...]]:
-    """The same of a function of the user's own, on the tensors and arrays among its arguments, if it has any."""
+    """The same of a function of the user's own, on the tensors and arrays among its arguments, if it has any.
+
+    With `as_arrays` it is given its arrays as such, so that what is made of them holds for this call alone.
+    """
+    import numpy as np
     import tensorflow as tf
 
     given = tf.nest.flatten((args, kwargs))
@@ -67,10 +71,13 @@ def follow_function(
     batch = [tf.convert_to_tensor(value) for value in list_valued(args, kwargs)]
     answers = Answers(batch)
 
+    def hand(value: Any, tensor: Any) -> Any:
+        return remember(value, tensor) if as_arrays and isinstance(value, np.ndarray) else tensor
+
     def run(*tensors: Any) -> list[Any]:
         answers.begin(list(tensors))
         rest = iter(tensors)
-        filled = [next(rest) if fed else value for value, fed in zip(given, valued, strict=True)]
+        filled = [hand(value, next(rest)) if fed else value for value, fed in zip(given, valued, strict=True)]
         own_args, own_kwargs = tf.nest.pack_sequence_as((args, kwargs), filled)
         with tf.variable_creator_scope(answers.create):
             return [value for value in tf.nest.flatten(step(*own_args, **own_kwargs)) if isinstance(value, tf.Tensor)]
