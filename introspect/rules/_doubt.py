@@ -75,7 +75,7 @@ def _list_frozen(facts: Facts) -> list[int]:
 
 
 def _is_changed(facts: Facts, current: TraceEvidence, index: int) -> bool:
-    if not facts.in_frozen_layer(index) or facts.is_state_alone(index) or not moves(facts, current, index):
+    if not facts.in_frozen_layer(index) or not moves(facts, current, index):
         return False
     if is_averaged_by_step(facts, current, index):
         return False

@@ -3,7 +3,7 @@
 What it does
     Names variables that a frozen layer itself writes in its forward pass: BatchNorm's moving mean and variance, the
     vectors of SpectralNormalization, whatever a layer of one's own assigns. Counters and random state do not count.
-    It is a note where the layer was made with trainable=False and holds nothing that could train (Keras 3).
+    It is a warning where the layer was made with trainable=False and holds nothing that could train (Keras 3).
 
 Why it matters
     A frozen BatchNorm whose statistics drift gives other outputs at inference than the network that was frozen.
@@ -151,7 +151,7 @@ def _report_alone(facts: Facts, current: TraceEvidence, moved: list[int], kind: 
     paths, which = facts.paths_of(moved), bare_layers(facts, moved)
     several = are_several(which)
     return RULE.finding(
-        severity="info",
+        severity="warning",
         variables=paths,
         layers=facts.layers_of(moved),
         message=(

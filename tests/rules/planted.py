@@ -239,10 +239,10 @@ def strings():
     return through(spell)
 
 
-@plant("StopGradient", also=("StopGradient",))
+@plant("StopGradient")
 def two_of_one_line():
     def both(h):
-        left, right = tf.nest.map_structure(tf.stop_gradient, [h * 2.0, h * 3.0])  # cut # also
+        left, right = tf.nest.map_structure(tf.stop_gradient, [h * 2.0, h * 3.0])  # cut
         return left + right
 
     return through(both)

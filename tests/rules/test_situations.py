@@ -32,7 +32,7 @@ TOLD: dict[str, list[tuple[str, str]]] = {
     "norm_frozen_and_called_in_training": [],
     "spectral_norm_frozen": [("INT102", "SpectralNormalization rewrites its layer's kernel at each call in training")],
     "own_statistics_frozen": [
-        ("INT102", "A step traced now does it too: RunningMean assigns at situations.py:"),
+        ("INT102", "the flag stops no gradient; RunningMean assigns at situations.py:"),
         ("INT102", "if training and self.trainable:"),
     ],
     "own_statistics_frozen_late": [("INT102", "A step traced now does it too: RunningMean assigns at situations.py:")],
