@@ -112,7 +112,7 @@ def _compare(capture: Capture, later: Facts) -> Anew:
             continue
         if current.updates(index):
             trains.add(place)
-        if any(write.kind != "initial" for write in current.writes.get(index, ())):
+        if index in current.moved:
             writes.add(place)
     return Anew(frozenset(trains), frozenset(writes), _list_aside(capture, later))
 

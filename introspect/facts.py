@@ -329,8 +329,7 @@ class Facts:
 
     def is_count(self, current: TraceEvidence, index: int) -> bool:
         """Whether it is a whole number that the step itself writes, be it made as a variable that trains: the step's state."""
-        written = any(write.kind != "initial" for write in current.writes.get(index, ()))
-        return written and is_whole(self.capture.variables[index])
+        return index in current.moved and is_whole(self.capture.variables[index])
 
     def in_frozen_layer(self, index: int) -> bool:
         """Whether a layer that owns the variable is frozen by its own flag."""
@@ -343,11 +342,7 @@ class Facts:
         """
         owners = [layer for path in self.capture.variables[index].owners for layer in self.tree.ancestors(path)]
         frozen = [layer.path for layer in owners if not layer.trainable]
-        return bool(frozen) and all(path in self.capture.made_frozen and not self._could_train(path) for path in frozen)
-
-    def _could_train(self, layer: str) -> bool:
-        """Whether the layer, or one in it, has a variable that was made to train."""
-        return layer in self._trainable_below
+        return bool(frozen) and self.capture.made_frozen.issuperset(frozen) and self._trainable_below.isdisjoint(frozen)
 
     @cached_property
     def _trainable_below(self) -> frozenset[str]:
@@ -446,12 +441,12 @@ class Facts:
         if self.current is None or self._finder is None:
             return Flow()
         cuts = frozenset(node for index in self.without_gradient for node in self.way_to_loss(index).cuts)
-        drawn, source = self.current.drawn, (cuts, [(one.path, one.name, one.parent) for one in self.capture.layers])
-        flow: Flow | None = drawn.find(source)
-        if flow is None:
-            flow = draw_flow(self.current, self._finder, self.scopes, cuts)
-            drawn.keep(source, flow)
-        return flow
+        current, finder, source = (
+            self.current,
+            self._finder,
+            [(one.path, one.name, one.parent) for one in self.capture.layers],
+        )
+        return current.drawn.recall((cuts, source), lambda: draw_flow(current, finder, self.scopes, cuts))
 
     def step_flags(self, indices: Sequence[int], frozen: bool) -> tuple[FlagWrite, ...]:
         """What the step itself sets of these variables' flags, where that decides and not what they say now."""

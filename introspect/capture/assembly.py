@@ -16,7 +16,7 @@ from introspect.capture.live.flags import Event, name_events, recorded_writes
 from introspect.capture.measurement.known import place_traces
 from introspect.capture.oddities import find_made_frozen, find_odd_flags, sets_flags
 from introspect.capture.probe import LiveProbe
-from introspect.capture.reached import reach_optimizers
+from introspect.capture.reached import open_reached, reach_optimizers
 from introspect.capture.record import (
     Asked,
     Capture,
@@ -129,7 +129,7 @@ def put_together(reading: Reading) -> tuple[VariableTable, Capture]:
     parts = [part for stand_in in reading.optimizers for part in (stand_in.real, stand_in.copy)]
     models = [part for part in (model, *reading.twins) if part is not None]
     rows = fill_rows(model, models, parts, reading.lives)
-    rows.enter_idle(list_reached(reading))
+    rows.enter_idle(open_reached(reading.reached))
     names = rows.table.name_rows()
     traces = freeze_traces(reading.lives, rows.table, reading.current)
     layers = {rows.tree.paths[id(layer)]: layer for layer in rows.tree.layers}
@@ -252,7 +252,7 @@ def describe_optimizers(reading: Reading, rows: Rows) -> tuple[CapturedOptimizer
     objects = [*(s.real for s in reading.optimizers), *rows.optimizers, *rows.idle]
     inner = {id(part) for whole in objects for part in open_optimizer(whole)[1:]}
     names = name_optimizers(list_roots(reading, len(objects)), objects)
-    held = {*names, *list_named(reading)}
+    held = {*names, *map(id, list_named_by_step(reading))}
     return tuple(
         replace(row, inner=id(real) in inner, attribute=names.get(id(real), ""), held=id(real) in held)
         for real, row in zip(objects, known, strict=True)
@@ -277,19 +277,12 @@ def list_roots(reading: Reading, optimizers: int) -> list[tuple[str, Any]]:
     ]
 
 
-def list_named(reading: Reading) -> set[int]:
-    """Identities of the optimizers to which globals and closures of the model's own train step lead."""
+def list_named_by_step(reading: Reading) -> list[Any]:
+    """The optimizers to which globals and closures of the model's own train step lead."""
     if reading.model is None or not reading.summary.custom_train_step:
-        return set()
+        return []
     step = reading.model.train_step
-    reached = reach_optimizers(getattr(step, "python_function", step))
-    return {id(part) for _, value in reached for part in open_optimizer(value)}
-
-
-def list_reached(reading: Reading) -> list[Any]:
-    """Optimizers that the names of a loop's function lead to, where it was given none; each once."""
-    parts = (part for _, value in reading.reached for part in open_optimizer(value))
-    return list({id(part): part for part in parts}.values())
+    return open_reached(reach_optimizers(getattr(step, "python_function", step)))
 
 
 def find_books(reading: Reading, optimizer: Any, built: bool) -> Any | None:

@@ -11,7 +11,8 @@ from introspect.capture.naming import is_holder, list_user_frames, name_in_calle
 from introspect.capture.reached import walk_named
 from introspect.capture.trace.guard import FIRST_CALL
 from introspect.capture.trace.innerstate import MISSING
-from introspect.capture.trace.step import is_function
+from introspect.capture.trace.methods import list_methods, read_bound
+from introspect.capture.trace.step import is_function, is_tensorflow_function
 from introspect.capture.trace.traces import list_live, read_cache
 
 AS_NEW = ("_function_cache", *FIRST_CALL)
@@ -26,7 +27,7 @@ def reach_functions(function: Any) -> tuple[tuple[str, Any], ...]:
     for name, value, home in walk_named(function, set()):
         if is_function(value) and read_cache(value) and is_replaceable(name, value, home):
             found.setdefault(name, value)
-        for held in list_methods(value):
+        for held in list_held(value):
             reached = name_in_caller(held, owned=True) if read_cache(held) else None
             if reached is not None and "." in reached:
                 found.setdefault(reached, held)
@@ -38,28 +39,17 @@ def name_traces(functions: Sequence[tuple[str, Any]]) -> tuple[tuple[str, str], 
     return tuple((concrete.name.decode(), name) for name, function in functions for concrete in list_live(function))
 
 
-def list_methods(holder: Any, depth: int = 1) -> Iterator[Any]:
+def list_held(holder: Any, depth: int = 1) -> Iterator[Any]:
     """tf.functions among the methods and attributes of an object of the user's, and of those that it holds."""
     if not is_holder(holder):
         return
-    for kind in type(holder).__mro__:
-        for value in vars(kind).values():
-            if type(value).__module__.startswith("tensorflow.") and is_function(value):
-                yield from read_bound(value, holder)
+    bound = (read_bound(function, holder) for function in list_methods(type(holder)))
+    yield from (function for function in bound if function is not None)
     for _, value in list_attributes(holder):
-        if type(value).__module__.startswith("tensorflow.") and is_function(value):
+        if is_tensorflow_function(value):
             yield value
         elif depth:
-            yield from list_methods(value, depth - 1)
-
-
-def read_bound(function: Any, holder: Any) -> list[Any]:
-    """The tf.function that a class' one has made for an object. Seen on TensorFlow 2.19 to 2.21."""
-    try:
-        bound = getattr(function, "_descriptor_cache", {}).get(holder)
-    except TypeError:  # an object that has no hash, or no weak reference
-        return []
-    return [] if bound is None else [bound]
+            yield from list_held(value, depth - 1)
 
 
 def is_replaceable(name: str, value: Any, home: dict[str, Any] | None) -> bool:

@@ -6,7 +6,7 @@ import importlib.util
 import platform
 import sys
 import weakref
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import cache
 from typing import Any, Literal, cast
 
@@ -73,18 +73,18 @@ def list_trained_variables(model: Any, name: str = "trainable_variables") -> lis
     except ValueError:
         if name_keras(model) != "tf_keras":
             raise
-        return list_existing(model, trained=True)
+        return list_existing(model, lambda layer: bool(layer.trainable))
 
 
-def list_existing(model: Any, trained: bool = False) -> list[Any]:
-    """Weights that layers of tf_keras have, each once; with `trained` those that flags let train. Seen on 2.19 to 2.21."""
+def list_existing(model: Any, trains: Callable[[Any], bool] | None = None) -> list[Any]:
+    """Weights that layers of tf_keras have, each once; those that train where `trains` tells it of each layer. Seen on 2.19 to 2.21."""
     found: dict[int, Any] = {}
     stack = [model]
     while stack:
         layer = stack.pop()
-        if trained and not layer.trainable:
+        if trains is not None and not trains(layer):
             continue
-        own = (*layer._trainable_weights, *(() if trained else layer._non_trainable_weights))
+        own = (*layer._trainable_weights, *(() if trains is not None else layer._non_trainable_weights))
         found |= {id(variable): variable for variable in own}
         stack += reversed(list(layer._flatten_layers(recursive=False, include_self=False)))
     return list(found.values())

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from introspect.capture.assembly import Observer, Reading, assemble, list_reached, pair_optimizers
+from introspect.capture.assembly import Observer, Reading, assemble, pair_optimizers
 from introspect.capture.below import name_traces, reach_functions
 from introspect.capture.frames import explain_error, locate_error
 from introspect.capture.framework import KerasName, list_trained_variables, name_keras, require_backend
 from introspect.capture.naming import name_in_caller
-from introspect.capture.reached import reach_optimizers
+from introspect.capture.reached import open_reached, reach_optimizers
 from introspect.capture.record import Capture, Followed, StepCode, StepFailure
 from introspect.capture.slots import open_optimizer
 from introspect.capture.trace.current import look_up
@@ -214,7 +214,7 @@ def trace_otherwise(
 def choose_optimizers(reading: Reading) -> list[Any]:
     """The loop's optimizers: the one that was named, else those in what the function closes over or names."""
     named = [stand_in.real for stand_in in reading.optimizers]
-    return named or list_reached(reading)
+    return named or open_reached(reading.reached)
 
 
 def trace_unbuilt(

@@ -11,6 +11,7 @@ from introspect.capture.model import runs_eagerly, runs_functions_eagerly
 from introspect.capture.trace.guard import preserve
 from introspect.capture.trace.inputs import read_spec
 from introspect.capture.trace.isolation import Feed, trace_isolated
+from introspect.capture.trace.tracing import is_built_whole
 from introspect.errors import NotBuiltError
 
 
@@ -34,14 +35,9 @@ def made_variables(model: Any, data: Any, batch_size: int | None = None, by_step
         spec = read_spec(model, data, keras, batch_size)
         with suppress(Exception):
             trace_call(model, spec)
-        if by_step or not is_whole(model):
+        if by_step or not (list_model_variables(model) and is_built_whole(model)):
             make_by_step(model, keras, spec, batch_size, eager)
         yield bool(list_model_variables(model))
-
-
-def is_whole(model: Any) -> bool:
-    """Whether every layer is built, and there are variables."""
-    return bool(list_model_variables(model)) and all(layer.built for layer in model._flatten_layers())
 
 
 def make_by_step(model: Any, keras: KerasName, spec: Any, batch_size: int | None, eager: Feed | None) -> None:

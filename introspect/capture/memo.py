@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 MOST_KEPT = 128 * 2**20
 """Bytes of all that is kept of graphs: some 550 a node, so of 240,000 nodes."""
 
 Made = Literal["export", "evidence"]
+
+T = TypeVar("T")
 
 _clock = count()
 
@@ -30,6 +33,14 @@ class Memo:
     def keep(self, source: object, value: Any, size: int = 0) -> None:
         """Keep a value in the place of the last one."""
         self._source, self._value, self.size = source, value, size
+
+    def recall(self, source: object, make: Callable[[], T]) -> T:
+        """What `make` gives of this source, of an earlier time where it is kept."""
+        found: T | None = self.find(source)
+        if found is None:
+            found = make()
+            self.keep(source, found)
+        return found
 
 
 class GraphMemo:
@@ -54,6 +65,14 @@ class GraphMemo:
         self.used = next(_clock)
         self._memos.setdefault(made, Memo()).keep(source, value, size)
         make_room()
+
+    def recall(self, made: Made, source: object, make: Callable[[], T], measure: Callable[[T], int]) -> T:
+        """As `Memo.recall`; `measure` tells the bytes of what was made."""
+        found: T | None = self.find(made, source)
+        if found is None:
+            found = make()
+            self.keep(made, source, found, measure(found))
+        return found
 
     def clear(self) -> None:
         """Keep nothing."""

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from introspect.capture.frames import rank_file, rank_module
-from introspect.capture.trace.step import is_function
+from introspect.capture.trace.methods import read_bound
+from introspect.capture.trace.step import is_tensorflow_function
 
 NAMESPACES = (SimpleNamespace, Namespace)
 
@@ -91,17 +92,5 @@ def name_method(name: str, holder: Any, function: Any) -> Iterator[str]:
     """
     for kind in type(holder).__mro__ if is_holder(holder) else ():
         for key, value in vars(kind).items():
-            if (
-                type(value).__module__.startswith("tensorflow.")
-                and is_function(value)
-                and is_kept(value, holder, function)
-            ):
+            if is_tensorflow_function(value) and read_bound(value, holder) is function:
                 yield f"{name}.{key}"
-
-
-def is_kept(value: Any, holder: Any, function: Any) -> bool:
-    """Whether a class' tf.function has made this one for the object."""
-    try:
-        return getattr(value, "_descriptor_cache", {}).get(holder) is function
-    except TypeError:  # an object that has no hash, or no weak reference
-        return False

@@ -15,7 +15,7 @@ from introspect.capture.handles import list_attributes
 from introspect.capture.naming import is_holder, name_in_caller
 from introspect.capture.slots import open_optimizer
 from introspect.capture.trace.ownfit import open_code, open_function
-from introspect.capture.trace.step import is_function, read_cells
+from introspect.capture.trace.step import is_tensorflow_function, read_cells
 
 
 def reach_optimizers(function: Any) -> tuple[tuple[str, Any], ...]:
@@ -29,6 +29,12 @@ def reach_optimizers(function: Any) -> tuple[tuple[str, Any], ...]:
             reached = (name or name_in_caller(value) or "self") if held else name
             found.update((f"{reached}.{key}", part) for key, part in held if f"{reached}.{key}" not in found)
     return tuple(found.items())
+
+
+def open_reached(reached: Iterable[tuple[str, Any]]) -> list[Any]:
+    """The optimizers in what `reach_optimizers` gives, with those that they hold; each once."""
+    parts = (part for _, value in reached for part in open_optimizer(value))
+    return list({id(part): part for part in parts}.values())
 
 
 def walk_named(
@@ -54,24 +60,21 @@ def walk_named(
         called = open_called(value)
         if called is not None:
             yield from walk_named(called, seen)
-    for method in list_methods(owner, names):
+    for method in list_called(owner, names):
         yield from walk_named(method, seen, owner)
 
 
-def list_methods(owner: Any | None, names: Iterable[str]) -> Iterator[FunctionType]:
+def list_called(owner: Any | None, names: Iterable[str]) -> Iterator[FunctionType]:
     """The functions by which methods of these names are called on an object, as its class has them."""
-    found = (
-        {name: inspect.getattr_static(type(owner), name, None) for name in sorted(names)} if owner is not None else {}
-    )
-    for value in found.values():
-        called = open_called(value)
+    for name in sorted(names) if owner is not None else ():
+        called = open_called(inspect.getattr_static(type(owner), name, None))
         if called is not None:
             yield called
 
 
 def open_called(value: Any) -> FunctionType | None:
     """The Python function of what a function of the user's may call. Other objects are asked nothing: it might run code."""
-    if type(value).__module__.startswith("tensorflow.") and is_function(value):
+    if is_tensorflow_function(value):
         value = value.python_function
     return None if issubclass(type(value), PLAIN) else open_function(value)
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from introspect.capture.frames import list_owners
-from introspect.capture.framework import KerasName, descends, list_model_variables, list_trained_variables, name_keras
+from introspect.capture.framework import (
+    KerasName,
+    descends,
+    list_existing,
+    list_model_variables,
+    list_trained_variables,
+    name_keras,
+)
 from introspect.capture.layers import LayerTree, list_seeds, walk_layers
 from introspect.capture.slots import list_variables
 from introspect.capture.trace.traces import LiveTrace
@@ -141,14 +148,7 @@ def list_compiled(model: Any) -> set[int] | None:
     state = getattr(model, "_compiled_trainable_state", None)
     if name_keras(model) != "tf_keras" or state is None:
         return None
-    found: set[int] = set()
-    stack = [model]
-    while stack:
-        layer = stack.pop()
-        if state.get(layer, layer.trainable):
-            found.update(id(variable) for variable in layer._trainable_weights)
-            stack.extend(layer._flatten_layers(recursive=False, include_self=False))
-    return found
+    return {id(variable) for variable in list_existing(model, lambda layer: state.get(layer, layer.trainable))}
 
 
 def list_metric_variables(model: Any, keras: KerasName) -> list[Any]:

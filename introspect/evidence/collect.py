@@ -222,15 +222,12 @@ def collect_trace(capture: Capture, trace: CapturedTrace, probe: Probe | None) -
     """
     tracked = frozenset(index for optimizer in capture.optimizers for index in optimizer.tracks)
     basis = Basis(trace, tuple(variable.nature for variable in capture.variables), tracked)
-    memo = probe.memo if probe is not None else None
-    kept: TraceEvidence | None = memo.find("evidence", basis) if memo is not None else None
-    if kept is not None:
-        return kept
     with refuse_damage(f"trace {trace.id}"):
-        evidence = _collect(basis, probe)
-    if memo is not None:
-        memo.keep("evidence", basis, evidence, BYTES_A_NODE * evidence.flow.nodes)
-    return evidence
+        if probe is None or probe.memo is None:
+            return _collect(basis, probe)
+        return probe.memo.recall(
+            "evidence", basis, lambda: _collect(basis, probe), lambda made: BYTES_A_NODE * made.flow.nodes
+        )
 
 
 def _collect(basis: Basis, probe: Probe | None) -> TraceEvidence:

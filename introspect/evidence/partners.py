@@ -38,11 +38,9 @@ class Partners:
         self.evidence = evidence
 
     def find(self, variable: int) -> frozenset[int]:
-        """The variables of whose gradients a kernel's update is made, as far as each part of it shows; none where one does
+        """The variables of whose gradients one of the kernels update is made, as far as each part of it shows; none where one does
         not, or where its own is among them.
         """
-        if variable not in self.kernels:
-            return frozenset()
         found: set[int] = set()
         for port in walk_ends(self.evidence, variable, self._is_end):
             takes = self._name_inputs(self.evidence.edges.producer[port])

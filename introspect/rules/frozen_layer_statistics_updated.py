@@ -29,7 +29,7 @@ from dataclasses import replace
 from introspect.evidence.collect import TraceEvidence
 from introspect.evidence.writes import counts
 from introspect.facts import Facts
-from introspect.records import Finding
+from introspect.records import EvidenceStep, Finding
 from introspect.rules._base import Rule
 from introspect.rules._code import is_own_loop
 from introspect.rules._groups import are_several, bare_layers
@@ -95,11 +95,7 @@ def _report_fed(facts: Facts, moved: list[int]) -> Finding:
             "its function is traced then, and no compile makes it anew."
         ),
         fix=f"# call map again after freezing, or run {it} there as at inference:\nlayer(x, training=False)",
-        evidence=tuple(
-            replace(step, trace=None)
-            for index in moved[:3]
-            for step in write_steps(facts, feed, index, feed.writes.get(index, [])[:1])
-        ),
+        evidence=tuple(replace(step, trace=None) for step in _show_writes(facts, feed, moved)),
     )
 
 
@@ -141,7 +137,7 @@ def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -
         fix=fix,
         evidence=(
             *(() if facts.written_anew(moved) else show_origin(facts, current, moved, frozen=True)),
-            *(s for index in moved[:3] for s in write_steps(facts, current, index, current.writes[index][:1])),
+            *_show_writes(facts, current, moved),
         ),
     )
 
@@ -163,8 +159,13 @@ def _report_alone(facts: Facts, current: TraceEvidence, moved: list[int], kind: 
             f"{_accuse(facts, current, moved, kind)}."
         ),
         fix=f"# nothing, if they are statistics that it is to keep; else\n{_ask(facts, current, moved, kind)}",
-        evidence=tuple(s for index in moved[:3] for s in write_steps(facts, current, index, current.writes[index][:1])),
+        evidence=tuple(_show_writes(facts, current, moved)),
     )
+
+
+def _show_writes(facts: Facts, evidence: TraceEvidence, moved: list[int]) -> Iterator[EvidenceStep]:
+    for index in moved[:3]:
+        yield from write_steps(facts, evidence, index, evidence.writes.get(index, [])[:1])
 
 
 def _explain(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from introspect.capture.framework import name_keras
+from introspect.capture.trace.values import has_value
 from introspect.errors import StepError
 
 OWNERS = (
@@ -37,7 +38,7 @@ def answer_prediction(real: Call, inside: Callable[[], bool], read: Call) -> Cal
         import tensorflow as tf
 
         beside = kwargs.get("steps") or kwargs.get("callbacks") or len(args) > 2
-        if not inside() or beside or not all(map(is_value, tf.nest.flatten(x))):
+        if not inside() or beside or not all(map(has_value, tf.nest.flatten(x))):
             return real(model, x, *args, **kwargs)
         given = tf.nest.map_structure(lambda part: cast_float(model, part), x)
         return tf.nest.map_structure(read, model.predict_step((given,)))
@@ -57,13 +58,6 @@ def refuse_training(real: Call, name: str, inside: Callable[[], bool]) -> Call:
         )
 
     return train
-
-
-def is_value(part: Any) -> bool:
-    import numpy as np
-    import tensorflow as tf
-
-    return isinstance(part, (tf.Tensor, np.ndarray))
 
 
 def cast_float(model: Any, part: Any) -> Any:

@@ -46,12 +46,9 @@ def read_definitions(concrete: Any) -> ExportedStep:
     """
     graph, step = concrete.graph, as_text(concrete.name)
     functions = tuple(dict.fromkeys([step, *map(as_text, graph._functions)]))
-    memo = memo_of(graph)
-    kept: ExportedStep | None = memo.find("export", functions)
-    if kept is None:
-        kept = join_definitions(concrete, functions)
-        memo.keep("export", functions, kept, len(kept.graph))
-    return kept
+    return memo_of(graph).recall(
+        "export", functions, lambda: join_definitions(concrete, functions), lambda made: len(made.graph)
+    )
 
 
 def join_definitions(concrete: Any, functions: tuple[str, ...]) -> ExportedStep:

@@ -17,7 +17,7 @@ from introspect.capture.trace.endpoints import list_endpoints
 from introspect.capture.trace.partial import PartialStep
 from introspect.capture.trace.tracing import enter_fit
 from introspect.capture.trace.twin import Twin
-from introspect.capture.trace.values import CONVERSIONS, keep_memory, keep_origin, remember
+from introspect.capture.trace.values import CONVERSIONS, has_value, keep_memory, keep_origin, remember
 from introspect.capture.variables import unwrap_variable
 from introspect.errors import StepError
 from introspect.records import Location
@@ -110,14 +110,6 @@ def list_valued(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     import tensorflow as tf
 
     return [value for value in tf.nest.flatten((args, kwargs)) if has_value(value)]
-
-
-def has_value(argument: Any) -> bool:
-    """Whether an argument is a tensor or an array."""
-    import numpy as np
-    import tensorflow as tf
-
-    return isinstance(argument, (tf.Tensor, np.ndarray))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from introspect.capture.trace.step import is_function
+from introspect.capture.trace.step import is_tensorflow_function
 
 NEW_VARIABLES = "Creating variables on a non-first call to a function decorated with tf.function."
 
@@ -21,7 +21,7 @@ def bind_methods(model: Any, twin: Any) -> None:
     The bound method is kept by the class under a weak key, and goes when the twin goes.
     """
     for function in list_methods(type(model)):
-        bound = function._descriptor_cache.get(model)
+        bound = read_bound(function, model)
         if bound is not None and is_traced(bound):
             carry_traces(bound, function.__get__(twin, type(twin)))
 
@@ -30,8 +30,16 @@ def list_methods(kind: type) -> Iterator[Any]:
     """tf.functions among the attributes of a class and its bases."""
     for base in kind.__mro__:
         for value in vars(base).values():
-            if is_function(value) and hasattr(value, "_descriptor_cache"):
+            if is_tensorflow_function(value) and hasattr(value, "_descriptor_cache"):
                 yield value
+
+
+def read_bound(function: Any, holder: Any) -> Any | None:
+    """The tf.function that a class' one has made for an object. Seen on TensorFlow 2.19 to 2.21."""
+    try:
+        return getattr(function, "_descriptor_cache", {}).get(holder)
+    except TypeError:  # an object that has no hash, or no weak reference
+        return None
 
 
 def is_traced(bound: Any) -> bool:

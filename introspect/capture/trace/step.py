@@ -68,6 +68,11 @@ def is_function(value: Any) -> bool:
     return hasattr(value, "_function_cache") and hasattr(value, "get_concrete_function")
 
 
+def is_tensorflow_function(value: Any) -> bool:
+    """The same of any object: only TensorFlow's own is asked for attributes, another one might run code."""
+    return type(value).__module__.startswith("tensorflow.") and is_function(value)
+
+
 def list_traces(functions: StepFunctions, jit: bool = False) -> list[LiveTrace]:
     """All traces that a next step can use, in the order they were traced; `jit` says that the model is set to use XLA.
 

@@ -87,11 +87,16 @@ def prebuild_optimizer(model: Any, keras: KerasName) -> list[Any]:
     if has_started(vars(model)[COPY_MARK], keras):
         return []
     variables = list(model.trainable_weights)
-    whole = all(layer.built for layer in model._flatten_layers())  # else the trace makes more variables
-    if not (variables and whole and model._distribute_strategy is None):
+    # else the trace makes more variables
+    if not (variables and is_built_whole(model) and model._distribute_strategy is None):
         return []
     optimizer.build(variables)
     return variables
+
+
+def is_built_whole(model: Any) -> bool:
+    """Whether every layer of the model is built."""
+    return all(layer.built for layer in model._flatten_layers())
 
 
 def has_custom_step(model: Any) -> bool:

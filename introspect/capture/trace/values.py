@@ -67,6 +67,13 @@ class RememberedArray(np.ndarray):
         return value
 
 
+def has_value(argument: Any) -> bool:
+    """Whether an argument is a tensor or an array."""
+    import tensorflow as tf
+
+    return isinstance(argument, (tf.Tensor, np.ndarray))
+
+
 def remember(value: Any, tensor: Any) -> Any:
     """The array of a tensor's value; scalars and texts as they are."""
     if not isinstance(value, np.ndarray) or value.dtype.kind in VALUELESS:
