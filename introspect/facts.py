@@ -425,7 +425,7 @@ class Facts:
     @cached_property
     def scopes(self) -> LayerScopes:
         """Name scopes of the layers."""
-        return LayerScopes(self.capture.layers)
+        return LayerScopes(self.capture.layers, self.capture.model.keras == "keras")
 
     def layer_of_node(self, evidence: TraceEvidence, node: int) -> str | None:
         """The layer whose name scope holds the op, or the call of the function it stands in; a help, never a proof."""

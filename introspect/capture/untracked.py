@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from introspect.capture.framework import list_bases
+from introspect.capture.framework import descends, list_bases
 from introspect.capture.slots import COPY_MARK, Books, copy_books, is_built, is_optimizer, list_variables
 from introspect.capture.trace.traces import LiveTrace
 from introspect.capture.variables import (
@@ -213,6 +213,7 @@ def read_held(value: Any, label: str) -> list[Any]:
         return list_variables(value) if is_optimizer(value) else []
     if label == "metrics":
         return list(value.variables)
+    # code that was written for the other Keras may set the other's names on a layer, which has no effect
+    kind = "variables" if descends(value, ("keras",), ("Layer",)) else "weights"
     own = vars(value)
-    names = ("_trainable_variables", "_non_trainable_variables", "_trainable_weights", "_non_trainable_weights")
-    return [variable for name in names for variable in own.get(name) or ()]
+    return [variable for way in ("trainable", "non_trainable") for variable in own.get(f"_{way}_{kind}") or ()]

@@ -11,9 +11,15 @@ _SUFFIX = re.compile(r"_\d+$")
 
 
 class LayerScopes:
-    """Keras opens a name scope for each layer's call, with a number behind the name where it stood before."""
+    """Keras opens a name scope for each layer's call, with a number behind the name where it stood before.
 
-    def __init__(self, layers: tuple[LayerReport, ...]) -> None:
+    Keras 3 opens two, one to build the layer and one to run it: what `dense` runs stands below `dense_1`, also where
+    another layer is called so. Seen on 3.13 to 3.15.
+    """
+
+    def __init__(self, layers: tuple[LayerReport, ...], numbered: bool) -> None:
+        """`numbered`: whether the scope of a first call has a number too, as that of Keras 3."""
+        self._numbered = numbered
         self._by_name: dict[str, list[LayerReport]] = {}
         for layer in layers:
             if layer.parent is not None:
@@ -53,7 +59,11 @@ class LayerScopes:
         return max(candidates, key=lambda layer: self._overlap(layer, around)).path
 
     def _named(self, part: str) -> list[LayerReport]:
-        return self._by_name.get(part) or self._by_name.get(_SUFFIX.sub("", part), [])
+        """Layers that may have opened it, the likelier first."""
+        exact, counted = self._by_name.get(part, []), self._by_name.get(_SUFFIX.sub("", part), [])
+        if not self._numbered:
+            return exact or counted
+        return counted if counted is exact else [*counted, *exact]
 
     def _overlap(self, layer: LayerReport, outer: set[str]) -> int:
         return sum(map(outer.__contains__, self._parts[layer.path]))

@@ -105,6 +105,55 @@ def scaled(operand: bool) -> Any:
     return model
 
 
+class Taken(layers.Layer):
+    """Uses its weight, or the value that it had when the layer was built."""
+
+    def __init__(self, once: bool, name: str) -> None:
+        super().__init__(name=name)
+        self.once = once
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight(shape=(4,), name="scale", initializer="ones")
+        self.kept = tf.nn.sigmoid(self.scale)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * (self.kept if self.once else tf.nn.sigmoid(self.scale))
+
+
+def taken(once: bool) -> Any:
+    # the scope of the first layer's call is the second layer's name
+    first, second = Taken(once, name="taken"), Taken(False, name="taken_1")
+    model = keras.Sequential([keras.Input((4,)), first, second, layers.Dense(1, name="out")], name="m")
+    model.compile("sgd", "mse")
+    return model
+
+
+class Scaled(layers.Layer):
+    """Names its weight as a layer of tf_keras would, or as one of Keras 3 does."""
+
+    def __init__(self, old: bool) -> None:
+        super().__init__(name="scaled")
+        self.old = old
+
+    def build(self, shape: Any) -> None:
+        if self.old:
+            self.scale = tf.Variable(tf.ones(4), name="scale")
+            self._trainable_weights = [self.scale]
+        else:
+            self.scale = self.add_weight(shape=(4,), name="scale", initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.scale
+
+
+def named(old: bool) -> Any:
+    layer = Scaled(old)
+    model = keras.Sequential([keras.Input((4,)), layer, layers.Dense(1, name="out")], name="m")
+    model.compile("sgd", "mse")
+    model.__dict__["aside"] = lambda: [layer.scale] if old else []
+    return model
+
+
 class Chain(layers.Layer):
     """Chooses the likeliest state several times, or weighs all of them."""
 
@@ -320,6 +369,16 @@ FAULTS: dict[str, Case] = {
         ("the loss",),
         asked=Asked(extra=aside),
     ),
+    "weight of which build took the value": Case(
+        lambda: taken(True), "INT104", ("runs layer taken, and does not read it",), ("is not called",)
+    ),
+    "weight in a list of the other Keras": Case(
+        lambda: named(True),
+        "INT105",
+        ("is no weight of a layer", "self.w = self.add_weight("),
+        ("tf_keras",),
+        asked=Asked(extra=aside),
+    ),
     "argmax in an unrolled loop": Case(lambda: chained(True), "INT104", (f"by ArgMax ({HERE}",), ("; then by ArgMax",)),
     "old function that a new step cannot use": Case(
         lambda: frozen_late(True),
@@ -349,6 +408,8 @@ HEALTHY: dict[str, Callable[[], Any]] = {
     "tape that watches": lambda: own(watch(True)),
     "average the right way": lambda: followed(True),
     "operand held by a layer": lambda: scaled(False),
+    "weight that call reads": lambda: taken(False),
+    "weight of add_weight": lambda: named(False),
     "softmax in an unrolled loop": lambda: chained(False),
     "plain function": lambda: frozen_late(False),
 }
