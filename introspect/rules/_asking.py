@@ -24,7 +24,7 @@ _SAID: dict[Asking | None, str] = {
 }
 
 _CHANGE: dict[Asking | None, str] = {
-    "unasked": "ask the tape for what is to train, all of it",
+    "unasked": "ask the tape for what is to train, all of it, with the whole forward pass inside the tape",
     "unanswered": "with the whole forward pass inside the tape",
     "dropped": "hand on all the gradients that the tape gives, each beside its variable",
     "misgiven": "hand on each gradient beside its own variable",

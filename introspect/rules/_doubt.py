@@ -22,7 +22,7 @@ def is_doubtful(facts: Facts) -> bool:
         return False
     if any(facts.is_unsure_of_loss(index) for index in list_untracked(facts, current)):
         return True
-    if own and is_loss_unknown(facts, current):
+    if own and (is_loss_unknown(facts, current) or is_cut_off(facts)):
         return True
     left_out = (index for index in facts.left_out if not facts.step_flags([index], frozen=False))
     if any(own or facts.own_optimizer([index]) is not None for index in left_out):
@@ -45,7 +45,7 @@ def doubts_age(facts: Facts) -> bool:
     if current is None or current.trace.source != "compiled" or facts.is_replicated:
         return False
     trained = any(current.updates(index) for index in _list_frozen(facts))
-    return bool(facts.left_out) or trained or doubts_calls(facts)
+    return bool(facts.left_out) or trained or is_cut_off(facts) or doubts_calls(facts)
 
 
 def is_loss_unknown(facts: Facts, current: TraceEvidence) -> bool:
@@ -54,6 +54,11 @@ def is_loss_unknown(facts: Facts, current: TraceEvidence) -> bool:
     if (asked is not None and asked.targets) or current.trains:
         return False
     return any(facts.way_to_loss(index).kind == "unused" for index in facts.without_gradient)
+
+
+def is_cut_off(facts: Facts) -> bool:
+    """Whether every way to the loss is cut for a variable: the step may not ask for its gradient either."""
+    return any(facts.way_to_loss(index).kind == "cut" for index in facts.without_gradient)
 
 
 def doubts_gradients(facts: Facts, current: TraceEvidence) -> bool:

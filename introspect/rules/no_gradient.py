@@ -10,10 +10,11 @@ Why it matters
 Cause
     The forward pass does not read the variable; or what it computes does not reach the loss; or an op without gradient
     (stop_gradient, argmax, rounding, a cast to integers, a comparison, Python) cuts every way; or it holds integers
-    itself; or the train step takes no gradient for it.
+    itself; or the train step takes no gradient for it, as for the teacher of a distillation.
 
 Fix
-    Remove the cut, use the output in the loss, or freeze the variable so that the flags say what is so.
+    Remove the cut, use the output in the loss, or freeze the variable so that the flags say what is so: first of all where
+    the step does not ask for its gradient anyway.
 
 Example
     h = keras.layers.Lambda(tf.stop_gradient)(encoder(x))    # the encoder gets no gradient
@@ -30,7 +31,7 @@ from introspect.facts import Facts
 from introspect.graph.ops import FEEDS
 from introspect.records import EvidenceStep, Finding
 from introspect.remedies import OR
-from introspect.rules._asking import blame_step, show_asking
+from introspect.rules._asking import blame_step, show_asking, write_step
 from introspect.rules._base import Rule
 from introspect.rules._code import find_whole, is_own_loop, write_anew, write_freeze
 from introspect.rules._cuts import mend_cuts, pick_cuts, tell_cuts
@@ -85,7 +86,7 @@ def _key(facts: Facts, index: int) -> tuple[object, ...]:
         way.cuts,
         variable.watched,
         facts.asks_otherwise(index),
-        way.kind == "open" and facts.how_asked(index),
+        way.kind in ("open", "cut") and facts.how_asked(index),
         way.open and bool(facts.step_flags([index], frozen=False)),
         way.kind == "open" and facts.current is not None and find_kept_tape(facts, facts.current, index),
     )
@@ -145,10 +146,31 @@ def _explain_cut(facts: Facts, current: TraceEvidence, way: Way, indices: list[i
     others = [name_op(facts, current, node) for node in pick_cuts(facts, current, way)[1]]
     if others:
         cause += f" Another way is cut by {join(others)}."
+    if _is_left_aside(facts, way, indices[0]):
+        return _explain_left_aside(facts, current, way, indices, cause)
     return (
         cause,
         mend_cuts(facts, current, way.cuts)
         + _freeze(facts, indices, "where the cut is meant, freeze what lies before it"),
+    )
+
+
+def _is_left_aside(facts: Facts, way: Way, index: int) -> bool:
+    """Whether the step does not ask for its gradient either: no mended cut lets it train."""
+    return way.kind == "cut" and facts.how_asked(index) == "unasked"
+
+
+def _explain_left_aside(
+    facts: Facts, current: TraceEvidence, way: Way, indices: list[int], cut: str
+) -> tuple[str, str]:
+    """To train them takes two changes of the step, to say that they do not train one line: that comes first."""
+    number = len(indices)
+    it, they_are = agree(number, "it", "them"), agree(number, "it is", "they are")
+    train = f"{write_step(current, 'unasked')}\n# and let a gradient through:\n{mend_cuts(facts, current, way.cuts)}"
+    freeze = _freeze(facts, indices, f"where the step is not to train {it}, freeze {it}").lstrip("\n")
+    return (
+        f"The step never asks a tape for {agree(number, 'its gradient', 'their gradients')}, and none could come. {cut}",
+        f"# {freeze.removeprefix(OR)}\n{OR}where {they_are} to train, {train.removeprefix('# ')}" if freeze else train,
     )
 
 
@@ -295,7 +317,7 @@ def _evidence(facts: Facts, current: TraceEvidence, indices: list[int], way: Way
         layer = facts.capture.variables[indices[0]].layer or ""
         for node in list_python(facts, current, layer)[:1]:
             yield op_step(facts, current, node, "runs Python, of which the graph knows nothing", layer)
-    if way.open:
+    if way.open or _is_left_aside(facts, way, indices[0]):
         yield from show_step_flags(facts.step_flags(indices, frozen=False)) or show_asking(facts, indices)
     for index in indices[:2]:
         reads = current.reads.get(index, ())
