@@ -57,6 +57,11 @@ class Facts:
         return dict(self.capture.handles)
 
     @cached_property
+    def shared(self) -> dict[str, tuple[str, ...]]:
+        """By layer path, of layers that several others hold: paths of those beside its parent."""
+        return dict(self.capture.shared)
+
+    @cached_property
     def tracked(self) -> frozenset[int]:
         """Variables that an optimizer knows."""
         return frozenset(index for optimizer in self.capture.optimizers for index in optimizer.tracks)

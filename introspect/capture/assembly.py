@@ -156,6 +156,7 @@ def put_together(reading: Reading) -> tuple[VariableTable, Capture]:
         probes=tuple(LiveProbe(live.concrete.graph, reading.kept) for live in reading.lives),
         step=read_step(reading.optimizers),
         handles=find_handles(rows.tree),
+        shared=tuple((path, tuple(dict.fromkeys(others))) for path, others in rows.tree.shared.items()),
         sets_flags=sets_flags(rows.tree.layers),
         odd_flags=find_odd_flags(layers),
         made_frozen=find_made_frozen(layers),

@@ -21,6 +21,8 @@ class LayerTree:
     """What `own_variables` gives for each layer, by its identity."""
     owners: dict[int, list[str]] = field(default_factory=dict)
     """Paths of the layers that own a variable, by the variable's identity."""
+    shared: dict[str, list[str]] = field(default_factory=dict)
+    """By a layer's path: paths of the layers that hold it beside its parent."""
 
 
 def walk_layers(model: Any, keras: KerasName) -> LayerTree:
@@ -31,6 +33,8 @@ def walk_layers(model: Any, keras: KerasName) -> LayerTree:
     while stack:
         layer, parent = stack.pop()
         if id(layer) in tree.paths:
+            if parent is not None and parent != tree.parents[id(layer)]:
+                tree.shared.setdefault(tree.paths[id(layer)], []).append(parent)
             continue
         path = make_unique(layer.name if parent is None else f"{parent}/{layer.name}", taken)
         tree.layers.append(layer)

@@ -547,6 +547,8 @@ class Capture:
     version: int = RECORD_VERSION
     handles: tuple[tuple[str, str], ...] = ()
     """(layer path, Python that reaches it from the layer that holds it), where an attribute does."""
+    shared: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(layer path, paths of the layers that hold it too) of layers that stand below several others."""
     sets_flags: bool = False
     """Whether the code of a layer of the user's own sets flags, in a method that the step may run."""
     odd_flags: tuple[tuple[str, str, bool], ...] = ()

@@ -9,7 +9,8 @@ Why it matters
 
 Cause
     Keras 3 hands a container's flag down at the moment of assignment and never reads it again, so layers made or set
-    later are not held by it. tf_keras reads every container's flag on the way down.
+    later are not held by it. tf_keras reads every container's flag on the way down. A layer that two containers hold
+    goes by the flag that was set last (Keras 3), or trains by either (tf_keras).
 
 Fix
     Set the flag of the container after its layers exist, or set those of the layers, and look at the result here.
@@ -24,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from introspect.facts import Facts
-from introspect.records import Finding
+from introspect.records import Finding, LayerReport
 from introspect.rules._base import Rule
 from introspect.rules._code import find_frozen, write_anew, write_flag, write_freeze
 from introspect.rules._groups import shorten
@@ -39,8 +40,9 @@ def check(facts: Facts) -> Iterator[Finding]:
         if variable.role != "model" or not variable.watched or variable.layer is None:
             continue
         frozen = facts.tree.outermost_frozen(variable.layer)
-        if row.expected and frozen is not None:
-            ignored.setdefault(frozen.path, []).append(index)
+        ignorer = _find_frozen_above(facts, variable.layer) if row.expected else None
+        if ignorer is not None:
+            ignored.setdefault(ignorer.path, []).append(index)
         owner = facts.tree.by_path.get(variable.layer)
         if not row.expected and variable.trainable and frozen is not None and owner is not None and owner.trainable:
             holding.setdefault(frozen.path, []).append(index)
@@ -54,16 +56,13 @@ def _report(facts: Facts, path: str, indices: list[int], trains: bool) -> Findin
     number, tf_keras = len(indices), facts.capture.model.keras == "tf_keras"
     name = shorten(facts, path)
     paths, anew = facts.paths_of(indices), write_anew(facts)
-    if trains and (others := _name_sharers(facts, path, indices)):
+    if trains and (others := _name_sharers(facts, path, indices) or _list_held_outside(facts, indices)):
         them = agree(number, "it", "them")
         message = f"{name}.trainable is False, and {count(number, 'variable')} of it {agree(number, 'is', 'are')} trainable all the same"
-        cause = (
-            f"Layer {join([shorten(facts, other) for other in others])} {agree(len(others), 'shares', 'share')} {them}. "
-            + (
-                "tf_keras trains a variable that any of its layers lets train."
-                if tf_keras
-                else "A variable has one flag in Keras 3, and the layer whose flag was set last decides."
-            )
+        cause = f"{_tell_sharers(facts, path, others, them)} " + (
+            "tf_keras trains a variable that any of its layers lets train."
+            if tf_keras
+            else "A variable has one flag in Keras 3, and the layer whose flag was set last decides."
         )
         frozen = write_freeze(facts, others)
         fix = f"# to freeze, in every layer that holds {them}:\n{frozen}\n{anew}"
@@ -104,6 +103,40 @@ def _report(facts: Facts, path: str, indices: list[int], trains: bool) -> Findin
         cause=cause,
         fix=fix,
     )
+
+
+def _find_frozen_above(facts: Facts, path: str, seen: frozenset[str] = frozenset()) -> LayerReport | None:
+    """The outermost frozen container of a layer, or one that holds it, or a container of it, too."""
+    frozen, around = facts.tree.outermost_frozen(path), [layer.path for layer in facts.tree.ancestors(path)]
+    further = [holder for held in around for holder in facts.shared.get(held, ()) if holder not in seen]
+    seen = seen.union(around, further)
+    return frozen or next((found for one in further if (found := _find_frozen_above(facts, one, seen))), None)
+
+
+def _list_held_outside(facts: Facts, indices: list[int]) -> list[str]:
+    """Layers around the variables, the outermost of each, that stand below several others, and train by one of them."""
+    found: dict[str, None] = {}
+    for index in indices:
+        chain = list(facts.tree.ancestors(facts.capture.variables[index].layer))[::-1]
+        held = next(
+            (layer.path for layer in chain if layer.path in facts.shared and _trains_by_one(facts, layer)), None
+        )
+        if held is None:
+            return []
+        found[held] = None
+    return list(found)
+
+
+def _trains_by_one(facts: Facts, layer: LayerReport) -> bool:
+    holders = (layer.parent, *facts.shared[layer.path])
+    return layer.trainable and any(facts.tree.outermost_frozen(holder) is None for holder in holders)
+
+
+def _tell_sharers(facts: Facts, path: str, others: list[str], them: str) -> str:
+    named = f"Layer {join([shorten(facts, other) for other in others])}"
+    if any(other in facts.shared for other in others):
+        return f"{named} {agree(len(others), 'stands', 'stand')} outside of {shorten(facts, path)} too."
+    return f"{named} {agree(len(others), 'shares', 'share')} {them}."
 
 
 def _name_sharers(facts: Facts, path: str, indices: list[int]) -> list[str]:
