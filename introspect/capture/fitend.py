@@ -10,6 +10,7 @@ from introspect.capture.framework import KerasName
 from introspect.capture.record import FitEndWrite, StepFailure
 from introspect.capture.slots import list_tracked, open_optimizer, unwrap_optimizer
 from introspect.capture.trace.snapshot import take_snapshot
+from introspect.capture.trace.tracing import has_custom_step
 from introspect.capture.variables import VariableTable
 
 
@@ -53,13 +54,15 @@ def find_unbuilt_layer(model: Any, optimizer: Any) -> StepFailure | None:
 def find_unbuilt_metrics(model: Any, twins: Sequence[Any], keras: KerasName) -> StepFailure | None:
     """What Keras 3 raises at the end of an epoch where no step has updated the metrics of `compile`, which are built by that.
 
-    It asks all that `model.metrics` lists for their results, though it may not use them. Under a strategy `fit` builds them
-    itself. Seen on 3.13 to 3.15.
+    It asks all that `model.metrics` lists for their results, though it may not use them. Under a strategy `fit` calls
+    `compute_metrics` by itself to build them, and so does a twin's trace; so did the step, if it is Keras' own. Seen on
+    3.13 to 3.15.
     """
     compiled = [vars(one).get("_compile_metrics") for one in (model, *twins)]
     if keras != "keras" or compiled[0] is None or any(one.built for one in compiled if one is not None):
         return None
-    if vars(model).get("_distribute_strategy") is not None or asks_otherwise(model):
+    told = vars(model).get("_distribute_strategy") is None or twins or not has_custom_step(model)
+    if not told or asks_otherwise(model):
         return None
     if all(metric is not compiled[0] for metric in model.metrics):
         return None

@@ -107,7 +107,10 @@ def check(facts: Facts) -> Iterator[Finding]:
     if failure is None or failure.kind == "unknown-variable":
         return
     own_loop = facts.current is not None and is_own_loop(facts.current)
-    updater, owner = ("train_step", "self") if facts.capture.model.custom_train_step else ("compute_metrics", "super()")
+    own = (
+        facts.capture.model.custom_train_step and not facts.is_replicated
+    )  # under a strategy fit asks compute_metrics itself
+    updater, owner = ("train_step", "self") if own else ("compute_metrics", "super()")
     written = {
         "{updater}": updater,
         "{owner}": owner,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from introspect.capture import capture_model  # noqa: E402
 from introspect.capture.record import Capture  # noqa: E402
 from tests.capture import zoo  # noqa: E402
 from tests.capture.zoo import failing, mlp  # noqa: E402
-from tests.oracle import Asked, ask  # noqa: E402
+from tests.oracle import PLAIN, Asked, ask  # noqa: E402
 
 pytestmark = pytest.mark.tf
 
@@ -283,22 +284,58 @@ def test_nor_do_those_that_evaluate_has_updated_or_none() -> None:
     assert not ask(silent(keras), data).faults
 
 
-def test_a_compute_metrics_that_leaves_them_out_is_told() -> None:
-    class Leaves(keras.Sequential):  # type: ignore[misc]
-        def compute_metrics(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-            return {"seen": tf.ones(())}
+class Leaves:
+    """Its own compute_metrics leaves them out."""
 
-    model = Leaves([keras.layers.Input((4,)), keras.layers.Dense(1)])
+    def compute_metrics(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return {"seen": tf.ones(())}
+
+
+class Hands:
+    """Its own compute_metrics hands on to Keras'."""
+
+    def compute_metrics(self, *args: Any, **kwargs: Any) -> Any:
+        return super().compute_metrics(*args, **kwargs)  # type: ignore[misc]
+
+
+def plain(*kinds: type) -> Any:
+    """A model that is compiled with a metric, and trains by Keras' own step."""
+    model = type("Own", (*kinds, keras.Sequential), {})([keras.layers.Input((4,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse", metrics=["mae"])
-    outcome = ask(model, tf.data.Dataset.from_tensors((np.zeros((8, 4)), np.zeros((8, 1)))), RAISES)
-    assert not outcome.faults
-    assert outcome.report is not None
-    assert "return super().compute_metrics(" in outcome.report.findings[0].fix
+    return model
 
 
-def test_under_a_strategy_fit_builds_them_itself() -> None:
+SCOPES = pytest.mark.parametrize("scope", [nullcontext, lambda: tf.distribute.MirroredStrategy(["CPU:0"]).scope()])
+ROWS = tf.data.Dataset.from_tensors((np.ones((8, 4)), np.ones((8, 1))))
+
+
+@SCOPES
+def test_a_compute_metrics_that_leaves_them_out_is_told(scope: Any) -> None:
+    with scope():
+        model = plain(Leaves)
+    for _ in range(2):
+        outcome = ask(model, ROWS, RAISES)
+        assert not outcome.faults
+        assert outcome.report is not None
+        assert "return super().compute_metrics(" in outcome.report.findings[0].fix
+
+
+@SCOPES
+def test_one_that_hands_on_is_not(scope: Any) -> None:
+    with scope():
+        model = plain(Hands)
+    assert not ask(model, ROWS).faults
+
+
+@pytest.mark.parametrize("kinds", [(), (Hands,), (Leaves,)], ids=str)
+def test_under_a_strategy_fit_builds_them_itself(kinds: tuple[type, ...]) -> None:
+    """By compute_metrics, whatever the step does."""
     data = tf.data.Dataset.from_tensors(zoo.arrays())
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
-        model = silent(keras, metrics=["mae"])
-    assert capture_model(model, data).failure is None
-    model.fit(data, verbose=0)
+        model = silent(keras, *kinds, metrics=["mae"])
+    outcome = ask(model, data, RAISES if Leaves in kinds else PLAIN)
+    assert not outcome.faults
+    assert outcome.report is not None
+    assert ["return super().compute_metrics(" in found.fix for found in outcome.report.findings] == [True] * (
+        Leaves in kinds
+    )
