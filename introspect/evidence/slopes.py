@@ -106,7 +106,11 @@ class Terrain:
     def _writes_before(self, read: int, variable: int) -> Iterator[int]:
         """Writes of the forward pass that a read of the same step sees."""
         for write in self.evidence.writes.get(variable, ()):
-            if write.kind in ("statistics", "other") and write.node < read and not self.evidence.marked[write.node]:
+            if (
+                write.kind in ("statistics", "average", "other")
+                and write.node < read
+                and not self.evidence.marked[write.node]
+            ):
                 yield write.node
 
     @cached_property

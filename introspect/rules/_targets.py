@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from introspect.evidence.averages import is_made_of_others
+from introspect.evidence.averages import is_carried_on, is_made_of_others
 from introspect.evidence.collect import TraceEvidence
 from introspect.facts import Facts
 from introspect.rules._code import is_own_loop
@@ -29,5 +29,17 @@ def is_averaged_by_step(facts: Facts, current: TraceEvidence, index: int) -> boo
         write.kind in ("average", "statistics")
         and facts.layer_of_node(current, write.node) is None
         and is_made_of_others(current, index, write.node)
+        for write in writes
+    )
+
+
+def is_averaged_by_its_layer(facts: Facts, current: TraceEvidence, index: int) -> bool:
+    """Whether the call of the layer that holds the variable makes it of itself and of other variables: no target network."""
+    owners = facts.capture.variables[index].owners
+    writes = [write for write in current.writes.get(index, ()) if write.kind != "initial"]
+    return bool(writes) and all(
+        write.kind == "average"
+        and facts.layer_of_node(current, write.node) in owners
+        and is_carried_on(current, index, write.node)
         for write in writes
     )

@@ -29,7 +29,7 @@ from introspect.records import Finding
 from introspect.rules._base import Rule
 from introspect.rules._groups import of_layers
 from introspect.rules._steps import write_steps
-from introspect.rules._targets import is_averaged_by_step, is_averaged_in_two
+from introspect.rules._targets import is_averaged_by_its_layer, is_averaged_by_step, is_averaged_in_two
 from introspect.rules._wording import agree, count, name_some
 
 _WORDS = {
@@ -115,6 +115,7 @@ def _is_target(facts: Facts, current: TraceEvidence, index: int) -> bool:
         variable.role == "model"
         and ("average" in kinds or is_averaged_by_step(facts, current, index))
         and facts.is_meant_frozen(index)
+        and not (facts.in_frozen_layer(index) and is_averaged_by_its_layer(facts, current, index))
         and (not kinds & {"gradient", "decay", "constraint"} or is_averaged_in_two(facts, current, index))
         and not facts.optimizer_averages(current, index)
     )

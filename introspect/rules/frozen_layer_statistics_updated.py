@@ -35,7 +35,7 @@ from introspect.rules._code import is_own_loop
 from introspect.rules._groups import are_several, bare_layers
 from introspect.rules._stale import explain_kept, explain_stale, find_kept, mend_kept, mend_stale, show_origin
 from introspect.rules._steps import write_steps
-from introspect.rules._targets import is_averaged_by_step
+from introspect.rules._targets import is_averaged_by_its_layer, is_averaged_by_step
 from introspect.rules._wording import capitalise, count, name_some, place
 
 ASK_THEIR_FLAG = ("BatchNormalization", "SyncBatchNormalization")
@@ -115,7 +115,9 @@ def moves(facts: Facts, current: TraceEvidence, index: int) -> bool:
     told = {"statistics", "other"} if counts(facts.capture.variables[index]) else {"statistics", "other", "state"}
     if kinds & {"gradient", "constraint"}:
         return False
-    return facts.name_assigner(current, index) is not None if "decay" in kinds else bool(kinds & told)
+    if "decay" in kinds:
+        return facts.name_assigner(current, index) is not None
+    return bool(kinds & told) or is_averaged_by_its_layer(facts, current, index)
 
 
 def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -> Finding:
@@ -124,7 +126,9 @@ def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -
     several = are_several(which)
     cause, fix = _explain(facts, current, moved, kind)
     kinds = {write.kind for index in moved for write in current.writes[index] if write.kind != "initial"}
-    does = "writing" if kinds == {"decay"} else "changing"  # what is made of the value itself may be what it is already
+    does = (
+        "writing" if kinds <= {"decay", "average"} else "changing"
+    )  # what is made of the value itself may be what it is already
     return RULE.finding(
         variables=paths,
         layers=facts.layers_of(moved),

@@ -312,6 +312,25 @@ def assign():
     return model, batches((4,))
 
 
+@plant("AssignVariableOp", starved=("store/scale",))
+def assign_of_weights():
+    """What is stored is made of variables alone, as an average is."""
+
+    class Store(keras.layers.Layer):
+        def build(self, shape):
+            self.scale = self.add_weight(shape=(4,), initializer="ones", name="scale")
+            self.held = self.add_weight(shape=(4,), initializer="zeros", trainable=False, name="held")
+
+        def call(self, h):
+            self.held.assign_add(self.scale)  # cut
+            return h * self.held
+
+    x = keras.Input((4,))
+    model = keras.Model(x, keras.layers.Dense(1, name="head")(Store(name="store")(x)), name="m")
+    model.compile("sgd", "mse")
+    return model, batches((4,))
+
+
 @plant("StopGradient", "Round")
 def two_in_series():
     def twice(h):

@@ -63,6 +63,47 @@ def test_masked_by_its_layer(backend: str) -> None:
     assert not outcome.faults, outcome.faults
 
 
+def make_averaging(keras: Any, asks: bool, carried: bool = True) -> Any:
+    """Its first layer keeps an average of its own weights, or a copy of them."""
+
+    class Averaging(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        def build(self, shape: Any) -> None:
+            self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
+            self.mean = self.add_weight(shape=(shape[-1],), initializer="zeros", trainable=False, name="mean")
+
+        def call(self, inputs: Any) -> Any:
+            scale = tf.convert_to_tensor(self.scale)
+            if self.trainable or not asks:
+                self.mean.assign(0.9 * tf.convert_to_tensor(self.mean) + 0.1 * scale if carried else scale)
+            return inputs * scale
+
+    return keras.Sequential(
+        [keras.Input((4,)), Averaging(name="averaging"), keras.layers.Dense(1, name="out")], name="net"
+    )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_averaged_by_its_layer(backend: str) -> None:
+    """Of a frozen layer that is no target network; one that asks its flag stands still, as a copy of what is frozen does."""
+    keras = pytest.importorskip(backend)
+    for asks in (False, True):
+        model = make_averaging(keras, asks)
+        model.get_layer("averaging").trainable = False
+        model.compile("sgd", "mse")
+        outcome = ask(model, make_data())
+        assert not outcome.faults, outcome.faults
+        assert outcome.rules == (set() if asks else {"INT102"})
+        assert outcome.report is not None
+        assert asks or "Averaging assigns at test_own_values.py:" in find(outcome.report, "INT102").cause
+    copying = make_averaging(keras, asks=False, carried=False)
+    copying.get_layer("averaging").trainable = False
+    copying.compile("sgd", "mse")
+    copying.fit(make_data(), verbose=0)
+    outcome = ask(copying, make_data(), Asked(numeric=True))
+    assert not outcome.faults, outcome.faults
+    assert not outcome.rules
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_decayed_by_the_optimizer(backend: str) -> None:
     keras = pytest.importorskip(backend)
