@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from introspect.report.columns import Columns, ReportColumns
 from introspect.report.metadata import NORM_ROWS, Mark, count_columns
 from introspect.report.tables import HAS_OFFSETS, TABLES, Column, Kind
+from introspect.report.updates import list_updates
 
 from .norms import NormSeries
 from .proofs import Look
@@ -62,6 +63,7 @@ def show_report(columns: ReportColumns, run: str, at: int, wall_time: float) -> 
         "counts": dataclasses.asdict(counts),
         "strings": columns.strings,
         **{name: show_table(columns, name) for name in PAGE_TABLES},
+        "updates": list_updates(columns),
         **{name: show_objects(columns, name) for name in ("findings", "traces", "optimizers")},
     }
 

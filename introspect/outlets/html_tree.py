@@ -13,6 +13,7 @@ from introspect.outlets.tree import Branch, Group, build_tree, name_leaf
 from introspect.outlets.tree_lines import lay_tree
 from introspect.outlets.verdict import Status, describe_change, judge_variables
 from introspect.records import Report, VariableReport
+from introspect.report.updates import count_updates, tell_first
 
 WORDS = {
     "agrees": "agrees",
@@ -135,7 +136,7 @@ def list_columns(statuses: Mapping[str, Status]) -> list[Column]:
         ("Optimizer", lambda row: row.optimizer),
         ("Device", lambda row: shorten_device(row.device) if row.device else None),
         ("Placed", describe_placed),
-        ("Gradient norm", lambda row: show_number(row.measured.gradient_norm) if row.measured else None),
+        ("Gradient norm", describe_gradient_norm),
         ("Update norm", lambda row: show_number(row.measured.update_norm) if row.measured else None),
         ("Reason", lambda row: row.reason),
     ]
@@ -150,6 +151,13 @@ def describe_shape(row: VariableReport) -> str:
 def describe_placed(row: VariableReport) -> str:
     """Where the executed graph writes the variable."""
     return ", ".join(dict.fromkeys(shorten_device(write.placed) for write in row.writes if write.placed))
+
+
+def describe_gradient_norm(row: VariableReport) -> str | None:
+    """The norm, and of which update of a step it is where there are several."""
+    norm = show_number(row.measured.gradient_norm) if row.measured else None
+    first = tell_first(count_updates(row))
+    return f"{norm}, {first}" if norm and first else norm
 
 
 def show_number(value: float | None) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from rich.cells import cell_len
 from introspect.outlets.lines import Line, Span
 from introspect.outlets.setting import Setting, count
 from introspect.records import Report, VariableReport
+from introspect.report.updates import tell_most
 
 HEADINGS = ("Gradient", "Update", "Update/weights", "Zeros")
 MOST = 12
@@ -57,20 +57,8 @@ def lay_measured(report: Report, setting: Setting) -> Iterator[Line]:
     if len(shown) < len(lines):
         more = f"{setting.glyphs.more} and {count(len(lines) - len(shown), 'more layer')}; save as .txt to see each"
         yield (Span(f"  {setting.clip(more, setting.width - 2)}", "quiet"),)
-    several = max(map(count_updates, rows))
-    if several > 1:
-        yield (
-            Span(
-                f"  {setting.clip(f'A step has up to {several} updates; gradients are those of the first', setting.width - 2)}",
-                "quiet",
-            ),
-        )
-
-
-def count_updates(row: VariableReport) -> int:
-    """How often a step writes the gradient of one variable, by the trace that does it most."""
-    traces = Counter(write.trace for write in row.writes if write.kind == "gradient" and not write.conditional)
-    return max(traces.values(), default=0) // max(1, len(row.replicas))
+    if several := tell_most(rows):
+        yield (Span(f"  {setting.clip(several, setting.width - 2)}", "quiet"),)
 
 
 def lay_cells(name: str, cells: Sequence[str], room: int, widths: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ import csv
 import json
 from pathlib import Path
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import Open, Shelf
 from tests.browser.tab import expect
 
 STALE = "run=vgg/introspect&at=300"
@@ -29,6 +29,15 @@ def test_a_healthy_run_is_calm(open_vgg: Open) -> None:
     )
     assert tab.find(".fix").count() == 0
     expect(tab.find(".detail")).to_contain_text("None: the step does what the flags say.")
+
+
+def test_a_gradient_of_the_first_update_is_told_as_that(open_tab: Open, shelf: Shelf) -> None:
+    tab = open_tab(shelf.serve("wgan"), "run=wgan/introspect&sel=v:critic/kernel").ready()
+    expect(tab.find(".detail")).to_contain_text("1.25, first of 5 updates")
+    expect(tab.find(".row.selected .cell-measured [title]")).to_have_attribute("title", "gradient: first of 5 updates")
+    tab.find(".row.variable", has_text="kernel").last.click()
+    expect(tab.find(".detail")).to_contain_text("gradient norm")
+    expect(tab.find(".detail")).not_to_contain_text("first of")
 
 
 def test_the_fix_is_copied(open_vgg: Open) -> None:

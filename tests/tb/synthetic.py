@@ -358,6 +358,16 @@ def _make_vgg_sample(step: int, total: int, report: Report, unfrozen: bool) -> S
     return Sample(step, gradient, update, tuple(10.0 + row * 0.1 + total / 1000 for row in range(len(alive))))
 
 
+def make_wgan_series(run: str = "wgan") -> Series:
+    """A WGAN whose step updates its critic five times, with what was measured of one step."""
+    layers = [Layer(name, "Dense", (("kernel", (4, 4)),), optimizer="adam") for name in ("critic", "generator")]
+    report = make_report(make_model("wgan", "WGAN"), layers, reason="first trace", step=0)
+    measured = Measured(1.25, 0.5, 3.0, 0.0, True, True, None)
+    critic, generator = (dataclasses.replace(row, measured=measured) for row in report.variables)
+    critic = dataclasses.replace(critic, writes=critic.writes * 5)
+    return Series(run, (Shot(dataclasses.replace(report, variables=(critic, generator)), 0),))
+
+
 def make_gan_series(run: str = "gan") -> Series:
     """A healthy GAN: one step, two optimizers, each for its half of the variables."""
     dense = (("kernel", (128, 256)), ("bias", (256,)))
@@ -582,6 +592,7 @@ def make_hostile_series(run: str = "<img src=x onerror=alert(2)>") -> Series:
 SERIES: dict[str, Callable[[], Series]] = {
     "vgg": make_vgg_series,
     "gan": make_gan_series,
+    "wgan": make_wgan_series,
     "two_replicas": make_replica_series,
     "cut": make_cut_series,
     "proof": make_proof_series,

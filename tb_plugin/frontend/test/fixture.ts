@@ -14,6 +14,7 @@ export interface Row {
   kinds?: string[];
   device?: string;
   shape?: number[];
+  updates?: number;
 }
 
 export interface LayerRow {
@@ -87,6 +88,7 @@ export function makeReport(rows: readonly Row[], layers: readonly LayerRow[], fi
     writes: { rows: writes.length, kind: writes.map((kind) => s.of(kind)), location: writes.map(() => -1) },
     slots: { rows: slots.length, name: slots.map((name) => s.of(name)), updated: slots.map(() => s.of("yes")) },
     measured: { rows: 0 },
+    updates: rows.map((row) => row.updates ?? 1),
     locations: { rows: 0 },
     layers: {
       rows: layers.length,

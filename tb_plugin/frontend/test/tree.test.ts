@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { readCells } from "../src/model/cells";
+import { readCells, tellFirst } from "../src/model/cells";
 import { countFilters, type Filter, listRows, matchVariables, openByDefault, type View } from "../src/model/rows";
 import { buildMatcher } from "../src/model/search";
 import { buildRanks, DEFAULT_SORT, type Sort } from "../src/model/sort";
@@ -107,6 +107,13 @@ describe("sorting", () => {
   it("sorts names among siblings alone, and the flat list as a whole", () => {
     expect(show(small(), { sort: { key: "name", descending: false } }).text).toEqual(["model", ".a", "..bias", "..kernel", ".b", "..bias", "..kernel"]);
     expect(show(small(), { sort: { key: "updated", descending: false }, grouped: false }).text).toEqual(["kernel", "bias", "kernel", "bias"]);
+  });
+
+  it("says of which update of a step a gradient is", () => {
+    const report = makeReport([{ path: "critic/w", updates: 5 }, { path: "generator/w" }], []);
+    const tree = buildTree(report, NO_NORMS);
+    expect([0, 1].map((row) => readCells(tree, tree.firstVariable + row, NO_NORMS).gradientTitle)).toEqual(["gradient: first of 5 updates", ""]);
+    expect(tellFirst(report.wire.updates)).toBe("gradient: first of 5 updates");
   });
 
   it("puts what is not measured last and nan first", () => {

@@ -259,6 +259,8 @@ export interface ReportAnswer {
   writes: WritesTable;
   slots: SlotsTable;
   measured: MeasuredTable;
+  /** How often a step updates each variable: the gradient that is measured of one is that of the first time. */
+  updates: Column;
   locations: { rows: number; file: Column; function: Column; line: Column };
   layers: LayersTable;
   flow_nodes: FlowNodesTable;

@@ -1,4 +1,4 @@
-import { formatCount, formatDevice, formatNorm, formatShort, plural } from "./format";
+import { firstOf, formatCount, formatDevice, formatNorm, formatShort, plural } from "./format";
 import { describeAge, wordOfAge } from "./proof";
 import { severityOf, text, variableStatus } from "./report";
 import { type Norms, type Rollup, rootOf } from "./rollup";
@@ -21,6 +21,8 @@ export interface Cells {
   slots: string;
   device: string;
   gradientNorm: string;
+  /** What there is to say of the gradient's norm. */
+  gradientTitle: string;
   updateNorm: string;
 }
 
@@ -52,8 +54,15 @@ function variableCells(tree: Tree, row: number, norms: Norms): Cells {
     slots: describeSlots(updated, to - from),
     device: formatDevice(text(report, variables.device[row] as number)),
     gradientNorm: formatNorm(norms.gradient[row]),
+    gradientTitle: tellFirst([report.wire.updates[row]]),
     updateNorm: formatNorm(norms.update[row]),
   };
+}
+
+/** The same of the gradients of several variables, by the one that a step updates most often. */
+export function tellFirst(updates: readonly (number | undefined)[]): string {
+  const first = firstOf(updates.reduce<number>((most, one) => Math.max(most, one ?? 0), 0));
+  return first && `gradient: ${first}`;
 }
 
 const describeSlots = (updated: number, total: number): string => (total === 0 ? NONE : updated === total ? formatShort(total) : total > 999 ? formatShort(updated) : `${updated} of ${total}`);
@@ -87,6 +96,7 @@ function layerCells(sum: Rollup): Cells {
     slots: describeSlots(sum.slotsUpdated, sum.slots),
     device: sum.device === "mixed" ? "several" : formatDevice(sum.device),
     gradientNorm: formatNorm(rootOf(sum.gradientSquares)),
+    gradientTitle: "",
     updateNorm: formatNorm(rootOf(sum.updateSquares)),
   };
 }

@@ -43,6 +43,9 @@ export function formatShare(value: Float): string {
   return typeof value === "number" ? `${Number((value * 100).toPrecision(3))} %` : formatNorm(value);
 }
 
+/** Of which update of a step a measured gradient is; nothing where there is one. */
+export const firstOf = (updates: number | undefined): string => (updates && updates > 1 ? `first of ${formatCount(updates)} updates` : "");
+
 export function formatLocation(location: LocationWire): string {
   return `${location.file}:${location.line}`;
 }

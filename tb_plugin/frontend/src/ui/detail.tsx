@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { fetchLayerNorms, fetchNorms } from "../api/client";
 import type { Mark, NormSeries } from "../api/wire";
+import { tellFirst } from "../model/cells";
 import { formatCount, plural } from "../model/format";
 import type { Finding, Report } from "../model/report";
 import { text } from "../model/report";
@@ -103,7 +104,7 @@ function VariableDetail(props: DetailProps & { row: number }) {
       ))}
       <GradientPath report={report} candidates={candidates} used={text(report, report.wire.variables.gradient[row] as number) !== "none"} onLayer={onLayer} />
       <ProofSection proof={props.tree.proof} row={row} />
-      <NormSection key={path} report={report} token={props.normsToken} marks={props.marks} count={1} load={(run) => fetchNorms(run, [path])} />
+      <NormSection key={path} report={report} token={props.normsToken} marks={props.marks} rows={[row]} load={(run) => fetchNorms(run, [path])} />
       <VariableFacts report={report} row={row} onLayer={onLayer} />
       <MeasuredFacts report={report} row={row} />
       <Writes report={report} row={row} />
@@ -134,7 +135,7 @@ function LayerDetail(props: DetailProps & { node: number }) {
         report={report}
         token={props.normsToken}
         marks={props.marks}
-        count={rows.length}
+        rows={rows}
         load={(run) => fetchLayerNorms(run, layer)}
       />
     </>
@@ -178,17 +179,19 @@ interface NormProps {
   report: Report;
   token: string | null;
   marks: readonly Mark[];
-  /** How many variables the line stands for. */
-  count: number;
+  /** The variables that the line stands for. */
+  rows: readonly number[];
   load: (run: string) => Promise<readonly NormSeries[]>;
 }
 
-function NormSection({ report, token, marks, count, load }: NormProps) {
+function NormSection({ report, token, marks, rows, load }: NormProps) {
+  const count = rows.length;
   const { run, at } = report.wire;
   const { data, error } = useLoaded(token !== null && count > 0 ? JSON.stringify([run, token]) : null, () => load(run));
   if (token === null || count === 0) return null;
+  const told = [count > 1 ? `${plural(count, "variable")} together` : "", tellFirst(rows.map((row) => report.wire.updates[row]))];
   return (
-    <Section title="Norms over time" aside={count > 1 ? `${plural(count, "variable")} together` : undefined}>
+    <Section title="Norms over time" aside={told.filter(Boolean).join("; ") || undefined}>
       {error && <p class="muted">{error.message}</p>}
       {data && <NormPlot series={data} marks={marks} at={at} />}
       {data?.some((one) => one.truncated) && <p class="muted">A sample of the log, the newest in it.</p>}

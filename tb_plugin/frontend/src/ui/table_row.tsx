@@ -66,7 +66,10 @@ export function TableRow(props: Props) {
       <WordCell name="device" column={8 + shift} word={cells.device} />
       {props.measured && (
         <div role="gridcell" class="cell cell-measured" aria-colindex={9 + shift}>
-          <span class={dim(cells.gradientNorm)}>{cells.gradientNorm}</span>
+          <span class={dim(cells.gradientNorm)} title={cells.gradientTitle || undefined}>
+            {cells.gradientNorm}
+            {cells.gradientTitle && <span class="offscreen">, {cells.gradientTitle}</span>}
+          </span>
           <span class={dim(cells.updateNorm)}>{cells.updateNorm}</span>
         </div>
       )}

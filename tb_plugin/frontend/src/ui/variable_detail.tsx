@@ -1,4 +1,4 @@
-import { formatCount, formatDevice, formatNorm, formatShape, formatShare } from "../model/format";
+import { firstOf, formatCount, formatDevice, formatNorm, formatShape, formatShare } from "../model/format";
 import { describeAge, type Proof, wordOfAge } from "../model/proof";
 import { type Report, severityOf, shapeOf, type Slot, slotsOf, text, variableStatus, type Write, writesOf } from "../model/report";
 import { fullWord } from "../model/status";
@@ -157,11 +157,12 @@ export function MeasuredFacts({ report, row }: { report: Report; row: number }) 
   const at = variables.measured[row] ?? -1;
   if (at < 0) return null;
   const placed = text(report, measured.placed[at] as number);
+  const first = firstOf(report.wire.updates[row]);
   return (
     <Section title="Measured in one step">
       <Facts
         facts={[
-          ["gradient norm", formatNorm(measured.gradient_norm[at])],
+          ["gradient norm", first ? `${formatNorm(measured.gradient_norm[at])}, ${first}` : formatNorm(measured.gradient_norm[at])],
           ["update norm", formatNorm(measured.update_norm[at])],
           ["weight norm", formatNorm(measured.weight_norm[at])],
           ["zeros in the gradient", formatShare(measured.zero_fraction[at] ?? null)],
