@@ -167,10 +167,11 @@ def test_a_train_step_of_keras_that_calls_predict_raises_and_is_told_what_to_cal
     inputs = package.layers.Input((4,))
     model = Agent(inputs, package.layers.Dense(4)(inputs))
     model.compile("sgd", "mse", run_eagerly=True)
-    with pytest.raises(StepError, match=r"call the model itself there, model\(x, training=False\)"):
+    with pytest.raises(StepError, match=r"call the model itself there, model\(x, training=False\)") as told:
         introspect.inspect(model, data=(X, Y))
     with pytest.raises(RuntimeError, match="cross-replica context"):
         model.fit(X, Y, verbose=0)
+    assert "RuntimeError: Method requires being in cross-replica context" in str(told.value)
 
 
 @PACKAGES

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from introspect.capture.trace.eagerness import belongs, find_caller, is_own, questions, reply_eagerly
-from introspect.capture.trace.endpoints import list_endpoints
+from introspect.capture.trace.endpoints import endpoints_answered, list_endpoints
 from introspect.capture.trace.partial import PartialStep
 from introspect.capture.trace.tracing import enter_fit
 from introspect.capture.trace.twin import Twin
@@ -41,6 +41,7 @@ def follow_step(twin: Twin, batch: Any, switched: bool) -> tuple[Any, tuple[Loca
         enter_fit(model, twin.keras),
         answers.given(),
         questions(reply_eagerly(lambda: answers.graph)),
+        endpoints_answered(lambda: belongs(tf.compat.v1.get_default_graph(), answers.graph)),
         run_functions_eagerly(switched),
     ):
         model.make_train_function()
