@@ -18,10 +18,12 @@ NAMESPACES = (SimpleNamespace, Namespace)
 MOST_OBJECTS = 2000
 """Objects that are looked at in one frame."""
 MOST_FRAMES = 8
+MOST_ITEMS = 100
+"""Of a dict or list that is looked into."""
 
 
 def name_in_caller(value: Any, owned: bool = False) -> str | None:
-    """ "step", "self.train_step", "holder.trainer.fast": nothing is run for it. None where no name leads there.
+    """ "step", "self.train_step", "holder.trainer.fast", "parts['step']": nothing is run for it. None where no name leads there.
 
     A helper's parameter is no name of the user's loop; the helper's caller has one.
 
@@ -30,17 +32,28 @@ def name_in_caller(value: Any, owned: bool = False) -> str | None:
         owned: whether an object's attribute is meant before a plain name that it has too.
     """
     plain: list[str] = []
+    items: list[str] = []
     for frame in list_user_frames():
         names = list(islice(walk_names(frame), MOST_OBJECTS))
         methods = (name for held, part in names for name in name_method(held, part, value))
         found = [name for name, part in names if part is value]
         attribute = next(methods, None) or next((name for name in found if "." in name), None)
         plain += [name for name in found if "." not in name and not is_handed_on(frame, name)]
+        items += [
+            item for name, part in names for item in name_items(name, part, value) if not is_handed_on(frame, name)
+        ]
         if attribute is not None and (owned or not plain):
             return attribute
         if plain and not owned:
             return plain[0]
-    return next(iter(plain), None)
+    return next(iter([*plain, *items]), None)
+
+
+def name_items(name: str, container: Any, value: Any) -> Iterator[str]:
+    """ "parts['update']", "steps[0]": the object as an item of a small dict or list."""
+    if type(container) in (dict, list) and len(container) <= MOST_ITEMS:
+        pairs = container.items() if isinstance(container, dict) else enumerate(container)
+        yield from (f"{name}[{key!r}]" for key, item in pairs if item is value and isinstance(key, (str, int)))
 
 
 def list_user_frames() -> list[Any]:

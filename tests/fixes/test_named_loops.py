@@ -56,6 +56,8 @@ KINDS = {
     "held deeper": ("holder.trainer.train_step", Holder),
     "lambda": ("run", lambda trainer: tf.function(lambda x, y: train(trainer.model, trainer.optimizer, x, y))),
     "partial": ("run", lambda trainer: tf.function(functools.partial(call_partly, trainer))),
+    "item of a dict": ("run['update']", lambda trainer: {"update": tf.function(trainer.plain)}),
+    "item of a list": ("run[0]", lambda trainer: [tf.function(trainer.plain)]),
     "callable object": ("run", lambda trainer: tf.function(Callable(trainer))),
 }
 
