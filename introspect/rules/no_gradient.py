@@ -246,7 +246,7 @@ def _place_of(facts: Facts, current: TraceEvidence, node: int) -> str:
 
 def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> tuple[str, str]:
     if kept := find_kept_tape(facts, current, indices[0]):
-        return explain_kept(current, kept, "flags were set"), mend_kept(facts, current, kept, indices)
+        return _explain_kept(facts, current, indices, kept)
     if flags := facts.step_flags(indices, frozen=False):
         return explain_step_flags(flags), mend_step_flags(facts, current, flags, False)
     if all(facts.asks_otherwise(index) for index in indices):
@@ -264,6 +264,16 @@ def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> t
         )
     told, code = blame_step(facts, current, indices, own)
     return told, code + _freeze(facts, indices, "where the step is not to train them, freeze them")
+
+
+def _explain_kept(facts: Facts, current: TraceEvidence, indices: list[int], kept: tuple[str, ...]) -> tuple[str, str]:
+    """The graph of an old trace does not show whether flags are why, or what the user's code does at any age."""
+    mend = mend_kept(facts, current, kept, indices)
+    if facts.flag_history(indices, frozen=False) is not None:
+        return explain_kept(current, kept, "flags were set"), mend
+    doubt, code = blame_step(facts, current, indices, None)
+    told = explain_kept(current, kept, "flags were set, if they were set since")
+    return f"{told} If none was: {doubt[0].lower()}{doubt[1:]}", f"{mend}\n{OR}{code.removeprefix('# ')}"
 
 
 def _explain_unwatched(facts: Facts, it: str) -> tuple[str, str]:
