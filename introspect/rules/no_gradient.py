@@ -259,7 +259,7 @@ def _explain_open(facts: Facts, current: TraceEvidence, indices: list[int]) -> t
         return (
             f"{their} the loss by differentiable ops, and Keras' train_step hands {agree(len(indices), 'its gradient', 'their gradients')} "
             f"to {own}, your own optimizer, which was built with {it} and does not write {it}.",
-            f"# in {own}.update_step, write each variable that it is handed"
+            f"# in {own}, write each variable that it is handed"
             + _freeze(facts, indices, f"where {own} is meant to leave {it} out, freeze {it}"),
         )
     told, code = blame_step(facts, current, indices, own)

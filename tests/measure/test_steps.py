@@ -315,6 +315,24 @@ def test_a_schedule_that_gives_zero() -> None:
     assert "PiecewiseConstantDecay" in report.findings[0].cause
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.5])
+def test_multiplier_of_a_layer(factor: float) -> None:
+    """What an optimizer of one's own multiplies by 0 is not lost for its size."""
+    import keras
+
+    class Discriminative(keras.optimizers.SGD):
+        def apply_gradients(self, pairs: Any, *args: Any, **options: Any) -> Any:
+            scaled = [(g * factor if "hid" in v.path else g, v) for g, v in pairs]
+            return super().apply_gradients(scaled, *args, **options)
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="hid"), keras.layers.Dense(1, name="out")])
+    model.compile(Discriminative(0.1), "mse")
+    model.fit(FLOATS, TARGET, batch_size=8, verbose=0)
+    report = measure(model, data=(FLOATS, TARGET))
+    assert ids(report) == ([] if factor else ["INT503"])
+    assert not report.findings or "multiplies by 0" in report.findings[0].cause
+
+
 def test_weights_of_several_types() -> None:
     import keras
 
