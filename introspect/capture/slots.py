@@ -106,12 +106,12 @@ def find_variables(value: Any, found: dict[int, Any], depth: int = 3) -> None:
         return
     if is_variable(value):
         found.setdefault(id(value), value)
-    elif depth and isinstance(value, dict):
-        for part in value.values():
-            find_variables(part, found, depth - 1)
-    elif depth and isinstance(value, (list, tuple)):
-        for part in value:
-            find_variables(part, found, depth - 1)
+    elif depth and isinstance(value, (dict, list, tuple)):
+        for part in value.values() if isinstance(value, dict) else value:
+            if is_variable(part):
+                found.setdefault(id(part), part)
+            else:
+                find_variables(part, found, depth - 1)
     elif depth and type(value).__name__ == "_DynamicLossScaleState":
         find_variables(vars(value), found, depth - 1)
 

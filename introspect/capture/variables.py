@@ -177,7 +177,7 @@ def describe_variable(face: Any, copies: tuple[Any, ...], path: str, entry: Entr
     return CapturedVariable(
         path=path,
         shape=tuple(copies[0].shape),
-        dtype=name_dtype(face),
+        dtype=str(copies[0].dtype.name),
         role=entry.role,
         trainable=bool(getattr(face, "trainable", False)),
         expected=entry.expected,
@@ -192,12 +192,6 @@ def describe_variable(face: Any, copies: tuple[Any, ...], path: str, entry: Entr
         asked=entry.asked,
         metric=entry.metric,
     )
-
-
-def name_dtype(variable: Any) -> str:
-    """The dtype that the variable is stored in."""
-    dtype = getattr(variable, "true_dtype", None) or variable.dtype
-    return dtype if isinstance(dtype, str) else str(dtype.name)
 
 
 def read_device(copy: Any) -> str | None:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from introspect.graph.sorting import sort_numbers
+
 Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 Words = NDArray[np.uint64]
@@ -95,7 +97,8 @@ class Texts:
 
     def hashes(self) -> Words:
         """[texts], alike for equal texts, and hardly ever for others."""
-        order = np.argsort(-self.length)  # the longest first: those that go on are what stands in front
+        # The longest first: those that go on are what stands in front.
+        order = sort_numbers(self.length.max(initial=0) - self.length)
         start, length = self.start[order].astype(np.int64), self.length[order]
         mixed, shortness = length.astype(np.uint64) * _ODD, -length
         for begin in range(0, int(self.length.max(initial=0)), WORD):

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from introspect.graph.dataflow import Dataflow, Ints
+from introspect.graph.sorting import begin_runs, sort_numbers
 
 
 class Rows:
@@ -48,8 +49,7 @@ class Edges:
     @cached_property
     def outputs(self) -> Rows:
         """Ports that each node yields and somebody reads. Ports are numbered in the order of their nodes."""
-        nodes = np.arange(self.flow.nodes + 1, dtype=np.int32)
-        start = np.searchsorted(self.flow.port_node, nodes).astype(np.int32)
+        start = begin_runs(self.flow.port_node, self.flow.nodes)
         return Rows(start, np.arange(self.flow.ports, dtype=np.int32))
 
     @cached_property
@@ -62,9 +62,8 @@ class Edges:
         """Nodes that read each port, in program order."""
         lengths = np.diff(self.flow.input_start)
         node = np.repeat(np.arange(self.flow.nodes, dtype=np.int32), lengths)
-        order = np.argsort(self.flow.input_port, kind="stable")
-        start = np.searchsorted(self.flow.input_port[order], np.arange(self.flow.ports + 1, dtype=np.int32))
-        return Rows(start.astype(np.int32), node[order])
+        order = sort_numbers(self.flow.input_port + 1)  # port -1 is nothing
+        return Rows(begin_runs(self.flow.input_port, self.flow.ports), node[order])
 
 
 def select_nodes(flow: Dataflow, op_types: frozenset[str] | set[str]) -> Ints:
