@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from introspect.capture.framework import descends, list_bases
-from introspect.capture.slots import COPY_MARK, Books, copy_books, is_built, is_optimizer, list_variables
+from introspect.capture.slots import (
+    COPY_MARK,
+    Books,
+    copy_books,
+    is_built,
+    is_optimizer,
+    is_optimizer_class,
+    list_variables,
+)
 from introspect.capture.trace.traces import LiveTrace
 from introspect.capture.variables import (
     VariableTable,
@@ -17,6 +24,7 @@ from introspect.capture.variables import (
     read_handle,
     unwrap_variable,
 )
+from introspect.collector import list_alive
 from introspect.errors import VersionError
 
 GONE = "gone_variable"
@@ -80,15 +88,16 @@ def search_handles(wanted: set[int]) -> dict[int, Any]:
     """Live tf.Variables by the identity of their handles; one pass over the garbage collector's objects."""
     if not wanted:
         return {}
-    kinds: dict[type, bool] = {}
     found = {}
-    for value in gc.get_objects():
-        kind = type(value)
-        if kind not in kinds:
-            kinds[kind] = ("tensorflow", "BaseResourceVariable") in list_bases(cast(Hashable, kind))
-        if kinds[kind] and id(read_handle(value)) in wanted:
+    for value in list_alive(is_resource_variable):
+        if id(read_handle(value)) in wanted:
             found[id(read_handle(value))] = find_container(value)
     return found
+
+
+def is_resource_variable(kind: type) -> bool:
+    """Whether it is a class of tf.Variables that have a handle."""
+    return ("tensorflow", "BaseResourceVariable") in list_bases(cast(Hashable, kind))
 
 
 def revive_variable(handle: Any) -> Any:
@@ -121,7 +130,7 @@ def revive_variable(handle: Any) -> Any:
 
 def list_tokens() -> set[int]:
     """Identities of the variables by which TensorFlow orders collectives. Seen on TensorFlow 2.19 to 2.21."""
-    launchers = (value for value in gc.get_objects() if type(value).__name__ == "CollectiveReplicaLauncher")
+    launchers = list_alive(lambda kind: kind.__name__ == "CollectiveReplicaLauncher")
     return {id(vars(launcher).get("_ordering_token")) for launcher in launchers}
 
 
@@ -160,12 +169,8 @@ def claim_variables(variables: Iterable[Any]) -> Claims:
     claims = Claims()
     if not wanted:
         return claims
-    kinds: dict[type, str | None] = {}
-    for value in gc.get_objects():
-        kind = type(value)
-        if kind not in kinds:
-            kinds[kind] = classify(kind)
-        label = kinds[kind]
+    for value in list_alive(classify):
+        label = classify(type(value))
         if label is not None and COPY_MARK not in vars(value):
             for raw in held_variables(value, label):
                 if id(raw) in wanted:
@@ -180,9 +185,7 @@ def read_books(optimizers: Iterable[Any]) -> dict[int, Books]:
 
 def list_optimizers() -> list[Any]:
     """All live optimizers but the copies that introspect made; one pass over the garbage collector's objects."""
-    objects = gc.get_objects()
-    kinds = {kind for kind in set(map(type, objects)) if classify(kind) == "optimizers"}
-    return [value for value in objects if type(value) in kinds and COPY_MARK not in vars(value)] if kinds else []
+    return [value for value in list_alive(is_optimizer_class) if COPY_MARK not in vars(value)]
 
 
 def classify(kind: type) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ from introspect.capture.record import CapturedTrace
 from introspect.capture.trace.inputs import is_dataset
 from introspect.capture.trace.traces import LiveTrace, freeze_trace
 from introspect.capture.variables import VariableTable, bind_resources, list_strange
+from introspect.collector import list_alive
 
 CALLER = "Dataset.map"
 
@@ -47,10 +47,10 @@ def _find_held(lives: Iterable[LiveTrace], table: VariableTable) -> list[Any]:
     from tensorflow.python.data.ops import dataset_ops, iterator_ops
 
     found = []
-    for one in gc.get_objects():
+    for one in list_alive(lambda kind: issubclass(kind, (dataset_ops.DatasetV2, iterator_ops.OwnedIterator))):
         if issubclass(type(one), dataset_ops.DatasetV2) and id(vars(one).get("_variant_tensor_attr")) in wanted:
             found.append(one)
-        elif issubclass(type(one), iterator_ops.OwnedIterator) and id(vars(one).get("_iterator_resource")) in wanted:
+        elif id(vars(one).get("_iterator_resource")) in wanted:
             found.append(vars(one).get("_dataset"))
     return found
 
