@@ -126,9 +126,8 @@ def _report(facts: Facts, current: TraceEvidence, moved: list[int], kind: str) -
     several = are_several(which)
     cause, fix = _explain(facts, current, moved, kind)
     kinds = {write.kind for index in moved for write in current.writes[index] if write.kind != "initial"}
-    does = (
-        "writing" if kinds <= {"decay", "average"} else "changing"
-    )  # what is made of the value itself may be what it is already
+    # What is made of the value itself may be what it is already.
+    does = "writing" if kinds <= {"decay", "average"} else "changing"
     return RULE.finding(
         variables=paths,
         layers=facts.layers_of(moved),

@@ -56,7 +56,8 @@ function findNearest(report: Report, candidates: readonly ReadonlySet<string>[])
 const WHY_NOT: Record<Exclude<FlowPath["state"], "ok">, string> = {
   none: "This report holds no drawing of the step.",
   absent: "The step does not use this layer in a place that the drawing knows.",
-  apart: "No way leads from the loss to this layer: the loss does not depend on it.",
+  // What a linear loss is given is in no op of the backward pass, of which the drawing is made.
+  apart: "The drawing shows no way from the loss to this layer. It cannot show that of a loss which is linear in what the layer gives.",
 };
 
 function Outcome({ path, used }: { path: FlowPath; used: boolean }) {
