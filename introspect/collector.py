@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -20,8 +22,11 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def list_alive(choose: Callable[[type], object]) -> Iterator[Any]:
-    """Live objects of the classes that `choose` says yes to, each class asked once: two passes over all."""
+def list_alive(choose: Callable[[type], T | None]) -> Iterator[tuple[Any, T]]:
+    """(object, what `choose` says of its class) of the live objects of which it says anything.
+
+    Each class is asked once; two passes over all that the collector knows.
+    """
     objects = gc.get_objects()
-    chosen = {kind for kind in set(map(type, objects)) if choose(kind)}
-    return (value for value in objects if type(value) in chosen)
+    said = {kind: told for kind in set(map(type, objects)) if (told := choose(kind))}
+    return ((value, said[type(value)]) for value in objects if type(value) in said)

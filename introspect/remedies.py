@@ -113,6 +113,11 @@ class Remedy:
     actions: tuple[Action, ...] | None
 
 
+def offer_both(first: str, second: str) -> str:
+    """A fix of two remedies, the better one first."""
+    return f"{first}\n{OR}{second.removeprefix('# ')}"
+
+
 def read_remedies(fix: str) -> tuple[Remedy, ...]:
     """The remedies that a fix offers; a further one that is prose alone is left out."""
     parts: list[list[str]] = [[]]

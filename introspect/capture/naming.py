@@ -39,13 +39,12 @@ def name_in_caller(value: Any, owned: bool = False) -> str | None:
         found = [name for name, part in names if part is value]
         attribute = next(methods, None) or next((name for name in found if "." in name), None)
         plain += [name for name in found if "." not in name and not is_handed_on(frame, name)]
-        items += [
-            item for name, part in names for item in name_items(name, part, value) if not is_handed_on(frame, name)
-        ]
         if attribute is not None and (owned or not plain):
             return attribute
         if plain and not owned:
             return plain[0]
+        own = ((name, part) for name, part in names if not is_handed_on(frame, name))
+        items += [item for name, part in own for item in name_items(name, part, value)]
     return next(iter([*plain, *items]), None)
 
 

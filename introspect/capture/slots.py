@@ -108,10 +108,7 @@ def find_variables(value: Any, found: dict[int, Any], depth: int = 3) -> None:
         found.setdefault(id(value), value)
     elif depth and isinstance(value, (dict, list, tuple)):
         for part in value.values() if isinstance(value, dict) else value:
-            if is_variable(part):
-                found.setdefault(id(part), part)
-            else:
-                find_variables(part, found, depth - 1)
+            find_variables(part, found, depth - 1)
     elif depth and type(value).__name__ == "_DynamicLossScaleState":
         find_variables(vars(value), found, depth - 1)
 

@@ -89,7 +89,7 @@ def search_handles(wanted: set[int]) -> dict[int, Any]:
     if not wanted:
         return {}
     found = {}
-    for value in list_alive(is_resource_variable):
+    for value, _ in list_alive(is_resource_variable):
         if id(read_handle(value)) in wanted:
             found[id(read_handle(value))] = find_container(value)
     return found
@@ -131,7 +131,7 @@ def revive_variable(handle: Any) -> Any:
 def list_tokens() -> set[int]:
     """Identities of the variables by which TensorFlow orders collectives. Seen on TensorFlow 2.19 to 2.21."""
     launchers = list_alive(lambda kind: kind.__name__ == "CollectiveReplicaLauncher")
-    return {id(vars(launcher).get("_ordering_token")) for launcher in launchers}
+    return {id(vars(launcher).get("_ordering_token")) for launcher, _ in launchers}
 
 
 def index_handles(graph: Any) -> dict[int, Any]:
@@ -169,9 +169,8 @@ def claim_variables(variables: Iterable[Any]) -> Claims:
     claims = Claims()
     if not wanted:
         return claims
-    for value in list_alive(classify):
-        label = classify(type(value))
-        if label is not None and COPY_MARK not in vars(value):
+    for value, label in list_alive(classify):
+        if COPY_MARK not in vars(value):
             for raw in held_variables(value, label):
                 if id(raw) in wanted:
                     getattr(claims, label).setdefault(id(raw), value)
@@ -185,7 +184,7 @@ def read_books(optimizers: Iterable[Any]) -> dict[int, Books]:
 
 def list_optimizers() -> list[Any]:
     """All live optimizers but the copies that introspect made; one pass over the garbage collector's objects."""
-    return [value for value in list_alive(is_optimizer_class) if COPY_MARK not in vars(value)]
+    return [value for value, _ in list_alive(is_optimizer_class) if COPY_MARK not in vars(value)]
 
 
 def classify(kind: type) -> str | None:
@@ -216,7 +215,7 @@ def read_held(value: Any, label: str) -> list[Any]:
         return list_variables(value) if is_optimizer(value) else []
     if label == "metrics":
         return list(value.variables)
-    # code that was written for the other Keras may set the other's names on a layer, which has no effect
+    # Code that was written for the other Keras may set the other's names on a layer, which has no effect.
     kind = "variables" if descends(value, ("keras",), ("Layer",)) else "weights"
     own = vars(value)
     return [variable for way in ("trainable", "non_trainable") for variable in own.get(f"_{way}_{kind}") or ()]

@@ -39,12 +39,13 @@ def check(facts: Facts) -> Iterator[Finding]:
     for index, variable, row in facts.pairs:
         if variable.role != "model" or not variable.watched or variable.layer is None:
             continue
-        frozen = facts.tree.outermost_frozen(variable.layer)
-        ignorer = _find_frozen_above(facts, variable.layer) if row.expected else None
-        if ignorer is not None:
-            ignored.setdefault(ignorer.path, []).append(index)
-        owner = facts.tree.by_path.get(variable.layer)
-        if not row.expected and variable.trainable and frozen is not None and owner is not None and owner.trainable:
+        if row.expected:
+            frozen = _find_frozen_above(facts, variable.layer)
+            if frozen is not None:
+                ignored.setdefault(frozen.path, []).append(index)
+            continue
+        frozen, owner = facts.tree.outermost_frozen(variable.layer), facts.tree.by_path.get(variable.layer)
+        if variable.trainable and frozen is not None and owner is not None and owner.trainable:
             holding.setdefault(frozen.path, []).append(index)
     for path, indices in ignored.items():
         yield _report(facts, path, indices, trains=True)

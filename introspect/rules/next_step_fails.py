@@ -107,9 +107,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     if failure is None or failure.kind == "unknown-variable":
         return
     own_loop = facts.current is not None and is_own_loop(facts.current)
-    own = (
-        facts.capture.model.custom_train_step and not facts.is_replicated
-    )  # under a strategy fit asks compute_metrics itself
+    # Under a strategy fit asks compute_metrics itself.
+    own = facts.capture.model.custom_train_step and not facts.is_replicated
     updater, owner = ("train_step", "self") if own else ("compute_metrics", "super()")
     written = {
         "{updater}": updater,

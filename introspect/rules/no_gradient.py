@@ -30,7 +30,7 @@ from introspect.evidence.writes import is_whole
 from introspect.facts import Facts
 from introspect.graph.ops import FEEDS
 from introspect.records import EvidenceStep, Finding
-from introspect.remedies import OR
+from introspect.remedies import OR, offer_both
 from introspect.rules._asking import blame_step, show_asking, write_step
 from introspect.rules._base import Rule
 from introspect.rules._code import find_whole, is_own_loop, write_anew, write_freeze
@@ -167,10 +167,10 @@ def _explain_left_aside(
     number = len(indices)
     it, they_are = agree(number, "it", "them"), agree(number, "it is", "they are")
     train = f"{write_step(current, 'unasked')}\n# and let a gradient through:\n{mend_cuts(facts, current, way.cuts)}"
-    freeze = _freeze(facts, indices, f"where the step is not to train {it}, freeze {it}").lstrip("\n")
+    freeze = _say_freeze(facts, indices, f"where the step is not to train {it}, freeze {it}")
     return (
         f"The step never asks a tape for {agree(number, 'its gradient', 'their gradients')}, and none could come. {cut}",
-        f"# {freeze.removeprefix(OR)}\n{OR}where {they_are} to train, {train.removeprefix('# ')}" if freeze else train,
+        offer_both(f"# {freeze}", f"where {they_are} to train, {train.removeprefix('# ')}") if freeze else train,
     )
 
 
@@ -273,7 +273,7 @@ def _explain_kept(facts: Facts, current: TraceEvidence, indices: list[int], kept
         return explain_kept(current, kept, "flags were set"), mend
     doubt, code = blame_step(facts, current, indices, None)
     told = explain_kept(current, kept, "flags were set, if they were set since")
-    return f"{told} If none was: {doubt[0].lower()}{doubt[1:]}", f"{mend}\n{OR}{code.removeprefix('# ')}"
+    return f"{told} If none was: {doubt[0].lower()}{doubt[1:]}", offer_both(mend, code)
 
 
 def _explain_unwatched(facts: Facts, it: str) -> tuple[str, str]:
@@ -293,8 +293,14 @@ def _explain_unwatched(facts: Facts, it: str) -> tuple[str, str]:
 
 def _freeze(facts: Facts, indices: list[int], why: str) -> str:
     """The further remedy of freezing what gets no gradient; nothing where it is part of a layer that trains."""
+    told = _say_freeze(facts, indices, why)
+    return f"\n{OR}{told}" if told else ""
+
+
+def _say_freeze(facts: Facts, indices: list[int], why: str) -> str:
+    """The same by itself."""
     code = write_freeze(facts, find_whole(facts, indices))
-    return f"\n{OR}{why}:\n{code}\n{write_anew(facts)}".rstrip() if code else ""
+    return f"{why}:\n{code}\n{write_anew(facts)}".rstrip() if code else ""
 
 
 def _show_end(facts: Facts, current: TraceEvidence, way: Way) -> Iterator[EvidenceStep]:

@@ -28,7 +28,7 @@ from introspect.evidence.scan import TO_BACKWARD
 from introspect.evidence.writes import is_whole
 from introspect.facts import Facts
 from introspect.records import Finding, Severity
-from introspect.remedies import OR
+from introspect.remedies import OR, offer_both
 from introspect.rules._base import Rule
 from introspect.rules._code import MOST_LINES, is_own_loop, write_items, write_recompile
 from introspect.rules._groups import shorten
@@ -148,7 +148,10 @@ def _explain(facts: Facts, current: TraceEvidence, still: list[int]) -> tuple[st
         return (
             f"The variables belong to {named}, which the function of Lambda layer {wrapped} calls{used}: Keras does not look "
             "into functions.",
-            f"# call the layer, or the model that it is of, directly, as a layer of the model and not in a Lambda\n{OR}{held.removeprefix('# ')}",
+            offer_both(
+                "# call the layer, or the model that it is of, directly, as a layer of the model and not in a Lambda",
+                held,
+            ),
         )
     if (parts := find_parts(facts, still)) is not None:
         return (

@@ -12,6 +12,7 @@ from introspect.capture.variables import VariableTable, bind_resources, list_str
 from introspect.collector import list_alive
 
 CALLER = "Dataset.map"
+OF_SET = "_variant_tensor_attr"
 
 
 def list_functions(data: Any, lives: Iterable[LiveTrace], table: VariableTable) -> list[Any]:
@@ -44,15 +45,17 @@ def _find_held(lives: Iterable[LiveTrace], table: VariableTable) -> list[Any]:
     wanted = {id(outside) for outside, inside in captured if inside.dtype.name in ("resource", "variant")}
     if not wanted:
         return []
+    held = ((one, attribute) for one, attribute in list_alive(_name_tensor) if id(vars(one).get(attribute)) in wanted)
+    return [one if attribute == OF_SET else vars(one).get("_dataset") for one, attribute in held]
+
+
+def _name_tensor(kind: type) -> str | None:
+    """The attribute in which objects of a class keep their tensor, if they are sets or iterators."""
     from tensorflow.python.data.ops import dataset_ops, iterator_ops
 
-    found = []
-    for one in list_alive(lambda kind: issubclass(kind, (dataset_ops.DatasetV2, iterator_ops.OwnedIterator))):
-        if issubclass(type(one), dataset_ops.DatasetV2) and id(vars(one).get("_variant_tensor_attr")) in wanted:
-            found.append(one)
-        elif id(vars(one).get("_iterator_resource")) in wanted:
-            found.append(vars(one).get("_dataset"))
-    return found
+    if issubclass(kind, dataset_ops.DatasetV2):
+        return OF_SET
+    return "_iterator_resource" if issubclass(kind, iterator_ops.OwnedIterator) else None
 
 
 def _walk_functions(sets: Iterable[Any]) -> Iterator[Any]:

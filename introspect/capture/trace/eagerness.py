@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from introspect.capture.frames import GENERATED, is_autograph, pick_frame, rank_file
+from introspect.capture.trace.replaced import replaced
 from introspect.records import Location
 
 Answer = Callable[[str, Any, tuple[Any, ...]], Any]
@@ -127,13 +128,10 @@ def noted(model: Any) -> Iterator[list[Location | None]]:
             asked.append(find_caller())
         return setting.fget(asked_model)
 
-    with ExitStack() as undo:
-        undo.enter_context(questions(note))
-        SymbolicTensor.numpy = property(read_numpy)
-        undo.callback(delattr, SymbolicTensor, "numpy")
-        if isinstance(setting, property):
-            owner.run_eagerly = property(read_setting, setting.fset)  # type: ignore[attr-defined]
-            undo.callback(setattr, owner, "run_eagerly", setting)
+    changes: list[tuple[type, str, property]] = [(SymbolicTensor, "numpy", property(read_numpy))]
+    if isinstance(setting, property):
+        changes.append((owner, "run_eagerly", property(read_setting, setting.fset)))
+    with questions(note), replaced(changes):
         yield asked
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from introspect.capture.trace.replaced import replaced
+
 SCATTERS = ("add", "sub", "mul", "div", "min", "max", "update")
 WRITERS = {
     "gen_resource_variable_ops": (
@@ -39,9 +41,7 @@ def keep_values() -> Iterator[None]:
         return write_and_keep
 
     with ExitStack() as undo:
-        for module, name, write in list_writers():
-            undo.callback(setattr, module, name, write)
-            setattr(module, name, watch(write))
+        undo.enter_context(replaced([(module, name, watch(write)) for module, name, write in list_writers()]))
         undo.callback(write_back, kept)
         yield
 

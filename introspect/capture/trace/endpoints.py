@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from introspect.capture.framework import name_keras
@@ -32,22 +31,16 @@ def list_endpoints(inside: Callable[[], bool], read: Call) -> Iterator[tuple[Any
             yield owner, method, refuse_training(getattr(owner, method), method, inside)
 
 
-@contextmanager
-def endpoints_answered(inside: Callable[[], bool]) -> Iterator[None]:
-    """Let tf_keras' endpoints go on in an eager step that is followed, as they do in an eager one, to what they raise there.
+def list_refusals(inside: Callable[[], bool]) -> Iterator[tuple[Any, str, Call]]:
+    """(module, name, what takes the function's place): tf_keras' endpoints go on in an eager step that is followed, as they
+    do in an eager one, to what they raise there. In a tf.function they refuse at once, with another error.
 
-    In a tf.function they refuse at once, with another error. Seen on tf_keras 2.19 to 2.21.
+    Seen on tf_keras 2.19 to 2.21.
     """
-    module: Any = sys.modules.get("tf_keras.src.engine.training")
-    refuse = getattr(module, "_disallow_inside_tf_function", None)
-    if refuse is None:
-        yield
-        return
-    module._disallow_inside_tf_function = lambda name: None if inside() else refuse(name)
-    try:
-        yield
-    finally:
-        module._disallow_inside_tf_function = refuse
+    module, name = sys.modules.get("tf_keras.src.engine.training"), "_disallow_inside_tf_function"
+    refuse = getattr(module, name, None)
+    if refuse is not None:
+        yield module, name, lambda method: None if inside() else refuse(method)
 
 
 def answer_prediction(real: Call, inside: Callable[[], bool], read: Call) -> Call:

@@ -13,8 +13,9 @@ from functools import partial
 from typing import Any
 
 from introspect.capture.trace.eagerness import belongs, find_caller, is_own, questions, reply_eagerly
-from introspect.capture.trace.endpoints import endpoints_answered, list_endpoints
+from introspect.capture.trace.endpoints import list_endpoints, list_refusals
 from introspect.capture.trace.partial import PartialStep
+from introspect.capture.trace.replaced import replaced
 from introspect.capture.trace.tracing import enter_fit
 from introspect.capture.trace.twin import Twin
 from introspect.capture.trace.values import CONVERSIONS, has_value, keep_memory, keep_origin, remember
@@ -41,7 +42,7 @@ def follow_step(twin: Twin, batch: Any, switched: bool) -> tuple[Any, tuple[Loca
         enter_fit(model, twin.keras),
         answers.given(),
         questions(reply_eagerly(lambda: answers.graph)),
-        endpoints_answered(lambda: belongs(tf.compat.v1.get_default_graph(), answers.graph)),
+        replaced(list_refusals(lambda: belongs(tf.compat.v1.get_default_graph(), answers.graph))),
         run_functions_eagerly(switched),
     ):
         model.make_train_function()
@@ -189,49 +190,26 @@ class Answers:
         from tensorflow.python.framework.ops import SymbolicTensor
         from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
-        patched: list[tuple[Any, str, Any]] = []
-
-        def patch(owner: Any, name: str, attribute: Any) -> None:
-            patched.append((owner, name, vars(owner).get(name)))
-            setattr(owner, name, attribute)
-
-        for name, answer in list_answers(self).items():
-            patch(SymbolicTensor, name, answer)
-        patch(constant_op, "_constant_impl", keep_origin(constant_op._constant_impl))
         read = BaseResourceVariable.numpy
 
         def read_value(variable: Any) -> Any:
             return self.value(variable.read_value()) if self._inside() else read(variable)
 
-        patch(BaseResourceVariable, "numpy", read_value)
-        for name in CONVERSIONS:
-            patch(np, name, keep_memory(getattr(np, name), self.recall))
+        changes = [(SymbolicTensor, name, answer) for name, answer in list_answers(self).items()]
+        changes.append((constant_op, "_constant_impl", keep_origin(constant_op._constant_impl)))
+        changes.append((BaseResourceVariable, "numpy", read_value))
+        changes += [(np, name, keep_memory(getattr(np, name), self.recall)) for name in CONVERSIONS]
         backend: Any = sys.modules.get("tf_keras.src.backend")
         if backend is not None:
-            for name, answer in list_weight_calls(backend, self._inside).items():
-                patch(backend, name, answer)
-        try:
+            changes += [(backend, name, answer) for name, answer in list_weight_calls(backend, self._inside).items()]
+        with replaced(changes):
             yield
-        finally:
-            for owner, name, before in reversed(patched):
-                if before is None:
-                    delattr(owner, name)
-                else:
-                    setattr(owner, name, before)
 
     @contextmanager
     def called(self) -> Iterator[None]:
         """Let methods of Keras' models, which raise in a graph, be called as where the function runs eagerly."""
-        replaced = [
-            (owner, name, vars(owner)[name], method) for owner, name, method in list_endpoints(self._inside, self._read)
-        ]
-        for owner, name, _, method in replaced:
-            setattr(owner, name, method)
-        try:
+        with replaced(list_endpoints(self._inside, self._read)):
             yield
-        finally:
-            for owner, name, before, _ in reversed(replaced):
-                setattr(owner, name, before)
 
     def _read(self, tensor: Any) -> Any:
         return self.value(tensor) if self.knows(tensor) else tensor
